@@ -1,0 +1,93 @@
+// Watches all servers in the background on a thread of its own and publishes what it finds.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "conf/config.hpp"
+#include "health/topology_store.hpp"
+#include "routing/topology.hpp"
+
+namespace pgsteer::health {
+
+// What worker threads tell the checker, and the little that they must know sooner than the next
+// Topology. Thread-safe, lock-free on the workers' side.
+class Evidence {
+public:
+    explicit Evidence(std::size_t servers);
+
+    // A connection to the server broke, was refused, or did not match its incarnation. From now on
+    // suspects() holds the server, until a probe *sent* later has succeeded. Wakes the checker.
+    void connection_lost(routing::ServerId server);
+    // Bit per server: evidence against it is newer than what `topology` holds.
+    [[nodiscard]] std::uint32_t suspects(const routing::Topology& topology) const;
+
+    // A session is kept off replicas for want of freshness: probe every fast_interval for a while.
+    void freshness_wanted();
+
+    // For the checker: called from any thread after connection_lost, and by freshness_wanted when fast
+    // probing is not running. Must be set before the workers start.
+    void on_wake(std::function<void()> wake);
+    [[nodiscard]] bool is_freshness_wanted(routing::TimePoint now) const;
+
+private:
+    std::vector<std::atomic<routing::TimePoint::rep>> lost_at_;
+    std::atomic<routing::TimePoint::rep> wanted_until_;
+    std::function<void()> wake_;
+};
+
+// One server as /status and /metrics show it. A copy, taken on request.
+struct ServerReport {
+    std::string name;
+    std::string host;
+    std::uint16_t port = 0;
+    routing::Role role{};
+    routing::Status status{};
+    std::string status_reason;        // e.g. "timeout", "lag over max_lag", "wrong system identifier"
+    double lag_seconds = 0;           // now - fresh_as_of; negative: not known
+    std::int64_t lag_bytes = -1;      // behind the primary's insert position; -1: not known
+    double last_check_age_seconds = -1;
+    int consecutive_failures = 0;
+    std::uint64_t probes_total = 0;
+    std::uint64_t probe_failures_total = 0;
+    double response_time_seconds = 0;
+    std::uint32_t timeline = 0;
+    std::string position;             // LSN as text, "" = not known
+    std::string last_error;
+};
+
+struct CheckerCounters {
+    std::uint64_t probes = 0;
+    std::uint64_t fast_rounds = 0;
+    std::uint64_t nudges = 0;
+    std::uint64_t topology_changes = 0;
+};
+
+class Checker {
+public:
+    Checker(std::shared_ptr<const conf::Config> config, TopologyStore& store, Evidence& evidence);
+    ~Checker();  // stops
+    Checker(const Checker&) = delete;
+    Checker& operator=(const Checker&) = delete;
+
+    // Called on the health thread when a server turned UNHEALTHY, or its role or incarnation changed,
+    // just after the new Topology was published: requests in flight there have to leave. Set before start().
+    void on_server_change(std::function<void(TopologyPtr)> callback);
+
+    void start();
+    void stop();  // joins the thread; may be called twice
+
+    // Thread-safe.
+    [[nodiscard]] std::vector<ServerReport> report() const;
+    [[nodiscard]] CheckerCounters counters() const;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pgsteer::health

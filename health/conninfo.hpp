@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+#include "conf/config.hpp"
+
+namespace pgsteer::health {
+
+// What `--primary URI` and `--replica URI` say, as libpq reads connection strings.
+struct ConnInfo {
+    conf::ServerConfig server;   // host, port; name = "host:port"
+    std::string user;
+    conf::Secret password;
+    std::string database;
+    std::string error;           // not empty: the URI is not valid, and why
+};
+ConnInfo parse_conninfo(const std::string& uri);
+
+}  // namespace pgsteer::health

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "conf/config.hpp"
+#include "proxy/auth/scram.hpp"
+
+namespace pgsteer::proxy::auth {
+
+// The users of auth.users, made ready for logins, and the client keys learnt at login. Thread-safe.
+class Credentials {
+public:
+    explicit Credentials(const conf::AuthConfig& config);  // derives one verifier per password
+
+    struct User {
+        bool known = false;
+        std::string password;    // "" if only a verifier is configured
+        ScramVerifier verifier;  // mock for an unknown user
+    };
+    [[nodiscard]] User find(std::string_view user) const;
+
+    // Kept in memory, used towards servers that hold the same verifier.
+    void learn(std::string_view user, const ScramKeys& keys);
+    [[nodiscard]] std::optional<ScramKeys> learnt(std::string_view user) const;
+
+    // Derived keys for (password, salt, iterations) of a server, so that PBKDF2 runs once, not per connection.
+    ScramKeys keys_for(std::string_view password, std::string_view salt, std::uint32_t iterations);
+
+private:
+    struct Entry { std::string password; ScramVerifier verifier; };
+    std::unordered_map<std::string, Entry> users_;
+    Digest mock_secret_;
+    mutable std::mutex mutex_;
+    std::unordered_map<std::string, ScramKeys> learnt_;
+    std::unordered_map<std::string, ScramKeys> derived_;  // bounded
+};
+
+// Equal time for equal lengths, whatever the bytes.
+bool equal_in_constant_time(std::string_view a, std::string_view b);
+
+}  // namespace pgsteer::proxy::auth

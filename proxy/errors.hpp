@@ -1,0 +1,93 @@
+// All that we ourselves tell a client; message() of our category and sqlstate_of() both read kErrors.
+#pragma once
+
+#include <array>
+#include <boost/system/error_code.hpp>
+#include <boost/system/result.hpp>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+namespace pgsteer::proxy {
+
+template <class T>
+using Result = boost::system::result<T>;
+using boost::system::error_code;
+
+enum class ProxyErrc : std::uint8_t {
+    ok = 0,
+    truncated,
+    trailing_bytes,
+    bad_length,
+    message_too_large,
+    unknown_message,
+    protocol_violation,
+    unsupported_protocol,
+    invalid_startup,
+    login_timeout,
+    too_many_clients,
+    unknown_database,
+    authentication_failed,
+    no_primary,
+    no_server,
+    server_unreachable,
+    server_login_failed,
+    server_protocol,
+    server_lost,
+    server_timeout,
+    transaction_lost,
+    acquire_timeout,
+    settings_not_applied,
+    shutting_down,
+    out_of_memory,
+    unsupported,
+};
+
+struct ErrorInfo {
+    ProxyErrc code;
+    std::string_view sqlstate;
+    std::string_view message;
+};
+
+inline constexpr std::array kErrors{
+    ErrorInfo{ProxyErrc::ok, "00000", "no error"},
+    ErrorInfo{ProxyErrc::truncated, "08P01", "insufficient data left in message"},
+    ErrorInfo{ProxyErrc::trailing_bytes, "08P01", "invalid message format"},
+    ErrorInfo{ProxyErrc::bad_length, "08P01", "invalid message length"},
+    ErrorInfo{ProxyErrc::message_too_large, "08P01", "invalid message length"},
+    ErrorInfo{ProxyErrc::unknown_message, "08P01", "invalid frontend message type"},
+    ErrorInfo{ProxyErrc::protocol_violation, "08P01", "malformed message from the client"},
+    ErrorInfo{ProxyErrc::unsupported_protocol, "0A000", "unsupported frontend protocol"},
+    ErrorInfo{ProxyErrc::invalid_startup, "08P01", "invalid startup packet layout"},
+    ErrorInfo{ProxyErrc::login_timeout, "08006", "the client did not log in within login_timeout"},
+    ErrorInfo{ProxyErrc::too_many_clients, "53300", "sorry, too many clients already"},
+    ErrorInfo{ProxyErrc::unknown_database, "3D000", "database does not exist"},
+    ErrorInfo{ProxyErrc::authentication_failed, "28P01", "password authentication failed"},
+    ErrorInfo{ProxyErrc::no_primary, "57P03", "no primary is available"},
+    ErrorInfo{ProxyErrc::no_server, "57P03", "no server is available"},
+    ErrorInfo{ProxyErrc::server_unreachable, "08001", "could not connect to the server"},
+    ErrorInfo{ProxyErrc::server_login_failed, "08001", "could not log in to the server"},
+    ErrorInfo{ProxyErrc::server_protocol, "08P01", "the server sent a malformed message"},
+    ErrorInfo{ProxyErrc::server_lost, "08006", "the server closed the connection mid-request"},
+    ErrorInfo{ProxyErrc::server_timeout, "08006", "the server did not answer within query_timeout"},
+    ErrorInfo{ProxyErrc::transaction_lost, "08006", "the server connection of the open transaction was lost"},
+    ErrorInfo{ProxyErrc::acquire_timeout, "53300", "no server connection became free within acquire_timeout"},
+    ErrorInfo{ProxyErrc::settings_not_applied, "08006", "the session's settings could not be applied to the server"},
+    ErrorInfo{ProxyErrc::shutting_down, "57P01", "terminating connection due to administrator command"},
+    ErrorInfo{ProxyErrc::out_of_memory, "53200", "a limit of memory per session was reached"},
+    ErrorInfo{ProxyErrc::unsupported, "0A000", "not supported yet"},
+};
+
+[[nodiscard]] constexpr const ErrorInfo& info(ProxyErrc code) {
+    return kErrors[static_cast<std::size_t>(code)];
+}
+// The SQLSTATE for an error of ours; 08006 for any other (a socket error).
+[[nodiscard]] std::string_view sqlstate_of(const error_code& error);
+
+const boost::system::error_category& proxy_category();
+inline error_code make_error_code(ProxyErrc code) { return {static_cast<int>(code), proxy_category()}; }
+
+}  // namespace pgsteer::proxy
+
+template <>
+struct boost::system::is_error_code_enum<pgsteer::proxy::ProxyErrc> : std::true_type {};

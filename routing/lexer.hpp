@@ -1,0 +1,38 @@
+// One pass over SQL text: strips literals and comments, folds lists of literals, and gives a 128-bit
+// keyed hash of the token stream. Texts of equal key have equal Statements.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "routing/statement.hpp"
+
+namespace pgsteer::routing {
+
+struct StatementKey {
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+    bool operator==(const StatementKey&) const = default;
+};
+
+struct Lexed {
+    StatementKey key;
+    Hint hint = Hint::none;     // from a comment at either end; part of the key
+    std::uint32_t max_nesting = 0;  // deepest nesting of (), [], CASE...END seen
+    bool valid = true;          // false: unterminated literal, comment or identifier
+};
+
+// A secret of this process, so that nobody can construct two texts of equal key.
+struct HashSecret {
+    std::uint64_t a = 0;
+    std::uint64_t b = 0;
+};
+
+// `sql` as PostgreSQL lexes it with standard_conforming_strings=on, in an encoding where no trail
+// byte can be mistaken for ASCII. Linear in sql.size(), allocates nothing.
+// Literals stay in the key where they decide the verdict: in a text with SET, set_config, nextval,
+// currval, setval, a cast to a reg* type, ... (see lexer.cpp for the list of such words).
+Lexed lex(std::string_view sql, const HashSecret& secret);
+
+}  // namespace pgsteer::routing

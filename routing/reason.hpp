@@ -1,0 +1,56 @@
+// Why a request went where it went: the same names in logs, metrics, explain and tests. README.md
+// says for each what to do about it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace pgsteer::routing {
+
+enum class Reason : std::uint8_t {
+    // to a replica
+    fresh_replica,        // a read, and a replica is known to be fresh enough
+    degraded_replica,     // the same, but only a DEGRADED one was left
+    read_only_transaction,  // BEGIN READ ONLY
+    hint_replica,         // /* pgsteer: replica */
+    // to the primary: what the statement is
+    write,                // may change data, or locks rows
+    unknown_function,     // calls a function that is not known to be harmless
+    effect_function,      // calls a built-in function that has effects (nextval, pg_notify, ...)
+    unknown_operator,     // uses an operator that is not a known built-in
+    server_local,         // reads what differs between servers (pg_stat_*, sequences, SHOW, ...)
+    temporary_object,     // names a temporary table or pg_temp
+    transaction_control,  // BEGIN (not READ ONLY), COMMIT, SAVEPOINT, ... as a request of its own
+    session_control,      // SET, RESET, DEALLOCATE, CLOSE, UNLISTEN: runs where the session was last
+    cursor,               // DECLARE, FETCH, MOVE outside of a transaction
+    sql_prepare,          // PREPARE, EXECUTE
+    multi_statement,      // several statements that may not all run on a replica
+    syntax_error,         // libpg_query cannot parse it
+    too_complex,          // longer or deeper than what is parsed
+    unclassified_encoding,  // standard_conforming_strings=off or an encoding that is not safe to lex
+    request_too_large,    // a read that is too large to be kept for a retry
+    function_call,        // FunctionCall message
+    replication,          // replication connection
+    hint_primary,         // /* pgsteer: primary */
+    // to the primary: what the session or the servers are
+    in_transaction,       // stays where its transaction is open
+    pinned,               // stays where its session state is (see Pin)
+    failed_on_replica,    // ran on a replica, failed there, and was run again
+    repeated_error,       // failed lately on a replica and on the primary alike
+    replica_behind,       // no replica has replayed what this session has seen
+    replica_lagging,      // every replica is over its max_lag
+    no_replica,           // no replica is configured, reachable and healthy
+    no_primary,           // no primary is known: the request cannot run
+};
+
+inline constexpr std::size_t kReasonCount = static_cast<std::size_t>(Reason::no_primary) + 1;
+
+// The name in logs, metric labels and explain: the enumerator's own spelling.
+std::string_view name(Reason reason);
+
+// Session state that lives on one server connection only.
+enum class Pin : std::uint8_t { temporary_table, hold_cursor, opaque_settings, settings_failed };
+std::string_view name(Pin pin);
+
+}  // namespace pgsteer::routing

@@ -1,0 +1,72 @@
+// What SQL text says, without any catalog: the result of classify(), cached by the text's key.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "routing/reason.hpp"
+
+namespace pgsteer::routing {
+
+// What a text as a whole asks for. A text of several statements has the strictest of them.
+enum class Access : std::uint8_t {
+    read_only,        // may run on a replica, and again elsewhere
+    begin_read_only,  // opens a READ ONLY transaction (and otherwise only reads): may run on a replica
+    session_control,  // SET, RESET, DEALLOCATE, CLOSE, UNLISTEN: any server, no effect on data
+    write,            // everything else: the primary
+};
+
+enum class Hint : std::uint8_t { none, primary, replica };
+
+// One change of session state, in the order of the text. `statement_index` counts statements from 0,
+// as their CommandComplete messages arrive.
+struct Effect {
+    enum class Kind : std::uint8_t {
+        begin,             // also START TRANSACTION
+        commit,            // also END, PREPARE TRANSACTION
+        rollback,          // also ABORT
+        savepoint,         // name
+        release,           // name
+        rollback_to,       // name
+        set,               // name; sql = the statement to replay (SET, or SELECT set_config(...) with constants)
+        set_local,         // SET LOCAL, SET TRANSACTION: ends with the transaction, never replayed
+        set_on_primary,    // default_transaction_*, SET SESSION CHARACTERISTICS: never copied
+        reset,             // name; sql = the statement to replay
+        reset_all,         // RESET ALL; sql
+        opaque_settings,   // set_config() with arguments that are not constants
+        prepare,           // name: PREPARE
+        deallocate,        // name
+        deallocate_all,    // also DISCARD PLANS does not do this: only DEALLOCATE ALL
+        discard_all,       // DISCARD ALL
+        create_temporary,  // CREATE TEMP ..., SELECT INTO TEMP, a name in pg_temp: the session is pinned
+        discard_temporary, // DISCARD TEMP
+        declare_hold,      // name: DECLARE ... WITH HOLD
+        close,             // name
+        close_all,         // CLOSE ALL
+        listen,            // name
+        unlisten,          // name
+        unlisten_all,      // UNLISTEN *
+    };
+    Kind kind;
+    std::uint16_t statement_index = 0;
+    std::string name;  // folded as the grammar does (unquoted: lower case)
+    std::string sql;   // empty unless said above
+};
+
+struct Statement {
+    Access access = Access::write;
+    Reason reason = Reason::write;  // fresh_replica where access is read_only
+    Hint hint = Hint::none;
+    std::uint16_t statement_count = 0;  // 0: empty text, or not parsed
+    bool raises_floor = true;           // false: pure session control (design: never raises the floor)
+    bool uses_cursor = false;           // FETCH, MOVE or CLOSE: runs where the named cursor lives
+    std::string detail;                 // what the reason points at, e.g. the function's name; for explain
+    std::vector<Effect> effects;
+
+    // Bytes on the heap and in the struct, for the cache's budget.
+    [[nodiscard]] std::size_t memory_bytes() const;
+};
+
+}  // namespace pgsteer::routing

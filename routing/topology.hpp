@@ -1,0 +1,62 @@
+// What is known of the servers at one moment. Immutable: health/ builds and publishes the next one,
+// decide() reads it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "routing/lsn.hpp"
+
+namespace pgsteer::routing {
+
+using Clock = std::chrono::steady_clock;
+using TimePoint = Clock::time_point;
+
+// Index into Config::servers and Topology::servers.
+struct ServerId {
+    std::uint16_t index = 0;
+    auto operator<=>(const ServerId&) const = default;
+};
+
+enum class Role : std::uint8_t { unknown, primary, replica };
+enum class Status : std::uint8_t { unknown, healthy, degraded, unhealthy };
+
+inline constexpr TimePoint kNever = TimePoint::min();
+
+// Everything that one run of a server's postmaster has in common; positions of another run are not
+// comparable. `number` grows by one whenever the health thread sees a new run, a position that went
+// down, or another timeline; 0 = never seen.
+struct Incarnation {
+    std::uint64_t number = 0;
+    std::int64_t postmaster_start_us = 0;  // pg_postmaster_start_time(), microseconds since 1970
+    std::uint64_t system_identifier = 0;
+    std::uint32_t timeline = 0;            // 0 = not known
+    bool operator==(const Incarnation&) const = default;
+};
+
+struct Server {
+    Role role = Role::unknown;
+    Status status = Status::unknown;
+    int priority = 0;
+    int weight = 1;
+    std::chrono::milliseconds max_lag{0};
+    Incarnation incarnation;
+    // Replicas: every commit that the primary acknowledged before this time is visible here. kNever:
+    // no evidence, the server serves no read. The primary itself is always fresh.
+    TimePoint fresh_as_of = kNever;
+    Lsn position;                          // replica: replayed; primary: inserted
+    TimePoint checked_at = kNever;         // when the last good probe was *sent*
+    std::chrono::microseconds response_time{0};  // of probes, smoothed
+};
+
+struct Topology {
+    std::uint64_t version = 0;
+    std::vector<Server> servers;           // in the order of Config::servers
+    std::optional<ServerId> primary;       // the one server that may take writes, if there is one
+
+    [[nodiscard]] const Server& operator[](ServerId id) const { return servers[id.index]; }
+};
+
+}  // namespace pgsteer::routing

@@ -28,6 +28,7 @@ struct SessionView {
     std::optional<ServerId> transaction_on;  // a transaction is open there
     std::optional<Pin> pin;                  // state that only the primary connection has
     std::optional<ServerId> last_used;       // where the session control statements go
+    std::optional<ServerId> cursor_on;       // where a holdable cursor is open
     bool degraded_reads = true;
     std::chrono::milliseconds tolerated_age{3'000};  // older evidence about a server counts for nothing
     // Servers (a bit each) that this request must avoid: it failed there, or evidence newer than the

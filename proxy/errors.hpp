@@ -1,9 +1,11 @@
-// All that we ourselves tell a client; message() of our category and sqlstate_of() both read kErrors.
+// All that we ourselves tell a client; message() of our category and sqlstate_of() both read
+// kErrors.
 #pragma once
 
-#include <array>
 #include <boost/system/error_code.hpp>
 #include <boost/system/result.hpp>
+
+#include <array>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
@@ -70,10 +72,14 @@ inline constexpr std::array kErrors{
     ErrorInfo{ProxyErrc::server_protocol, "08P01", "the server sent a malformed message"},
     ErrorInfo{ProxyErrc::server_lost, "08006", "the server closed the connection mid-request"},
     ErrorInfo{ProxyErrc::server_timeout, "08006", "the server did not answer within query_timeout"},
-    ErrorInfo{ProxyErrc::transaction_lost, "08006", "the server connection of the open transaction was lost"},
-    ErrorInfo{ProxyErrc::acquire_timeout, "53300", "no server connection became free within acquire_timeout"},
-    ErrorInfo{ProxyErrc::settings_not_applied, "08006", "the session's settings could not be applied to the server"},
-    ErrorInfo{ProxyErrc::shutting_down, "57P01", "terminating connection due to administrator command"},
+    ErrorInfo{ProxyErrc::transaction_lost, "08006",
+              "the server connection of the open transaction was lost"},
+    ErrorInfo{ProxyErrc::acquire_timeout, "53300",
+              "no server connection became free within acquire_timeout"},
+    ErrorInfo{ProxyErrc::settings_not_applied, "08006",
+              "the session's settings could not be applied to the server"},
+    ErrorInfo{ProxyErrc::shutting_down, "57P01",
+              "terminating connection due to administrator command"},
     ErrorInfo{ProxyErrc::out_of_memory, "53200", "a limit of memory per session was reached"},
     ErrorInfo{ProxyErrc::unsupported, "0A000", "not supported yet"},
 };
@@ -85,7 +91,9 @@ inline constexpr std::array kErrors{
 [[nodiscard]] std::string_view sqlstate_of(const error_code& error);
 
 const boost::system::error_category& proxy_category();
-inline error_code make_error_code(ProxyErrc code) { return {static_cast<int>(code), proxy_category()}; }
+inline error_code make_error_code(ProxyErrc code) {
+    return {static_cast<int>(code), proxy_category()};
+}
 
 }  // namespace pgsteer::proxy
 

@@ -1,14 +1,14 @@
 #pragma once
 
+#include "conf/config.hpp"
+#include "proxy/auth/scram.hpp"
+
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-
-#include "conf/config.hpp"
-#include "proxy/auth/scram.hpp"
 
 namespace pgsteer::proxy::auth {
 
@@ -28,11 +28,15 @@ public:
     void learn(std::string_view user, const ScramKeys& keys);
     [[nodiscard]] std::optional<ScramKeys> learnt(std::string_view user) const;
 
-    // Derived keys for (password, salt, iterations) of a server, so that PBKDF2 runs once, not per connection.
+    // Derived keys for (password, salt, iterations) of a server, so that PBKDF2 runs once, not per
+    // connection.
     ScramKeys keys_for(std::string_view password, std::string_view salt, std::uint32_t iterations);
 
 private:
-    struct Entry { std::string password; ScramVerifier verifier; };
+    struct Entry {
+        std::string password;
+        ScramVerifier verifier;
+    };
     std::unordered_map<std::string, Entry> users_;
     Digest mock_secret_;
     mutable std::mutex mutex_;

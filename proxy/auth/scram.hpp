@@ -1,13 +1,13 @@
 // SCRAM-SHA-256 (RFC 5802, RFC 7677) for both ends, without sockets. OpenSSL's primitives.
 #pragma once
 
+#include "proxy/errors.hpp"
+
 #include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-
-#include "proxy/errors.hpp"
 
 namespace pgsteer::proxy::auth {
 
@@ -16,7 +16,7 @@ using Digest = std::array<std::uint8_t, 32>;
 // What a server keeps of a password, as in pg_authid.rolpassword.
 struct ScramVerifier {
     std::uint32_t iterations = 4096;
-    std::string salt;        // raw bytes
+    std::string salt;  // raw bytes
     Digest stored_key{};
     Digest server_key{};
 };
@@ -32,20 +32,24 @@ struct ScramKeys {
 };
 // SASLprep is applied where PostgreSQL does; a password that is not valid UTF-8 is used as it is.
 ScramKeys derive_keys(std::string_view password, std::string_view salt, std::uint32_t iterations);
-ScramVerifier make_verifier(std::string_view password, std::string_view salt, std::uint32_t iterations);
+ScramVerifier make_verifier(std::string_view password,
+                            std::string_view salt,
+                            std::uint32_t iterations);
 Digest stored_key(const Digest& client_key);
 
-// The server's side of one exchange. For an unknown user pass a mock verifier (mock_verifier): it costs the
-// same time and always fails at the end.
+// The server's side of one exchange. For an unknown user pass a mock verifier (mock_verifier): it
+// costs the same time and always fails at the end.
 class ScramServer {
 public:
     // `nonce`: our own part, printable ASCII without comma.
     ScramServer(ScramVerifier verifier, bool user_is_known, std::string nonce);
     // client-first-message -> server-first-message. Errors: protocol_violation.
     Result<std::string> first(std::string_view client_first);
-    // client-final-message -> server-final-message. Errors: protocol_violation, authentication_failed.
+    // client-final-message -> server-final-message. Errors: protocol_violation,
+    // authentication_failed.
     Result<std::string> last(std::string_view client_final);
-    // After last() has succeeded: the client's key, which proves us to any server with the same verifier.
+    // After last() has succeeded: the client's key, which proves us to any server with the same
+    // verifier.
     [[nodiscard]] const Digest& client_key() const { return client_key_; }
 
 private:
@@ -54,20 +58,24 @@ private:
     std::string nonce_, client_first_bare_, server_first_, gs2_header_;
     Digest client_key_{};
 };
-// The same salt for the same user name each time, as PostgreSQL does, from a secret of this process.
+// The same salt for the same user name each time, as PostgreSQL does, from a secret of this
+// process.
 ScramVerifier mock_verifier(std::string_view user, const Digest& secret);
 
 // The client's side, towards a server.
 class ScramClient {
 public:
-    // Keys are looked up once salt and iterations are known: from a password, or fixed ones that only fit
-    // the verifier they were learnt from.
-    struct Fixed { ScramVerifier verifier; ScramKeys keys; };
+    // Keys are looked up once salt and iterations are known: from a password, or fixed ones that
+    // only fit the verifier they were learnt from.
+    struct Fixed {
+        ScramVerifier verifier;
+        ScramKeys keys;
+    };
     static ScramClient with_password(std::string password, std::string nonce);
     static ScramClient with_keys(Fixed fixed, std::string nonce);
     std::string first();
-    // server-first -> client-final. Errors: server_protocol; server_login_failed (salt or iterations are not
-    // those of the fixed keys; iterations above 1'000'000).
+    // server-first -> client-final. Errors: server_protocol; server_login_failed (salt or
+    // iterations are not those of the fixed keys; iterations above 1'000'000).
     Result<std::string> last(std::string_view server_first);
     // Errors: server_login_failed if the server cannot prove that it knows the verifier.
     error_code verify(std::string_view server_final);

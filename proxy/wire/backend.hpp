@@ -1,42 +1,56 @@
 // Backend messages that pgsteer reads or writes itself. All others are forwarded as bytes.
 #pragma once
 
+#include "proxy/errors.hpp"
+#include "proxy/wire/bytes.hpp"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "proxy/errors.hpp"
-#include "proxy/wire/bytes.hpp"
-
 namespace pgsteer::proxy::wire {
 
-// Fields of ErrorResponse and NoticeResponse. Every field may be missing; views point into the body.
+// Fields of ErrorResponse and NoticeResponse. Every field may be missing; views point into the
+// body.
 struct ErrorFields {
-    std::string_view severity;      // 'V', else 'S'; "" if neither
-    std::string_view sqlstate;      // "" if missing
+    std::string_view severity;  // 'V', else 'S'; "" if neither
+    std::string_view sqlstate;  // "" if missing
     std::string_view message;
     std::string_view hint;
 };
 Result<ErrorFields> decode_error(Bytes body);  // protocol_violation: a field without end
 
-struct ParameterStatus { std::string_view name, value; };
+struct ParameterStatus {
+    std::string_view name, value;
+};
 Result<ParameterStatus> decode_parameter_status(Bytes body);
 
-struct BackendKeyData { std::uint32_t process_id = 0, secret_key = 0; };
+struct BackendKeyData {
+    std::uint32_t process_id = 0, secret_key = 0;
+};
 Result<BackendKeyData> decode_backend_key_data(Bytes body);
 
-enum class AuthenticationKind : std::uint32_t { ok = 0, cleartext = 3, md5 = 5, sasl = 10, sasl_continue = 11, sasl_final = 12 };
+enum class AuthenticationKind : std::uint32_t {
+    ok = 0,
+    cleartext = 3,
+    md5 = 5,
+    sasl = 10,
+    sasl_continue = 11,
+    sasl_final = 12
+};
 struct Authentication {
-    std::uint32_t kind = 0;     // an AuthenticationKind, or one that is not known here
-    Bytes data;                 // md5: salt (4 bytes); sasl*: the rest
+    std::uint32_t kind = 0;  // an AuthenticationKind, or one that is not known here
+    Bytes data;              // md5: salt (4 bytes); sasl*: the rest
 };
 Result<Authentication> decode_authentication(Bytes body);
 std::vector<std::string_view> sasl_mechanisms(Bytes data);
 
-Result<std::uint8_t> decode_ready_for_query(Bytes body);            // 'I', 'T' or 'E'; else protocol_violation
-Result<std::string_view> decode_command_complete(Bytes body);      // the command tag
-// First row helper for our own queries: text columns of a DataRow; a NULL is an empty view with data()==nullptr.
+Result<std::uint8_t> decode_ready_for_query(
+    Bytes body);  // 'I', 'T' or 'E'; else protocol_violation
+Result<std::string_view> decode_command_complete(Bytes body);  // the command tag
+// First row helper for our own queries: text columns of a DataRow; a NULL is an empty view with
+// data()==nullptr.
 Result<std::vector<std::string_view>> decode_data_row(Bytes body);
 
 struct ErrorText {
@@ -51,7 +65,9 @@ void encode_sasl_mechanisms(Buffer& out, std::vector<std::string_view> mechanism
 void encode_parameter_status(Buffer& out, std::string_view name, std::string_view value);
 void encode_backend_key_data(Buffer& out, const BackendKeyData& key);
 void encode_ready_for_query(Buffer& out, std::uint8_t status);
-void encode_negotiate_protocol_version(Buffer& out, std::uint32_t newest_minor, const std::vector<std::string>& unknown_options);
+void encode_negotiate_protocol_version(Buffer& out,
+                                       std::uint32_t newest_minor,
+                                       const std::vector<std::string>& unknown_options);
 void encode_command_complete(Buffer& out, std::string_view tag);
 
 }  // namespace pgsteer::proxy::wire

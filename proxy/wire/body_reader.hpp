@@ -1,10 +1,10 @@
 #pragma once
 
-#include <cstdint>
-#include <string_view>
-
 #include "proxy/errors.hpp"
 #include "proxy/wire/bytes.hpp"
+
+#include <cstdint>
+#include <string_view>
 
 namespace pgsteer::proxy::wire {
 
@@ -16,7 +16,7 @@ public:
     std::uint8_t u8();
     std::uint16_t u16();
     std::uint32_t u32();
-    std::string_view cstr();          // up to and without the next NUL
+    std::string_view cstr();  // up to and without the next NUL
     Bytes bytes(std::size_t count);
     [[nodiscard]] Bytes rest() const { return rest_; }
     [[nodiscard]] bool failed() const { return failed_; }

@@ -1,9 +1,9 @@
 #pragma once
 
+#include "proxy/wire/bytes.hpp"
+
 #include <cstdint>
 #include <string_view>
-
-#include "proxy/wire/bytes.hpp"
 
 namespace pgsteer::proxy::wire {
 

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <cstdint>
-#include <optional>
-
 #include "proxy/errors.hpp"
 #include "proxy/wire/bytes.hpp"
+
+#include <cstdint>
+#include <optional>
 
 namespace pgsteer::proxy::wire {
 

@@ -1,0 +1,313 @@
+"""A real primary with streaming replicas, and what can happen to them.
+
+Started by deploy/throwaway-cluster. Where a statement ran is read from the servers' own logs,
+never from pgsteer's word.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+
+import psycopg
+
+from support.ports import PortLeases
+from support.waiting import SLOWDOWN, until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+THROWAWAY = os.path.join(ROOT, "deploy", "throwaway-cluster")
+
+_SETTINGS = [
+    "log_statement = 'all'",
+    "log_line_prefix = '%m [%p] app=%a '",
+    "log_parameter_max_length = 64",
+    "log_parameter_max_length_on_error = 0",
+    "log_min_messages = 'warning'",
+    "max_standby_streaming_delay = '2s'",
+]
+_HBA = [
+    "host all md5_user 127.0.0.1/32 md5",
+    "host all clear_user 127.0.0.1/32 password",
+    "host all trust_user 127.0.0.1/32 trust",
+]
+_ROLES = """
+    CREATE ROLE load LOGIN PASSWORD 'load';           -- not logged: for tests that count
+    ALTER ROLE load SET log_statement = 'none';
+    ALTER ROLE pgsteer SET log_statement = 'none';
+    CREATE ROLE other LOGIN PASSWORD 'other';
+    CREATE ROLE clear_user LOGIN PASSWORD 'clear';
+    CREATE ROLE trust_user LOGIN;
+    SET password_encryption = 'md5';
+    CREATE ROLE md5_user LOGIN PASSWORD 'md5';
+    GRANT ALL ON DATABASE app TO load, other, clear_user, trust_user, md5_user;
+    GRANT ALL ON SCHEMA public TO load, other, clear_user, trust_user, md5_user;
+"""
+_LOG_RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\n]*?\[\d+\] app=", re.MULTILINE)
+
+
+def new_marker() -> str:
+    """A comment's content that finds one statement in the logs again."""
+    return f"m{uuid.uuid4().hex[:16]}"
+
+
+class Server:
+    """One PostgreSQL server of a Cluster."""
+
+    def __init__(self, name: str, folder: str, env: dict):
+        self.name = name
+        self.host = "127.0.0.1"
+        self.port = int(env[f"{name.upper()}_PORT"])
+        self.data = os.path.join(folder, name)
+        self.log_file = os.path.join(folder, "log", f"{name}.log")
+        self._env = env
+        self._log_start = 0
+
+    def __repr__(self):
+        return f"<{self.name} at port {self.port}>"
+
+    # --- SQL, as superuser and past any proxy
+
+    def connect(self, dbname="app", **options):
+        return psycopg.connect(
+            host=self.host, port=self.port, dbname=dbname, user=self._env["SUPERUSER"],
+            password=self._env["SUPERUSER_PASSWORD"], autocommit=True,
+            connect_timeout=int(10 * SLOWDOWN), application_name="harness", **options)
+
+    def sql(self, query, *params, dbname="app"):
+        """Rows of `query`, or None if it returns none."""
+        with self.connect(dbname) as connection:
+            cursor = connection.execute(query, params or None)
+            return cursor.fetchall() if cursor.description else None
+
+    def value(self, query, *params, dbname="app"):
+        return self.sql(query, *params, dbname=dbname)[0][0]
+
+    # --- processes
+
+    def postmaster(self) -> int:
+        """Process id, 0 if it does not run."""
+        try:
+            with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as file:
+                pid = int(file.readline())
+        except (OSError, ValueError):
+            return 0
+        return pid if _is_alive(pid) else 0
+
+    def processes(self) -> list:
+        """The postmaster first, then its children (each has a process group of its own)."""
+        postmaster = self.postmaster()
+        return [postmaster, *_children(postmaster)] if postmaster else []
+
+    def kill(self) -> None:
+        """kill -9 of every process, as when the machine is lost."""
+        postmaster = self.postmaster()
+        if not postmaster:
+            return
+        os.kill(postmaster, signal.SIGSTOP)  # forks no more
+        victims = self.processes()
+        for pid in victims:
+            _signal(pid, signal.SIGKILL)
+        until(lambda: not any(_is_alive(pid) for pid in victims), f"{self.name} is gone")
+        # In a container nobody may collect the dead, and a zombie looks alive to the next start.
+        socket = os.path.join(self._env["SOCKET_DIR"], f".s.PGSQL.{self.port}")
+        for stale in (os.path.join(self.data, "postmaster.pid"), socket, f"{socket}.lock"):
+            if os.path.exists(stale):
+                os.unlink(stale)
+
+    def hang(self) -> None:
+        """SIGSTOP: connections stay open, nothing answers."""
+        postmaster = self.postmaster()
+        os.kill(postmaster, signal.SIGSTOP)
+        for pid in self.processes():
+            _signal(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        for pid in self.processes():
+            _signal(pid, signal.SIGCONT)
+
+    def start(self, wait=True) -> None:
+        self._pg_ctl("start", "-l", self.log_file, "-w" if wait else "-W", "-t", "60")
+
+    def stop(self, mode="fast") -> None:
+        self._pg_ctl("stop", "-w", "-m", mode, "-t", "60")
+
+    def restart(self, mode="fast") -> None:
+        self._pg_ctl("restart", "-l", self.log_file, "-w", "-m", mode, "-t", "60")
+
+    def promote(self) -> None:
+        self._pg_ctl("promote", "-w", "-t", "60")
+
+    def _pg_ctl(self, action, *options) -> None:
+        command = [os.path.join(self._env["BINDIR"], "pg_ctl"), "-s", "-D", self.data, action,
+                   *options]
+        subprocess.run([*_as_owner(), *command], cwd="/", check=True, timeout=120 * SLOWDOWN,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    # --- replication
+
+    def set(self, name: str, value: str, reload=True) -> None:
+        """ALTER SYSTEM; without `reload` it is in force after the next start."""
+        self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+        if reload:
+            self.sql("SELECT pg_reload_conf()")
+
+    def pause_replay(self) -> None:
+        self.sql("SELECT pg_wal_replay_pause()")
+
+    def resume_replay(self) -> None:
+        self.sql("SELECT pg_wal_replay_resume()")
+
+    def has_replayed(self, lsn: str) -> bool:
+        return self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", lsn)
+
+    # --- log
+
+    def forget_log(self) -> None:
+        """What was logged until now is of no interest any more."""
+        self._log_start = os.path.getsize(self.log_file)
+
+    def log(self) -> str:
+        with open(self.log_file, encoding="utf-8", errors="replace") as file:
+            file.seek(self._log_start)
+            return file.read()
+
+    def statements(self, text: str) -> list:
+        """Log records of statements (simple or executed) that contain `text`."""
+        if text not in (log := self.log()):
+            return []
+        starts = [match.start() for match in _LOG_RECORD.finditer(log)] + [len(log)]
+        records = (log[start:end] for start, end in zip(starts, starts[1:]))
+        return [record for record in records
+                if text in record and re.search(r"LOG:  (statement|execute )", record)]
+
+
+class Cluster:
+    """The servers together. Use as a context manager, or call stop()."""
+
+    def __init__(self, replicas=2, leases=None):
+        self._leases = leases or PortLeases()
+        self._ports = [self._leases.take() for _ in range(replicas + 1)]
+        self.folder = tempfile.mkdtemp(prefix="pgsteer-test-")
+        os.chmod(self.folder, 0o755)
+        command = [THROWAWAY, "start", os.path.join(self.folder, "pg"), "--fast",
+                   "--replicas", str(replicas), "--ports", ",".join(map(str, self._ports))]
+        for line in _SETTINGS:
+            command += ["--set", line]
+        for line in _HBA:
+            command += ["--hba", line]
+        try:
+            output = subprocess.run(command, check=True, timeout=120 * SLOWDOWN, text=True,
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self.env = dict(line.split("=", 1) for line in output.splitlines())
+        names = ["primary", *(f"replica{number + 1}" for number in range(replicas))]
+        pg_folder = os.path.join(self.folder, "pg")
+        self.servers = [Server(name, pg_folder, self.env) for name in names]
+        self.primary, *self.replicas = self.servers
+        self.primary.sql(_ROLES)
+        self.wait_until_replayed()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.resume()
+        subprocess.run([THROWAWAY, "stop", os.path.join(self.folder, "pg"), "--remove"],
+                       check=False, timeout=120 * SLOWDOWN)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for port in self._ports:
+            self._leases.give_back(port)
+
+    def server(self, name: str) -> Server:
+        return next(server for server in self.servers if server.name == name)
+
+    def wait_until_replayed(self, timeout=30) -> None:
+        """Until every replica shows all that is committed now."""
+        lsn = self.primary.value("SELECT pg_current_wal_insert_lsn()")
+        # Standbys get only what is flushed; a commit flushes all before it.
+        self.primary.sql("COMMENT ON DATABASE app IS 'flush'")
+        for replica in self.replicas:
+            until(lambda replica=replica: replica.has_replayed(lsn),
+                  f"{replica.name} replays up to {lsn}", timeout)
+
+    def heal(self) -> None:
+        """After a test that hurt a server: all run, replay and have no delay."""
+        for server in self.servers:
+            server.resume()
+            if not server.postmaster():
+                server.start()
+        for replica in self.replicas:
+            until(lambda replica=replica: _answers(replica), f"{replica.name} answers", 60)
+            replica.sql("ALTER SYSTEM RESET recovery_min_apply_delay")
+            replica.sql("SELECT pg_reload_conf(), pg_wal_replay_resume()")
+        self.wait_until_replayed()
+
+    def forget_logs(self) -> None:
+        for server in self.servers:
+            server.forget_log()
+
+    def where_ran(self, marker: str) -> dict:
+        """How often each server ran a statement that contains `marker`; absent: never."""
+        counts = {server.name: len(server.statements(marker)) for server in self.servers}
+        return {name: count for name, count in counts.items() if count}
+
+    def in_backends(self, condition: str) -> dict:
+        """Backends in pg_stat_activity for which `condition` holds, by server."""
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE {condition}"
+        return {server.name: server.value(query) for server in self.servers}
+
+
+def _answers(server: Server) -> bool:
+    try:
+        return server.value("SELECT pg_is_in_recovery()") is not None
+    except psycopg.Error:
+        return False
+
+
+def _as_owner() -> list:
+    if os.getuid() != 0:
+        return []
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _stat(pid: int) -> list:
+    """Fields of /proc/PID/stat from the state on; empty if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _is_alive(pid: int) -> bool:
+    fields = _stat(pid)
+    return bool(fields) and fields[0] != "Z"
+
+
+def _children(parent: int) -> list:
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return [pid for pid in pids if (fields := _stat(pid)) and int(fields[1]) == parent]
+
+
+def measure(action) -> float:
+    """Seconds that action() takes."""
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start

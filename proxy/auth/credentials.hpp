@@ -3,7 +3,6 @@
 #include "conf/config.hpp"
 #include "proxy/auth/scram.hpp"
 
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -27,6 +26,8 @@ public:
     // Kept in memory, used towards servers that hold the same verifier.
     void learn(std::string_view user, const ScramKeys& keys);
     [[nodiscard]] std::optional<ScramKeys> learnt(std::string_view user) const;
+    // After a reload: takes over the keys that still fit the verifiers of this configuration.
+    void inherit(const Credentials& previous);
 
     // Derived keys for (password, salt, iterations) of a server, so that PBKDF2 runs once, not per
     // connection.
@@ -38,13 +39,10 @@ private:
         ScramVerifier verifier;
     };
     std::unordered_map<std::string, Entry> users_;
-    Digest mock_secret_;
+    Digest secret_;  // of this process: salts of passwords and of unknown users come from it
     mutable std::mutex mutex_;
     std::unordered_map<std::string, ScramKeys> learnt_;
     std::unordered_map<std::string, ScramKeys> derived_;  // bounded
 };
-
-// Equal time for equal lengths, whatever the bytes.
-bool equal_in_constant_time(std::string_view a, std::string_view b);
 
 }  // namespace pgsteer::proxy::auth

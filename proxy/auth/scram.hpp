@@ -1,17 +1,19 @@
 // SCRAM-SHA-256 (RFC 5802, RFC 7677) for both ends, without sockets. OpenSSL's primitives.
 #pragma once
 
+#include "proxy/auth/digest.hpp"
 #include "proxy/errors.hpp"
 
-#include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace pgsteer::proxy::auth {
 
-using Digest = std::array<std::uint8_t, 32>;
+inline constexpr std::string_view kScramSha256 = "SCRAM-SHA-256";  // the mechanism's name
+inline constexpr std::size_t kMaxScramMessageBytes = 1024;         // PG_MAX_SASL_MESSAGE_LENGTH
 
 // What a server keeps of a password, as in pg_authid.rolpassword.
 struct ScramVerifier {
@@ -30,7 +32,7 @@ struct ScramKeys {
     Digest client_key{};
     Digest server_key{};
 };
-// SASLprep is applied where PostgreSQL does; a password that is not valid UTF-8 is used as it is.
+// saslprep() is applied to the password first.
 ScramKeys derive_keys(std::string_view password, std::string_view salt, std::uint32_t iterations);
 ScramVerifier make_verifier(std::string_view password,
                             std::string_view salt,
@@ -53,9 +55,12 @@ public:
     [[nodiscard]] const Digest& client_key() const { return client_key_; }
 
 private:
+    [[nodiscard]] Digest key_behind(const Digest& proof, std::string_view auth_message) const;
+
     ScramVerifier verifier_;
     bool known_;
-    std::string nonce_, client_first_bare_, server_first_, gs2_header_;
+    std::string nonce_;  // ours; with the client's in front after first()
+    std::string client_first_bare_, server_first_, gs2_header_;
     Digest client_key_{};
 };
 // The same salt for the same user name each time, as PostgreSQL does, from a secret of this
@@ -65,23 +70,29 @@ ScramVerifier mock_verifier(std::string_view user, const Digest& secret);
 // The client's side, towards a server.
 class ScramClient {
 public:
-    // Keys are looked up once salt and iterations are known: from a password, or fixed ones that
-    // only fit the verifier they were learnt from.
+    // Keys that only fit the verifier they were learnt from.
     struct Fixed {
         ScramVerifier verifier;
         ScramKeys keys;
     };
+    // Called once salt and iterations are known, e.g. Credentials::keys_for, which remembers.
+    using KeySource = std::function<ScramKeys(std::string_view salt, std::uint32_t iterations)>;
+
     static ScramClient with_password(std::string password, std::string nonce);
+    static ScramClient with_key_source(KeySource source, std::string nonce);
     static ScramClient with_keys(Fixed fixed, std::string nonce);
     std::string first();
     // server-first -> client-final. Errors: server_protocol; server_login_failed (salt or
     // iterations are not those of the fixed keys; iterations above 1'000'000).
     Result<std::string> last(std::string_view server_first);
     // Errors: server_login_failed if the server cannot prove that it knows the verifier.
-    error_code verify(std::string_view server_final);
+    [[nodiscard]] error_code verify(std::string_view server_final) const;
 
 private:
-    std::string password_;
+    ScramClient(KeySource source, std::string nonce);
+    [[nodiscard]] Result<ScramKeys> keys_for(std::string_view salt, std::uint32_t iterations) const;
+
+    KeySource source_;  // empty: fixed_
     std::optional<Fixed> fixed_;
     std::string nonce_, client_first_bare_, auth_message_;
     ScramKeys keys_{};

@@ -42,16 +42,16 @@ struct AdminConfig {
 enum class ServerRole : std::uint8_t { automatic, primary, replica };  // automatic: as found
 
 struct ServerConfig {
-    std::string name;                         // shown in logs, metrics, /status; unique
-    std::string host;                         // name, IP address, or directory of a Unix socket
+    std::string name;  // shown in logs, metrics, /status; unique
+    std::string host;  // name, IP address, or directory of a Unix socket
     std::uint16_t port = 5432;
     ServerRole role = ServerRole::automatic;
-    int priority = 0;                         // lower is preferred for reads
-    int weight = 1;                           // share among equals, 1..1000
-    milliseconds max_lag{30'000};             // above: DEGRADED
-    milliseconds max_lag_hard{300'000};       // above: UNHEALTHY
-    milliseconds connect_timeout{5'000};      // TCP connect to ReadyForQuery
-    milliseconds query_timeout{0};            // a request without any answer byte; 0 = no limit
+    int priority = 0;                     // lower is preferred for reads
+    int weight = 1;                       // share among equals, 1..1000
+    milliseconds max_lag{30'000};         // above: DEGRADED
+    milliseconds max_lag_hard{300'000};   // above: UNHEALTHY
+    milliseconds connect_timeout{5'000};  // TCP connect to ReadyForQuery
+    milliseconds query_timeout{0};        // a request without any answer byte; 0 = no limit
 };
 
 struct DatabaseConfig {
@@ -60,16 +60,16 @@ struct DatabaseConfig {
 };
 
 struct HealthConfig {
-    std::string user = "postgres";        // needs pg_monitor and REPLICATION
+    std::string user = "postgres";  // needs pg_monitor and REPLICATION
     Secret password;
     std::string database = "postgres";
-    milliseconds interval{1'000};         // between probes of one server
-    milliseconds fast_interval{2};        // the same while a session is kept off replicas
-    milliseconds timeout{1'000};          // one probe
-    int rise = 2;                         // good probes until HEALTHY
-    int fall = 3;                         // bad probes until UNHEALTHY
-    double slow_factor = 4;               // response time over this multiple of the best: DEGRADED
-    milliseconds nudge_interval{200};     // least time between two nudges of the WAL; 0 = off
+    milliseconds interval{1'000};      // between probes of one server
+    milliseconds fast_interval{2};     // the same while a session is kept off replicas
+    milliseconds timeout{1'000};       // one probe
+    int rise = 2;                      // good probes until HEALTHY
+    int fall = 3;                      // bad probes until UNHEALTHY
+    double slow_factor = 4;            // response time over this multiple of the best: DEGRADED
+    milliseconds nudge_interval{200};  // least time between two nudges of the WAL; 0 = off
 };
 
 enum class Consistency : std::uint8_t { eventual, session };
@@ -84,10 +84,10 @@ enum class PoolMode : std::uint8_t { session };
 
 struct PoolConfig {
     PoolMode mode = PoolMode::session;
-    int size = 20;                          // connections per (server, database, user), all workers
-    milliseconds acquire_timeout{10'000};   // waiting for a free server connection, then 53300
-    milliseconds idle_timeout{600'000};     // an unused server connection is closed after this
-    milliseconds max_lifetime{3'600'000};   // a server connection is not given out again after this
+    int size = 20;                         // connections per (server, database, user), all workers
+    milliseconds acquire_timeout{10'000};  // waiting for a free server connection, then 53300
+    milliseconds idle_timeout{600'000};    // an unused server connection is closed after this
+    milliseconds max_lifetime{3'600'000};  // a server connection is not given out again after this
 };
 
 enum class AuthMethod : std::uint8_t { scram_sha_256, md5, trust };
@@ -115,10 +115,10 @@ struct LogConfig {
 struct Config {
     ListenConfig listen;
     AdminConfig admin;
-    int workers = 0;                          // worker threads; 0 = number of cores
-    milliseconds shutdown_timeout{30'000};    // SIGTERM to exit
-    std::vector<ServerConfig> servers;        // 1..32
-    std::vector<DatabaseConfig> databases;    // none given = {"*"}
+    int workers = 0;                        // worker threads; 0 = number of cores
+    milliseconds shutdown_timeout{30'000};  // SIGTERM to exit
+    std::vector<ServerConfig> servers;      // 1..32
+    std::vector<DatabaseConfig> databases;  // none given = {"*"}
     HealthConfig health;
     RoutingConfig routing;
     PoolConfig pool;

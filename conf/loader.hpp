@@ -1,11 +1,11 @@
 // Loads a configuration from YAML text or a file. All problems are reported at once.
 #pragma once
 
+#include "conf/config.hpp"
+
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "conf/config.hpp"
 
 namespace pgsteer::conf {
 
@@ -29,7 +29,9 @@ struct Loaded {
 
 [[nodiscard]] Loaded load_file(const std::string& path);
 // `file` names the text in messages. Relative paths in it (password_file) start at `directory`.
-[[nodiscard]] Loaded load_text(std::string_view yaml, const std::string& file, const std::string& directory);
+[[nodiscard]] Loaded load_text(std::string_view yaml,
+                               const std::string& file,
+                               const std::string& directory);
 
 // Rules that span several keys (unique names, at most one server of role primary, ...), also for a
 // configuration that was not made from YAML. An empty list: nothing to object to.

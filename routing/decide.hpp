@@ -1,23 +1,23 @@
 // The routing rules, as one pure function. See decide.md for the order of the rules and why.
 #pragma once
 
-#include <chrono>
-#include <cstdint>
-#include <optional>
-
 #include "routing/route.hpp"
 #include "routing/statement.hpp"
 #include "routing/topology.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
 
 namespace pgsteer::routing {
 
 enum class Consistency : std::uint8_t { eventual, session };
 
-// What a session has seen, and therefore must not miss. Times are of the monotonic clock, read after
-// the recv that brought the news.
+// What a session has seen, and therefore must not miss. Times are of the monotonic clock, read
+// after the recv that brought the news.
 struct Floor {
-    TimePoint primary_seen = kNever;   // last answer of the primary that counts
-    TimePoint replica_seen = kNever;   // last answer of `last_replica`
+    TimePoint primary_seen = kNever;  // last answer of the primary that counts
+    TimePoint replica_seen = kNever;  // last answer of `last_replica`
     std::optional<ServerId> last_replica;
 };
 
@@ -30,15 +30,19 @@ struct SessionView {
     std::optional<ServerId> last_used;       // where the session control statements go
     std::optional<ServerId> cursor_on;       // where a holdable cursor is open
     bool degraded_reads = true;
-    std::chrono::milliseconds tolerated_age{3'000};  // older evidence about a server counts for nothing
-    // Servers (a bit each) that this request must avoid: it failed there, or evidence newer than the
-    // topology speaks against them.
+    std::chrono::milliseconds tolerated_age{
+        3'000};  // older evidence about a server counts for nothing
+    // Servers (a bit each) that this request must avoid: it failed there, or evidence newer than
+    // the topology speaks against them.
     std::uint32_t avoid = 0;
 };
 
 // Chooses where a statement may run. Same inputs, same Route: no I/O, no randomness.
 // The first rule that applies wins, and its Reason names it in logs, metrics and tests.
-Route decide(const Statement& statement, const SessionView& session, const Topology& topology, TimePoint now);
+Route decide(const Statement& statement,
+             const SessionView& session,
+             const Topology& topology,
+             TimePoint now);
 
 // The same for a request that may not leave the primary, for a reason of the caller's.
 Route to_primary(const Topology& topology, Reason reason);

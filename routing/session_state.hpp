@@ -1,33 +1,58 @@
-// What a session's statements have done to its state: transaction, settings, savepoints, pins. Pure: told
-// by the relay what completed, asked by decide and by whoever opens or uses a server connection.
+// What a session's statements have done to its state: transaction, settings, savepoints, pins.
+// Pure: told by the relay what completed, asked by decide and by whoever opens or uses a server
+// connection.
 #pragma once
 
+#include "routing/session_settings.hpp"
+#include "routing/statement.hpp"
+
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "routing/statement.hpp"
-
 namespace pgsteer::routing {
 
-// A session holds at most one connection to the primary and one to a replica.
-enum class Slot : std::uint8_t { primary, replica };
+// Names of which it matters whether any is left: channels, holdable cursors. Bounded: beyond
+// kMaxNames it only remembers that there are more, until clear().
+class NameSet {
+public:
+    static constexpr std::size_t kMaxNames = 256;
+    void add(std::string_view name);
+    void remove(std::string_view name);
+    void clear();
+    [[nodiscard]] bool empty() const { return names_.empty() && !more_; }
+    [[nodiscard]] std::size_t memory_bytes() const;
+
+private:
+    std::vector<std::string> names_;
+    bool more_ = false;
+};
 
 class SessionState {
 public:
+    // Bytes of the open transaction's effects that are kept; beyond it they count as if committed,
+    // in the way that costs offload only.
+    static constexpr std::size_t kMaxStagedBytes = 64 * 1024;
+
     // --- told by the relay, in the order of the server's answers ---
-    // Statement `index` of `statement` completed on `slot`; `command_tag` as in CommandComplete (COMMIT of a
-    // failed transaction answers "ROLLBACK").
-    void completed(Slot slot, const Statement& statement, std::uint16_t index, std::string_view command_tag);
-    // An ErrorResponse arrived: what the current implicit transaction staged is undone by ready('I'); in an
-    // open transaction only ROLLBACK [TO] can follow.
+    // Statement `index` of `statement` completed on `slot`; `command_tag` as in CommandComplete
+    // (COMMIT of a failed transaction answers "ROLLBACK"). Of a text that was not parsed the tag is
+    // all that is known.
+    void completed(Slot slot,
+                   const Statement& statement,
+                   std::uint16_t index,
+                   std::string_view command_tag);
+    // An ErrorResponse arrived: what the current implicit transaction staged is undone by
+    // ready('I'); in an open transaction only ROLLBACK [TO] can follow.
     void failed();
     // ReadyForQuery with status 'I', 'T' or 'E' arrived from `slot`.
     void ready(Slot slot, std::uint8_t status);
-    void connected(Slot slot);     // a new server connection: none of the session's settings applied yet
+    void connected(
+        Slot slot);  // a new server connection: none of the session's settings applied yet
     void disconnected(Slot slot);  // its state is gone
 
     // --- transaction ---
@@ -37,55 +62,70 @@ public:
     // --- state that lives on one connection only ---
     // Set while reads have to run on the primary connection.
     [[nodiscard]] std::optional<Pin> pin() const;
-    // True if losing the connection of `slot` loses what cannot be rebuilt elsewhere: an open transaction,
-    // temporary tables, LISTEN, holdable cursors.
+    // True if losing the connection of `slot` loses what cannot be rebuilt elsewhere: an open
+    // transaction, temporary tables, LISTEN, holdable cursors, settings of unknown value.
     [[nodiscard]] bool irreplaceable(Slot slot) const;
-    // Where FETCH, MOVE and CLOSE outside of a transaction have to run. nullopt: no holdable cursor open.
+    // Where FETCH, MOVE and CLOSE outside of a transaction have to run. nullopt: no holdable cursor
+    // open.
     [[nodiscard]] std::optional<Slot> cursor_on() const;
 
     // --- settings: what was set on one connection and has to be repeated on the other ---
-    [[nodiscard]] bool settings_pending(Slot slot) const;
-    // SQL statements in the order they have to run; views are valid until the next call that is not const.
-    // Never called while a transaction is open.
+    [[nodiscard]] bool settings_pending(Slot slot) const { return settings_.is_pending(slot); }
+    // SQL statements in the order they have to run; views are valid until the next call that is not
+    // const. Never called while a transaction is open.
     [[nodiscard]] std::vector<std::string_view> pending_settings(Slot slot) const;
-    void settings_applied(Slot slot);
-    void settings_not_applicable();  // the replica refused one: from now on reads are pinned to the primary
-    [[nodiscard]] std::size_t memory_bytes() const { return memory_bytes_; }
+    void settings_applied(Slot slot) { settings_.applied(slot); }
+    void settings_not_applicable();  // the replica refused one: from now on reads are pinned to the
+                                     // primary
+    [[nodiscard]] std::size_t memory_bytes() const;
 
 private:
-    struct Setting {
-        std::uint64_t number = 0;  // grows; larger than applied_[slot]: not yet applied there
-        std::string name;
-        std::string sql;
-    };
     struct Staged {  // an effect of the open transaction, explicit or implicit
         Effect effect;
         Slot slot;
     };
     struct Savepoint {
         std::string name;
-        std::size_t staged_size;
+        std::size_t staged_size;  // what was staged when it was set
+        std::uint32_t times = 1;  // set so often in a row with nothing staged in between
     };
+    void on_effect(Slot slot, const Effect& effect, std::string_view command_tag);
+    void on_unparsed(Slot slot, std::string_view command_tag);
     void stage(Slot slot, const Effect& effect);
+    void truncate_staged(std::size_t size);
     void commit_staged();
     void drop_staged();
-    void apply(const Staged& staged);
-    void remember(Slot slot, const Effect& effect);
+    void assume_the_worst_of_staged();
+    void apply(Slot slot, const Effect& effect);
+    void assume_the_worst(Slot slot, const Effect& effect);
+    void discard_all(Slot slot);
+    void close_cursor(Slot slot, const std::string& name);
+    void close_all_cursors(Slot slot);
+    void set_savepoint(const std::string& name);
+    void release_savepoint(const std::string& name);
+    void roll_back_to_savepoint(const std::string& name);
+    void lose_track_of_savepoints();
+    void truncate_savepoints(std::size_t size);
+    [[nodiscard]] std::optional<std::size_t> find_savepoint(const std::string& name) const;
+    [[nodiscard]] NameSet& cursors(Slot slot) {
+        return hold_cursors_[static_cast<std::size_t>(slot)];
+    }
+    [[nodiscard]] NameSet& channels(Slot slot) { return channels_[static_cast<std::size_t>(slot)]; }
 
     std::uint8_t status_ = 'I';
     Slot transaction_slot_ = Slot::primary;
     bool failed_ = false;  // an error since the last ReadyForQuery
     std::vector<Staged> staged_;
+    std::size_t staged_bytes_ = 0;
     std::vector<Savepoint> savepoints_;
-    std::vector<Setting> settings_;
-    std::uint64_t last_number_ = 0;
-    std::array<std::uint64_t, 2> applied_{};
-    std::array<std::vector<std::string>, 2> hold_cursors_;
+    std::size_t savepoint_bytes_ = 0;
+    bool savepoints_lost_ = false;  // of this transaction: there are some that we do not know
+    SessionSettings settings_;
+    std::array<NameSet, 2> hold_cursors_;
+    std::array<NameSet, 2> channels_;
     bool temporary_ = false;
-    bool listening_ = false;
     bool opaque_settings_ = false;
     bool settings_failed_ = false;
-    std::size_t memory_bytes_ = 0;
 };
 
 }  // namespace pgsteer::routing

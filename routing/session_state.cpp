@@ -1,0 +1,362 @@
+#include "routing/session_state.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace pgsteer::routing {
+namespace {
+
+std::size_t index(Slot slot) { return static_cast<std::size_t>(slot); }
+
+Slot other(Slot slot) { return slot == Slot::primary ? Slot::replica : Slot::primary; }
+
+std::size_t heap_bytes(const Effect& effect) { return effect.name.size() + effect.sql.size(); }
+
+}  // namespace
+
+void NameSet::add(std::string_view name) {
+    if (std::find(names_.begin(), names_.end(), name) != names_.end()) return;
+    if (names_.size() < kMaxNames)
+        names_.emplace_back(name);
+    else
+        more_ = true;
+}
+
+void NameSet::remove(std::string_view name) { std::erase(names_, name); }
+
+void NameSet::clear() {
+    names_.clear();
+    more_ = false;
+}
+
+std::size_t NameSet::memory_bytes() const {
+    std::size_t bytes = names_.capacity() * sizeof(std::string);
+    for (const auto& name : names_) bytes += name.size();
+    return bytes;
+}
+
+// --- told by the relay ---
+
+void SessionState::completed(Slot slot,
+                             const Statement& statement,
+                             std::uint16_t index,
+                             std::string_view command_tag) {
+    if (statement.statement_count == 0) return on_unparsed(slot, command_tag);
+    for (const Effect& effect : statement.effects)
+        if (effect.statement_index == index) on_effect(slot, effect, command_tag);
+}
+
+void SessionState::failed() { failed_ = true; }
+
+void SessionState::ready(Slot slot, std::uint8_t status) {
+    // The other connection is idle while a transaction is open here: nothing has ended.
+    if (transaction_on() && *transaction_on() != slot && status == 'I') return;
+    status_ = status;
+    if (status != 'I')
+        transaction_slot_ = slot;
+    else if (failed_)
+        drop_staged();
+    else
+        commit_staged();
+    failed_ = false;
+}
+
+void SessionState::connected(Slot slot) { settings_.new_connection(slot); }
+
+void SessionState::disconnected(Slot slot) {
+    const bool staged_there = !staged_.empty() && staged_.back().slot == slot;
+    if (transaction_on() == slot || (status_ == 'I' && staged_there)) {
+        drop_staged();
+        status_ = 'I';
+        failed_ = false;
+    }
+    settings_.new_connection(slot);
+    cursors(slot).clear();
+    channels(slot).clear();
+    if (slot == Slot::primary) temporary_ = false;
+}
+
+void SessionState::settings_not_applicable() { settings_failed_ = true; }
+
+// --- asked ---
+
+std::optional<Slot> SessionState::transaction_on() const {
+    if (status_ == 'I') return std::nullopt;
+    return transaction_slot_;
+}
+
+std::optional<Pin> SessionState::pin() const {
+    if (temporary_) return Pin::temporary_table;
+    if (opaque_settings_) return Pin::opaque_settings;
+    if (settings_failed_) return Pin::settings_failed;
+    return std::nullopt;
+}
+
+bool SessionState::irreplaceable(Slot slot) const {
+    if (transaction_on() == slot) return true;
+    if (!hold_cursors_[index(slot)].empty() || !channels_[index(slot)].empty()) return true;
+    return slot == Slot::primary && (temporary_ || opaque_settings_);
+}
+
+std::optional<Slot> SessionState::cursor_on() const {
+    for (const Slot slot : {Slot::primary, Slot::replica})
+        if (!hold_cursors_[index(slot)].empty()) return slot;
+    return std::nullopt;
+}
+
+std::vector<std::string_view> SessionState::pending_settings(Slot slot) const {
+    return settings_.pending(slot);
+}
+
+std::size_t SessionState::memory_bytes() const {
+    std::size_t bytes = settings_.memory_bytes() + staged_bytes_ + savepoint_bytes_;
+    for (const Slot slot : {Slot::primary, Slot::replica})
+        bytes += hold_cursors_[index(slot)].memory_bytes() + channels_[index(slot)].memory_bytes();
+    return bytes;
+}
+
+// --- what statements do ---
+
+void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view command_tag) {
+    switch (effect.kind) {
+        case Effect::Kind::begin:  // inside an implicit transaction: what was done becomes part of
+                                   // it
+        case Effect::Kind::set_local:
+        case Effect::Kind::prepare:
+        case Effect::Kind::deallocate:
+        case Effect::Kind::deallocate_all:
+            return;
+        case Effect::Kind::commit:
+            return command_tag == "ROLLBACK" ? drop_staged() : commit_staged();
+        case Effect::Kind::rollback:
+            return drop_staged();
+        case Effect::Kind::savepoint:
+            return set_savepoint(effect.name);
+        case Effect::Kind::release:
+            return release_savepoint(effect.name);
+        case Effect::Kind::rollback_to:
+            return roll_back_to_savepoint(effect.name);
+        // Closing a cursor is not undone by a rollback.
+        case Effect::Kind::close:
+            return close_cursor(slot, effect.name);
+        case Effect::Kind::close_all:
+            return close_all_cursors(slot);
+        case Effect::Kind::discard_all:
+            close_all_cursors(slot);
+            return stage(slot, effect);
+        case Effect::Kind::set:
+        case Effect::Kind::set_on_primary:
+        case Effect::Kind::reset:
+        case Effect::Kind::reset_all:
+        case Effect::Kind::opaque_settings:
+        case Effect::Kind::create_temporary:
+        case Effect::Kind::discard_temporary:
+        case Effect::Kind::declare_hold:
+        case Effect::Kind::listen:
+        case Effect::Kind::unlisten:
+        case Effect::Kind::unlisten_all:
+            return stage(slot, effect);
+    }
+}
+
+// A text that was not parsed may have done all that its command tags allow. Not seen: SELECT INTO
+// and CREATE TABLE AS with TEMP, which answer as a plain SELECT does.
+void SessionState::on_unparsed(Slot slot, std::string_view command_tag) {
+    const auto stage_kind = [&](Effect::Kind kind) { stage(slot, {kind, 0, {}, {}}); };
+    if (command_tag == "COMMIT" || command_tag == "PREPARE TRANSACTION") return commit_staged();
+    if (command_tag == "ROLLBACK") return assume_the_worst_of_staged();  // or ROLLBACK TO
+    if (command_tag == "SAVEPOINT" || command_tag == "RELEASE") return lose_track_of_savepoints();
+    if (command_tag == "SET" || command_tag == "RESET")
+        return stage_kind(Effect::Kind::opaque_settings);
+    if (command_tag == "CREATE TABLE" || command_tag == "CREATE TABLE AS" ||
+        command_tag == "CREATE VIEW" || command_tag == "CREATE SEQUENCE")
+        return stage_kind(Effect::Kind::create_temporary);
+    if (command_tag == "LISTEN") return stage_kind(Effect::Kind::listen);
+    if (command_tag == "DECLARE CURSOR") return stage_kind(Effect::Kind::declare_hold);
+    if (command_tag == "CLOSE CURSOR ALL") return close_all_cursors(slot);
+    if (command_tag == "DISCARD TEMP") return stage_kind(Effect::Kind::discard_temporary);
+    if (command_tag == "DISCARD ALL") {
+        close_all_cursors(slot);
+        stage_kind(Effect::Kind::discard_all);
+    }
+}
+
+// --- the open transaction ---
+
+void SessionState::stage(Slot slot, const Effect& effect) {
+    const std::size_t bytes = sizeof(Staged) + heap_bytes(effect);
+    if (staged_bytes_ + bytes > kMaxStagedBytes) return assume_the_worst(slot, effect);
+    staged_bytes_ += bytes;
+    staged_.push_back({effect, slot});
+}
+
+void SessionState::truncate_staged(std::size_t size) {
+    for (std::size_t i = size; i < staged_.size(); ++i)
+        staged_bytes_ -= sizeof(Staged) + heap_bytes(staged_[i].effect);
+    staged_.erase(staged_.begin() + static_cast<std::ptrdiff_t>(size), staged_.end());
+}
+
+void SessionState::commit_staged() {
+    for (const Staged& staged : staged_) apply(staged.slot, staged.effect);
+    drop_staged();
+}
+
+void SessionState::drop_staged() {
+    staged_.clear();
+    staged_bytes_ = 0;
+    savepoints_.clear();
+    savepoint_bytes_ = 0;
+    savepoints_lost_ = false;
+}
+
+// Some of what is staged was rolled back, and it is not known what.
+void SessionState::assume_the_worst_of_staged() {
+    for (const Staged& staged : staged_) assume_the_worst(staged.slot, staged.effect);
+    truncate_staged(0);
+    for (Savepoint& savepoint : savepoints_) savepoint.staged_size = 0;
+}
+
+void SessionState::apply(Slot slot, const Effect& effect) {
+    bool remembered = true;
+    switch (effect.kind) {
+        case Effect::Kind::set:
+            remembered = settings_.set(slot, effect.name, effect.sql);
+            break;
+        case Effect::Kind::reset:
+            remembered = settings_.reset(slot, effect.name, effect.sql);
+            break;
+        case Effect::Kind::reset_all:
+            remembered = settings_.reset_all(slot);
+            break;
+        case Effect::Kind::opaque_settings:
+            remembered = false;
+            break;
+        // On a replica it may have undone what keeps that connection read-only.
+        case Effect::Kind::set_on_primary:
+            remembered = slot == Slot::primary;
+            break;
+        case Effect::Kind::discard_all:
+            discard_all(slot);
+            break;
+        case Effect::Kind::create_temporary:
+            temporary_ |= slot == Slot::primary;
+            break;
+        case Effect::Kind::discard_temporary:
+            temporary_ &= slot != Slot::primary;
+            break;
+        case Effect::Kind::declare_hold:
+            cursors(slot).add(effect.name);
+            break;
+        case Effect::Kind::listen:
+            channels(slot).add(effect.name);
+            break;
+        case Effect::Kind::unlisten:
+            channels(slot).remove(effect.name);
+            break;
+        case Effect::Kind::unlisten_all:
+            channels(slot).clear();
+            break;
+        default:
+            break;  // the others take effect at once, or never
+    }
+    if (!remembered) opaque_settings_ = true;
+}
+
+// Whether `effect` will last is not known: what costs offload only is taken for granted.
+void SessionState::assume_the_worst(Slot slot, const Effect& effect) {
+    switch (effect.kind) {
+        case Effect::Kind::set:
+        case Effect::Kind::reset:
+        case Effect::Kind::reset_all:
+        case Effect::Kind::discard_all:
+        case Effect::Kind::set_on_primary:
+        case Effect::Kind::opaque_settings:
+            opaque_settings_ = true;
+            break;
+        case Effect::Kind::create_temporary:
+        case Effect::Kind::declare_hold:
+        case Effect::Kind::listen:
+            apply(slot, effect);
+            break;
+        default:
+            break;  // what takes state away
+    }
+}
+
+// What is left on the other connection is unreachable for the client: it goes before its next use.
+void SessionState::discard_all(Slot slot) {
+    settings_.discard_all(slot);
+    if (!cursors(other(slot)).empty()) settings_.close_cursors(other(slot));
+    for (NameSet& names : hold_cursors_) names.clear();
+    channels(slot).clear();
+    if (slot == Slot::primary) temporary_ = false;
+    opaque_settings_ = false;
+    settings_failed_ = false;
+}
+
+void SessionState::close_cursor(Slot slot, const std::string& name) {
+    cursors(slot).remove(name);
+    for (Staged& staged : staged_)
+        if (staged.effect.kind == Effect::Kind::declare_hold && staged.slot == slot &&
+            staged.effect.name == name)
+            staged.effect.kind = Effect::Kind::close;
+}
+
+void SessionState::close_all_cursors(Slot slot) {
+    cursors(slot).clear();
+    for (Staged& staged : staged_)
+        if (staged.effect.kind == Effect::Kind::declare_hold && staged.slot == slot)
+            staged.effect.kind = Effect::Kind::close;
+}
+
+// --- savepoints ---
+
+void SessionState::set_savepoint(const std::string& name) {
+    if (savepoints_lost_) return;
+    if (!savepoints_.empty() && savepoints_.back().name == name &&
+        savepoints_.back().staged_size == staged_.size()) {
+        ++savepoints_.back().times;
+        return;
+    }
+    savepoint_bytes_ += sizeof(Savepoint) + name.size();
+    if (savepoint_bytes_ > kMaxStagedBytes) return lose_track_of_savepoints();
+    savepoints_.push_back({name, staged_.size()});
+}
+
+// A savepoint of the same name hides the older one until it is released.
+std::optional<std::size_t> SessionState::find_savepoint(const std::string& name) const {
+    for (std::size_t i = savepoints_.size(); i > 0; --i)
+        if (savepoints_[i - 1].name == name) return i - 1;
+    return std::nullopt;
+}
+
+void SessionState::truncate_savepoints(std::size_t size) {
+    for (std::size_t i = size; i < savepoints_.size(); ++i)
+        savepoint_bytes_ -= sizeof(Savepoint) + savepoints_[i].name.size();
+    savepoints_.erase(savepoints_.begin() + static_cast<std::ptrdiff_t>(size), savepoints_.end());
+}
+
+void SessionState::release_savepoint(const std::string& name) {
+    const auto found = find_savepoint(name);
+    if (!found) return;
+    if (--savepoints_[*found].times > 0)
+        truncate_savepoints(*found + 1);
+    else
+        truncate_savepoints(*found);
+}
+
+void SessionState::roll_back_to_savepoint(const std::string& name) {
+    const auto found = find_savepoint(name);
+    if (!found) return lose_track_of_savepoints(), assume_the_worst_of_staged();
+    truncate_staged(savepoints_[*found].staged_size);
+    truncate_savepoints(*found + 1);
+}
+
+// From here to the end of the transaction a ROLLBACK TO may have undone anything.
+void SessionState::lose_track_of_savepoints() {
+    truncate_savepoints(0);
+    savepoint_bytes_ = 0;
+    savepoints_lost_ = true;
+}
+
+}  // namespace pgsteer::routing

@@ -16,8 +16,11 @@ void require(bool ok, const char* what) {
     if (!ok) throw std::runtime_error{std::string{"OpenSSL: "} + what + " failed"};
 }
 
+// OpenSSL takes a null pointer for a missing key, which is an error, not for an empty one.
+const char* chars_of(std::string_view text) { return text.data() == nullptr ? "" : text.data(); }
+
 const unsigned char* data_of(std::string_view text) {
-    return reinterpret_cast<const unsigned char*>(text.data());
+    return reinterpret_cast<const unsigned char*>(chars_of(text));
 }
 
 int int_size(std::string_view text) {
@@ -63,7 +66,7 @@ Digest hmac_sha256(std::string_view key, std::string_view data) {
 Digest pbkdf2_sha256(std::string_view password, std::string_view salt, std::uint32_t iterations) {
     Digest digest{};
     require(iterations <= static_cast<std::uint32_t>(std::numeric_limits<int>::max()), "PBKDF2");
-    require(PKCS5_PBKDF2_HMAC(password.data(), int_size(password), data_of(salt), int_size(salt),
+    require(PKCS5_PBKDF2_HMAC(chars_of(password), int_size(password), data_of(salt), int_size(salt),
                               static_cast<int>(iterations), fetched_sha256(),
                               static_cast<int>(digest.size()), digest.data()) == 1,
             "PBKDF2");

@@ -19,7 +19,8 @@ Route primary_or_nowhere(const SessionView& session, const Topology& topology, R
 }
 
 std::size_t known_servers(const Topology& topology) {
-    return std::min(topology.servers.size(), Candidates::static_capacity);
+    constexpr std::size_t most = Candidates::static_capacity;
+    return std::min(topology.servers.size(), most);
 }
 
 bool is_replica(ServerId id, const Topology& topology) {

@@ -1,10 +1,10 @@
 #pragma once
 
+#include "health/metrics.hpp"
+
 #include <functional>
 #include <string>
 #include <string_view>
-
-#include "health/metrics.hpp"
 
 namespace pgsteer::health {
 

@@ -1,13 +1,13 @@
 #pragma once
 
+#include "conf/config.hpp"
+#include "health/admin_routes.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "conf/config.hpp"
-#include "health/admin_routes.hpp"
 
 namespace pgsteer::health {
 

@@ -1,16 +1,16 @@
 // Watches all servers in the background on a thread of its own and publishes what it finds.
 #pragma once
 
+#include "conf/config.hpp"
+#include "health/topology_store.hpp"
+#include "routing/topology.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "conf/config.hpp"
-#include "health/topology_store.hpp"
-#include "routing/topology.hpp"
 
 namespace pgsteer::health {
 
@@ -25,12 +25,14 @@ public:
     void connection_lost(routing::ServerId server);
     // Bit per server: evidence against it is newer than what `topology` holds.
     [[nodiscard]] std::uint32_t suspects(const routing::Topology& topology) const;
+    // When connection_lost was last called for this server; kNever: not yet.
+    [[nodiscard]] routing::TimePoint lost_at(routing::ServerId server) const;
 
     // A session is kept off replicas for want of freshness: probe every fast_interval for a while.
     void freshness_wanted();
 
-    // For the checker: called from any thread after connection_lost, and by freshness_wanted when fast
-    // probing is not running. Must be set before the workers start.
+    // For the checker: called from any thread after connection_lost, and by freshness_wanted when
+    // fast probing is not running. Must be set before the workers start.
     void on_wake(std::function<void()> wake);
     [[nodiscard]] bool is_freshness_wanted(routing::TimePoint now) const;
 
@@ -47,16 +49,16 @@ struct ServerReport {
     std::uint16_t port = 0;
     routing::Role role{};
     routing::Status status{};
-    std::string status_reason;        // e.g. "timeout", "lag over max_lag", "wrong system identifier"
-    double lag_seconds = 0;           // now - fresh_as_of; negative: not known
-    std::int64_t lag_bytes = -1;      // behind the primary's insert position; -1: not known
+    std::string status_reason;    // e.g. "timeout", "lag over max_lag", "wrong system identifier"
+    double lag_seconds = 0;       // now - fresh_as_of; negative: not known
+    std::int64_t lag_bytes = -1;  // behind the primary's insert position; -1: not known
     double last_check_age_seconds = -1;
     int consecutive_failures = 0;
     std::uint64_t probes_total = 0;
     std::uint64_t probe_failures_total = 0;
     double response_time_seconds = 0;
     std::uint32_t timeline = 0;
-    std::string position;             // LSN as text, "" = not known
+    std::string position;  // LSN as text, "" = not known
     std::string last_error;
 };
 
@@ -67,6 +69,9 @@ struct CheckerCounters {
     std::uint64_t topology_changes = 0;
 };
 
+// What is known before the first probe: all servers of the configuration, in their order, UNKNOWN.
+TopologyPtr first_topology(const conf::Config& config);
+
 class Checker {
 public:
     Checker(std::shared_ptr<const conf::Config> config, TopologyStore& store, Evidence& evidence);
@@ -74,8 +79,9 @@ public:
     Checker(const Checker&) = delete;
     Checker& operator=(const Checker&) = delete;
 
-    // Called on the health thread when a server turned UNHEALTHY, or its role or incarnation changed,
-    // just after the new Topology was published: requests in flight there have to leave. Set before start().
+    // Called on the health thread when a server turned UNHEALTHY, or its role or incarnation
+    // changed, just after the new Topology was published: requests in flight there have to leave.
+    // Set before start().
     void on_server_change(std::function<void(TopologyPtr)> callback);
 
     void start();

@@ -1,6 +1,9 @@
 // Every metric family, named once. Workers own their counters; a scrape sums them up.
 #pragma once
 
+#include "health/checker.hpp"
+#include "routing/reason.hpp"
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -9,9 +12,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "health/checker.hpp"
-#include "routing/reason.hpp"
 
 namespace pgsteer::health {
 
@@ -39,16 +39,17 @@ struct LatencyHistogram {
     static double upper_bound_seconds(std::size_t step);
 };
 
-inline constexpr std::size_t kErrorKinds = 32;  // slots for errors of our own, by index of proxy::kErrors
+inline constexpr std::size_t kErrorKinds =
+    32;  // slots for errors of our own, by index of proxy::kErrors
 
 // What one worker counts about one (database, server). Written by the worker alone.
 struct ServerCounters {
     std::array<Count, routing::kReasonCount> requests;  // by reason; role follows from `to_replica`
     std::array<Count, routing::kReasonCount> replica_requests;
-    LatencyHistogram latency;                 // from the request's first byte to its ReadyForQuery
-    Count failed;                             // requests answered with an ErrorResponse of the server
-    Count lost;                               // requests cut off by a lost connection
-    Count retried;                            // requests that left this server to run elsewhere
+    LatencyHistogram latency;  // from the request's first byte to its ReadyForQuery
+    Count failed;              // requests answered with an ErrorResponse of the server
+    Count lost;                // requests cut off by a lost connection
+    Count retried;             // requests that left this server to run elsewhere
 };
 
 // What one worker counts. One per worker thread; lives as long as the program.
@@ -57,8 +58,8 @@ struct WorkerCounters {
         std::string name;
         std::vector<ServerCounters> servers;  // in the order of Config::servers
     };
-    // Databases appear as clients name them, at most kMaxDatabases, then all share "(other)". Only the
-    // worker appends; `database_count` is published after the entry is complete.
+    // Databases appear as clients name them, at most kMaxDatabases, then all share "(other)". Only
+    // the worker appends; `database_count` is published after the entry is complete.
     static constexpr std::size_t kMaxDatabases = 64;
     explicit WorkerCounters(std::size_t servers);
     Database& database(std::string_view name);
@@ -67,19 +68,19 @@ struct WorkerCounters {
     std::atomic<std::size_t> database_count{0};
     std::size_t server_count;
 
-    Count clients;              // connected now
+    Count clients;  // connected now
     Count clients_accepted;
     Count logins_failed;
     Count client_bytes_in, client_bytes_out;
-    std::vector<Count> server_connections;        // open now, by server
+    std::vector<Count> server_connections;  // open now, by server
     std::vector<Count> server_connections_opened;
     std::vector<Count> server_connect_failures;
-    Count pool_waiting;         // requests waiting for a server connection now
+    Count pool_waiting;  // requests waiting for a server connection now
     Count pool_timeouts;
     Count cache_hits, cache_misses, cache_evictions, cache_bytes;
     Count cancels;
-    std::array<Count, 8> pins;  // sessions pinned, by routing::Pin
-    std::array<Count, kErrorKinds> errors;        // errors of our own sent to clients, by sqlstate slot
+    std::array<Count, 8> pins;              // sessions pinned, by routing::Pin
+    std::array<Count, kErrorKinds> errors;  // errors of our own sent to clients, by sqlstate slot
 };
 
 // What /metrics and /status are made of.
@@ -88,7 +89,7 @@ struct Sources {
     const Checker* checker = nullptr;
     const TopologyStore* topology = nullptr;
     std::vector<const WorkerCounters*> workers;
-    std::vector<std::string> error_names;         // SQLSTATE and name by slot of WorkerCounters::errors
+    std::vector<std::string> error_names;  // SQLSTATE and name by slot of WorkerCounters::errors
     std::function<bool()> draining;
 };
 

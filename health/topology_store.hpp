@@ -1,11 +1,11 @@
 #pragma once
 
+#include "routing/topology.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-
-#include "routing/topology.hpp"
 
 namespace pgsteer::health {
 

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "routing/topology.hpp"
+
+#include <chrono>
+#include <cstdint>
+
+namespace pgsteer::health {
+
+// What a server said to one probe. A cheap probe asks only for the first three.
+struct Observation {
+    bool in_recovery = false;
+    routing::Lsn position;                         // standby: replayed; else: inserted
+    routing::Lsn flushed;                          // not for a standby
+    routing::TimePoint sent_at = routing::kNever;  // read just before the question was sent
+    std::chrono::microseconds response_time{0};
+    bool is_full = false;  // the rest was asked for too
+    std::int64_t postmaster_start_us = 0;
+    std::uint64_t system_identifier = 0;
+    std::uint32_t timeline = 0;  // 0: not known
+};
+
+}  // namespace pgsteer::health

@@ -9,8 +9,14 @@ bool avoids(const SessionView& session, ServerId id) {
     return id.index < 32 && (session.avoid >> id.index & 1U) != 0;
 }
 
+bool is_replica(ServerId id, const Topology& topology) {
+    return topology[id].role == Role::replica && topology.primary != id;
+}
+
+// A server that is not known to be a replica is taken for the primary: its answers raise the floor,
+// and nothing that failed there is run again.
 Route exactly(ServerId id, const Topology& topology, Reason reason) {
-    return {{id}, reason, topology.primary != id};
+    return {{id}, reason, id.index < topology.servers.size() && is_replica(id, topology)};
 }
 
 Route primary_or_nowhere(const SessionView& session, const Topology& topology, Reason reason) {
@@ -21,10 +27,6 @@ Route primary_or_nowhere(const SessionView& session, const Topology& topology, R
 std::size_t known_servers(const Topology& topology) {
     constexpr std::size_t most = Candidates::static_capacity;
     return std::min(topology.servers.size(), most);
-}
-
-bool is_replica(ServerId id, const Topology& topology) {
-    return topology[id].role == Role::replica && topology.primary != id;
 }
 
 bool is_usable(ServerId id, const SessionView& session, const Topology& topology) {

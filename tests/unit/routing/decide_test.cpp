@@ -1,0 +1,486 @@
+#include "routing/decide.hpp"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+namespace pgsteer::routing {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr ServerId kPrimary{0};
+constexpr ServerId kFirst{1};
+constexpr ServerId kSecond{2};
+const TimePoint kNow = TimePoint{} + 1h;
+
+Server replica(TimePoint fresh_as_of = kNow - 10ms) {
+    Server server;
+    server.role = Role::replica;
+    server.status = Status::healthy;
+    server.fresh_as_of = fresh_as_of;
+    server.checked_at = kNow - 100ms;
+    return server;
+}
+
+Topology primary_and(std::vector<Server> replicas) {
+    Topology topology;
+    Server primary;
+    primary.role = Role::primary;
+    primary.status = Status::healthy;
+    topology.servers.push_back(primary);
+    topology.servers.insert(topology.servers.end(), replicas.begin(), replicas.end());
+    topology.primary = kPrimary;
+    return topology;
+}
+
+Topology primary_and_two() { return primary_and({replica(), replica()}); }
+
+Topology without_primary(Topology topology) {
+    topology.primary.reset();
+    topology.servers[0].role = Role::unknown;
+    topology.servers[0].status = Status::unhealthy;
+    return topology;
+}
+
+Statement statement(Access access, Reason reason, Hint hint = Hint::none) {
+    Statement s;
+    s.access = access;
+    s.reason = reason;
+    s.hint = hint;
+    s.statement_count = 1;
+    return s;
+}
+Statement a_read() { return statement(Access::read_only, Reason::fresh_replica); }
+Statement a_write() { return statement(Access::write, Reason::write); }
+Statement begin_read_only() { return statement(Access::begin_read_only, Reason::fresh_replica); }
+Statement a_set() { return statement(Access::session_control, Reason::session_control); }
+Statement an_unlisten() {
+    auto s = a_set();
+    s.effects.push_back({Effect::Kind::unlisten, 0, "c", {}});
+    return s;
+}
+
+SessionView seen(TimePoint primary_seen) {
+    SessionView session;
+    session.floor.primary_seen = primary_seen;
+    return session;
+}
+
+SessionView avoiding(std::initializer_list<ServerId> ids, SessionView session = {}) {
+    for (const ServerId id : ids) session.avoid |= 1U << id.index;
+    return session;
+}
+
+void expect(const Route& route, const Candidates& candidates, Reason reason) {
+    EXPECT_EQ(route.candidates, candidates);
+    EXPECT_EQ(name(route.reason), name(reason));
+    if (!candidates.empty()) {
+        EXPECT_EQ(route.to_replica, candidates.front() != kPrimary);
+    }
+}
+
+// --- reads ---
+
+TEST(Decide, SpreadsReadsOverFreshReplicas) {
+    expect(decide(a_read(), {}, primary_and_two(), kNow), {kFirst, kSecond}, Reason::fresh_replica);
+}
+
+TEST(Decide, SendsWritesToThePrimaryForTheirOwnReason) {
+    for (const Reason reason : {Reason::write, Reason::unknown_function, Reason::multi_statement,
+                                Reason::syntax_error, Reason::temporary_object})
+        expect(decide(statement(Access::write, reason), {}, primary_and_two(), kNow), {kPrimary},
+               reason);
+}
+
+TEST(Decide, OpensReadOnlyTransactionsOnAReplica) {
+    expect(decide(begin_read_only(), {}, primary_and_two(), kNow), {kFirst, kSecond},
+           Reason::read_only_transaction);
+}
+
+TEST(Decide, KeepsReadsOnThePrimaryUntilAReplicaShowsWhatTheSessionHasSeen) {
+    const auto topology = primary_and({replica(kNow - 10ms)});
+    expect(decide(a_read(), seen(kNow - 9ms), topology, kNow), {kPrimary}, Reason::replica_behind);
+    expect(decide(a_read(), seen(kNow - 10ms), topology, kNow), {kFirst}, Reason::fresh_replica);
+}
+
+TEST(Decide, UsesOnlyTheReplicasThatHavePassedTheFloor) {
+    const auto topology = primary_and({replica(kNow - 50ms), replica(kNow - 1ms)});
+    expect(decide(a_read(), seen(kNow - 20ms), topology, kNow), {kSecond}, Reason::fresh_replica);
+}
+
+TEST(Decide, EventualReadsIgnoreTheFloor) {
+    auto session = seen(kNow);
+    session.consistency = Consistency::eventual;
+    session.floor.replica_seen = kNow;
+    session.floor.last_replica = kSecond;
+    const auto topology = primary_and({replica(kNow - 50ms), replica(kNow - 90ms)});
+    expect(decide(a_read(), session, topology, kNow), {kSecond}, Reason::fresh_replica);
+}
+
+TEST(Decide, StaysOnTheSessionsReplicaWhileItServes) {
+    auto session = seen(kNow - 100ms);
+    session.floor.last_replica = kFirst;
+    session.floor.replica_seen = kNow - 1ms;  // its own answers are no news to it
+    auto topology = primary_and({replica(kNow - 20ms), replica(kNow)});
+    expect(decide(a_read(), session, topology, kNow), {kFirst}, Reason::fresh_replica);
+    expect(decide(a_read(), avoiding({kFirst}, session), topology, kNow), {kSecond},
+           Reason::fresh_replica);
+}
+
+TEST(Decide, LeavesTheSessionsReplicaOnlyForOneThatIsNotOlder) {
+    auto session = seen(kNow - 100ms);
+    session.floor.last_replica = kFirst;
+    session.floor.replica_seen = kNow - 5ms;
+    auto topology = primary_and({replica(kNow), replica(kNow - 6ms)});
+    topology.servers[1].status = Status::unhealthy;
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    topology.servers[2].fresh_as_of = kNow - 5ms;
+    expect(decide(a_read(), session, topology, kNow), {kSecond}, Reason::fresh_replica);
+}
+
+TEST(Decide, PrefersTheLowestPriorityNumberEvenOverTheSessionsReplica) {
+    auto topology = primary_and({replica(), replica(), replica()});
+    topology.servers[1].priority = 2;
+    topology.servers[2].priority = 1;
+    topology.servers[3].priority = 1;
+    SessionView session;
+    session.floor.last_replica = kFirst;
+    expect(decide(a_read(), session, topology, kNow), {kSecond, ServerId{3}},
+           Reason::fresh_replica);
+    expect(decide(a_read(), avoiding({kSecond, ServerId{3}}), topology, kNow), {kFirst},
+           Reason::fresh_replica);
+    topology.servers[2].priority = 5;
+    topology.servers[3].priority = -1;
+    expect(decide(a_read(), session, topology, kNow), {ServerId{3}}, Reason::fresh_replica);
+}
+
+TEST(Decide, PassesOverAReplicaOfTheBestPriorityThatIsBehind) {
+    auto topology = primary_and({replica(kNow - 1s), replica()});
+    topology.servers[2].priority = 1;
+    expect(decide(a_read(), seen(kNow - 20ms), topology, kNow), {kSecond}, Reason::fresh_replica);
+}
+
+struct Unfit {
+    const char* why;
+    void (*spoil)(Server&);
+};
+class DecideUnfit : public testing::TestWithParam<Unfit> {};
+
+TEST_P(DecideUnfit, ReplicaServesNoRead) {
+    auto topology = primary_and({replica()});
+    GetParam().spoil(topology.servers[1]);
+    for (const auto consistency : {Consistency::session, Consistency::eventual}) {
+        SessionView session;
+        session.consistency = consistency;
+        expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::no_replica);
+        expect(decide(begin_read_only(), session, topology, kNow), {kPrimary}, Reason::no_replica);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Servers,
+    DecideUnfit,
+    testing::Values(Unfit{"unhealthy", [](Server& s) { s.status = Status::unhealthy; }},
+                    Unfit{"status_unknown", [](Server& s) { s.status = Status::unknown; }},
+                    Unfit{"role_unknown", [](Server& s) { s.role = Role::unknown; }},
+                    Unfit{"a_second_primary", [](Server& s) { s.role = Role::primary; }},
+                    Unfit{"no_evidence", [](Server& s) { s.fresh_as_of = kNever; }},
+                    Unfit{"never_checked", [](Server& s) { s.checked_at = kNever; }},
+                    Unfit{"old_evidence", [](Server& s) { s.checked_at = kNow - 3'001ms; }},
+                    Unfit{"degraded_without_evidence",
+                          [](Server& s) {
+                              s.status = Status::degraded;
+                              s.fresh_as_of = kNever;
+                          }}),
+    [](const auto& param) { return param.param.why; });
+
+TEST(Decide, TakesEvidenceOfExactlyTheToleratedAge) {
+    auto topology = primary_and({replica()});
+    topology.servers[1].checked_at = kNow - 3s;
+    expect(decide(a_read(), {}, topology, kNow), {kFirst}, Reason::fresh_replica);
+}
+
+TEST(Decide, AvoidsServersThatFailedThisRequest) {
+    expect(decide(a_read(), avoiding({kFirst}), primary_and_two(), kNow), {kSecond},
+           Reason::fresh_replica);
+    expect(decide(a_read(), avoiding({kFirst, kSecond}), primary_and_two(), kNow), {kPrimary},
+           Reason::no_replica);
+    expect(decide(a_read(), avoiding({kPrimary, kFirst, kSecond}), primary_and_two(), kNow), {},
+           Reason::no_primary);
+    expect(decide(a_write(), avoiding({kPrimary}), primary_and_two(), kNow), {},
+           Reason::no_primary);
+}
+
+TEST(Decide, NeverTakesThePrimaryForAReplica) {
+    auto topology = primary_and_two();
+    topology.primary = kFirst;  // contradicts its role
+    const auto route = decide(a_read(), {}, topology, kNow);
+    EXPECT_EQ(route.candidates, Candidates{kSecond});
+}
+
+TEST(Decide, CopesWithAsManyServersAsThereMayBe) {
+    auto topology = primary_and(std::vector<Server>(31, replica()));
+    EXPECT_EQ(decide(a_read(), {}, topology, kNow).candidates.size(), 31U);
+    SessionView session;
+    session.avoid = 0x7FFF'FFFF;
+    EXPECT_EQ(decide(a_read(), session, topology, kNow).candidates, Candidates{ServerId{31}});
+}
+
+// --- degraded ---
+
+Topology with_degraded(TimePoint fresh_as_of) {
+    auto topology = primary_and({replica(fresh_as_of)});
+    topology.servers[1].status = Status::degraded;
+    return topology;
+}
+
+TEST(Decide, UsesDegradedReplicasBeforeThePrimary) {
+    expect(decide(a_read(), {}, with_degraded(kNow - 40s), kNow), {kFirst},
+           Reason::degraded_replica);
+    expect(decide(begin_read_only(), {}, with_degraded(kNow - 40s), kNow), {kFirst},
+           Reason::degraded_replica);
+}
+
+TEST(Decide, UsesHealthyReplicasBeforeDegradedOnesOfBetterPriority) {
+    auto topology = primary_and_two();
+    topology.servers[1].status = Status::degraded;
+    topology.servers[2].priority = 9;
+    SessionView session;
+    session.floor.last_replica = kFirst;
+    expect(decide(a_read(), session, topology, kNow), {kSecond}, Reason::fresh_replica);
+}
+
+TEST(Decide, UsesADegradedReplicaThatIsFreshWhereTheHealthyOneIsBehind) {
+    auto topology = primary_and({replica(kNow - 1s), replica(kNow)});
+    topology.servers[2].status = Status::degraded;  // slow, not old
+    expect(decide(a_read(), seen(kNow - 5ms), topology, kNow), {kSecond}, Reason::degraded_replica);
+}
+
+TEST(Decide, SaysLaggingWhereDegradedReplicasAreNotAllowed) {
+    SessionView session;
+    session.degraded_reads = false;
+    expect(decide(a_read(), session, with_degraded(kNow), kNow), {kPrimary},
+           Reason::replica_lagging);
+    session.floor.primary_seen = kNow;
+    expect(decide(a_read(), session, with_degraded(kNow - 40s), kNow), {kPrimary},
+           Reason::replica_lagging);
+}
+
+TEST(Decide, SaysBehindWhereADegradedReplicaFailedOnlyTheFloor) {
+    expect(decide(a_read(), seen(kNow), with_degraded(kNow - 40s), kNow), {kPrimary},
+           Reason::replica_behind);
+}
+
+TEST(Decide, SaysBehindRatherThanLaggingIfBothAreTrue) {
+    auto topology = primary_and({replica(kNow - 1s), replica(kNow)});
+    topology.servers[2].status = Status::degraded;
+    auto session = seen(kNow - 5ms);
+    session.degraded_reads = false;
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+}
+
+// --- no primary ---
+
+TEST(Decide, ReadsGoOnWithoutAPrimary) {
+    expect(decide(a_read(), seen(kNow - 1s), without_primary(primary_and_two()), kNow),
+           {kFirst, kSecond}, Reason::fresh_replica);
+}
+
+TEST(Decide, ServesNothingStaleOnlyBecauseThereIsNoPrimary) {
+    expect(decide(a_read(), seen(kNow), without_primary(primary_and_two()), kNow), {},
+           Reason::no_primary);
+    expect(decide(a_write(), {}, without_primary(primary_and_two()), kNow), {}, Reason::no_primary);
+}
+
+TEST(ToPrimary, KeepsTheCallersReason) {
+    expect(to_primary(primary_and_two(), Reason::failed_on_replica), {kPrimary},
+           Reason::failed_on_replica);
+    expect(to_primary(without_primary(primary_and_two()), Reason::write), {}, Reason::no_primary);
+}
+
+// --- what comes before ---
+
+TEST(Decide, StaysWhereTheTransactionIsWhateverHappens) {
+    auto topology = primary_and_two();
+    topology.servers[1].status = Status::unhealthy;
+    auto session = avoiding({kPrimary, kFirst});
+    session.pin = Pin::temporary_table;
+    session.cursor_on = kPrimary;
+    session.last_used = kPrimary;
+    auto hinted = a_read();
+    hinted.hint = Hint::primary;
+    auto fetch = a_write();
+    fetch.uses_cursor = true;
+    for (const ServerId id : {kPrimary, kFirst}) {
+        session.transaction_on = id;
+        for (const auto& s : {a_read(), a_write(), a_set(), begin_read_only(), hinted, fetch})
+            expect(decide(s, session, topology, kNow), {id}, Reason::in_transaction);
+        expect(decide(a_write(), session, without_primary(topology), kNow), {id},
+               Reason::in_transaction);
+    }
+}
+
+TEST(Decide, HintPrimaryHoldsForReadsAndSettings) {
+    SessionView session;
+    session.last_used = kFirst;
+    session.cursor_on = kFirst;
+    for (auto s : {a_read(), a_set(), begin_read_only()}) {
+        s.hint = Hint::primary;
+        s.uses_cursor = true;
+        expect(decide(s, session, primary_and_two(), kNow), {kPrimary}, Reason::hint_primary);
+    }
+}
+
+TEST(Decide, RunsCursorStatementsWhereTheCursorIs) {
+    auto fetch = statement(Access::write, Reason::cursor);
+    fetch.uses_cursor = true;
+    auto close = a_set();
+    close.uses_cursor = true;
+    SessionView session;
+    session.cursor_on = kSecond;
+    session.last_used = kPrimary;
+    session.pin = Pin::opaque_settings;
+    expect(decide(fetch, session, primary_and_two(), kNow), {kSecond}, Reason::cursor);
+    expect(decide(close, session, primary_and_two(), kNow), {kSecond}, Reason::cursor);
+    session.cursor_on.reset();
+    expect(decide(fetch, session, primary_and_two(), kNow), {kPrimary}, Reason::cursor);
+}
+
+// --- session control ---
+
+TEST(Decide, RunsSessionControlWhereTheSessionWasLast) {
+    SessionView session;
+    session.pin = Pin::settings_failed;
+    for (const ServerId id : {kPrimary, kFirst, kSecond}) {
+        session.last_used = id;
+        expect(decide(a_set(), session, primary_and_two(), kNow), {id}, Reason::session_control);
+    }
+}
+
+TEST(Decide, RunsSessionControlOnThePrimaryIfThatServerIsNotUsable) {
+    auto topology = primary_and_two();
+    topology.servers[1].status = Status::unhealthy;
+    topology.servers[2].role = Role::unknown;
+    SessionView session;
+    expect(decide(a_set(), session, topology, kNow), {kPrimary}, Reason::session_control);
+    session.last_used = kFirst;
+    expect(decide(a_set(), session, topology, kNow), {kPrimary}, Reason::session_control);
+    session.last_used = kSecond;
+    expect(decide(a_set(), session, topology, kNow), {kPrimary}, Reason::session_control);
+    expect(decide(a_set(), avoiding({kSecond}, session), primary_and_two(), kNow), {kPrimary},
+           Reason::session_control);
+    session.last_used = ServerId{7};  // no such server any more
+    expect(decide(a_set(), session, topology, kNow), {kPrimary}, Reason::session_control);
+}
+
+TEST(Decide, RunsSessionControlOnAnyReplicaWhileThereIsNoPrimary) {
+    auto topology = without_primary(primary_and_two());
+    topology.servers[1].fresh_as_of = kNever;  // SET needs no freshness
+    SessionView session;
+    session.last_used = kPrimary;
+    expect(decide(a_set(), session, topology, kNow), {kFirst, kSecond}, Reason::session_control);
+    expect(decide(a_set(), avoiding({kFirst}), topology, kNow), {kSecond}, Reason::session_control);
+    expect(decide(a_set(), avoiding({kFirst, kSecond}), topology, kNow), {}, Reason::no_primary);
+}
+
+TEST(Decide, RunsOnThePrimaryWhatOnlyItsConnectionHas) {
+    SessionView session;
+    session.last_used = kFirst;
+    expect(decide(an_unlisten(), session, primary_and_two(), kNow), {kPrimary},
+           Reason::session_control);
+    for (const auto kind :
+         {Effect::Kind::unlisten_all, Effect::Kind::set_on_primary, Effect::Kind::discard_all}) {
+        auto s = a_set();
+        s.effects.push_back({kind, 0, {}, {}});
+        expect(decide(s, session, primary_and_two(), kNow), {kPrimary}, Reason::session_control);
+        expect(decide(s, session, without_primary(primary_and_two()), kNow), {},
+               Reason::no_primary);
+    }
+}
+
+// --- pins and hints ---
+
+TEST(Decide, KeepsReadsOfAPinnedSessionOnThePrimary) {
+    SessionView session;
+    session.pin = Pin::temporary_table;
+    expect(decide(a_read(), session, primary_and_two(), kNow), {kPrimary}, Reason::pinned);
+    expect(decide(begin_read_only(), session, primary_and_two(), kNow), {kPrimary}, Reason::pinned);
+    expect(decide(a_write(), session, primary_and_two(), kNow), {kPrimary}, Reason::write);
+    auto hinted = statement(Access::write, Reason::unknown_function, Hint::replica);
+    expect(decide(hinted, session, primary_and_two(), kNow), {kPrimary}, Reason::pinned);
+    expect(decide(a_read(), session, without_primary(primary_and_two()), kNow), {},
+           Reason::no_primary);
+}
+
+TEST(Decide, HintReplicaOverridesOnlyWhatTheReplicaWouldRefuse) {
+    for (std::size_t i = 0; i < kReasonCount; ++i) {
+        const auto reason = static_cast<Reason>(i);
+        const bool may = reason == Reason::unknown_function || reason == Reason::unknown_operator ||
+                         reason == Reason::effect_function || reason == Reason::server_local;
+        const auto route =
+            decide(statement(Access::write, reason, Hint::replica), {}, primary_and_two(), kNow);
+        expect(route, may ? Candidates{kFirst, kSecond} : Candidates{kPrimary},
+               may ? Reason::hint_replica : reason);
+    }
+}
+
+TEST(Decide, HintReplicaKeepsTheSessionsFloor) {
+    auto hinted = a_read();
+    hinted.hint = Hint::replica;
+    expect(decide(hinted, {}, primary_and_two(), kNow), {kFirst, kSecond}, Reason::hint_replica);
+    expect(decide(hinted, seen(kNow), primary_and_two(), kNow), {kPrimary}, Reason::replica_behind);
+}
+
+// --- whatever is asked ---
+
+// Nothing that decide() may be given makes it send a read where it could go back in time.
+TEST(Decide, NeverServesAReadThatGoesBackInTime) {
+    std::mt19937_64 random{20'240'611};
+    const auto any = [&](std::uint64_t n) { return random() % n; };
+    for (int round = 0; round < 50'000; ++round) {
+        Topology topology = primary_and({});
+        const auto replicas = any(4);
+        for (std::uint64_t i = 0; i < replicas; ++i) {
+            Server s = replica(any(8) == 0 ? kNever : kNow - std::chrono::milliseconds{any(6)});
+            s.role = static_cast<Role>(any(8) ? 2 : any(3));
+            s.status = static_cast<Status>(any(4));
+            s.priority = static_cast<int>(any(2));
+            s.checked_at = kNow - std::chrono::seconds{any(5)};
+            topology.servers.push_back(s);
+        }
+        if (any(4) == 0) topology.primary.reset();
+        SessionView session;
+        session.floor.primary_seen = kNow - std::chrono::milliseconds{any(6)};
+        session.floor.replica_seen = kNow - std::chrono::milliseconds{any(6)};
+        if (any(2) && replicas)
+            session.floor.last_replica = ServerId{static_cast<std::uint16_t>(1 + any(replicas))};
+        session.avoid = static_cast<std::uint32_t>(any(16));
+        session.degraded_reads = any(2) == 0;
+        const auto route = decide(a_read(), session, topology, kNow);
+
+        ASSERT_EQ(route.candidates.empty(), route.reason == Reason::no_primary)
+            << "round " << round;
+        for (const ServerId id : route.candidates) {
+            ASSERT_EQ(session.avoid >> id.index & 1U, 0U) << "round " << round;
+            if (!route.to_replica) {
+                ASSERT_EQ(topology.primary, id);
+                continue;
+            }
+            const Server& s = topology[id];
+            ASSERT_EQ(s.role, Role::replica);
+            ASSERT_TRUE(s.status == Status::healthy ||
+                        (s.status == Status::degraded && session.degraded_reads));
+            ASSERT_GE(s.fresh_as_of, session.floor.primary_seen);
+            if (session.floor.last_replica != id) {
+                ASSERT_GE(s.fresh_as_of, session.floor.replica_seen);
+            }
+            ASSERT_LE(kNow - s.checked_at, session.tolerated_age);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace pgsteer::routing

@@ -41,6 +41,7 @@ _ROLES = """
     CREATE ROLE other LOGIN PASSWORD 'other';
     CREATE ROLE clear_user LOGIN PASSWORD 'clear';
     CREATE ROLE trust_user LOGIN;
+    CREATE ROLE repl LOGIN REPLICATION PASSWORD 'repl';
     SET password_encryption = 'md5';
     CREATE ROLE md5_user LOGIN PASSWORD 'md5';
     GRANT ALL ON DATABASE app TO load, other, clear_user, trust_user, md5_user;

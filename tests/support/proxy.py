@@ -21,6 +21,7 @@ USERS = [
     {"name": "md5_user", "password": "md5"},
     {"name": "clear_user", "password": "clear"},
     {"name": "trust_user", "password": "trust"},
+    {"name": "repl", "password": "repl"},
 ]
 
 
@@ -53,6 +54,7 @@ class Pgsteer:
 
     def __init__(self, cluster: Cluster, changes=None, leases=None, replicas=None, wait=True):
         self._leases = leases or PortLeases()
+        self._stopped = False
         self.host = "127.0.0.1"
         self.port = self._leases.take()
         self.admin_port = self._leases.take()
@@ -129,6 +131,9 @@ class Pgsteer:
                 self.process.wait()
                 if check:
                     raise AssertionError(f"pgsteer ignored SIGTERM\n{self.log_tail()}") from None
+        if self._stopped:
+            return
+        self._stopped = True
         for port in (self.port, self.admin_port):
             self._leases.give_back(port)
         if check:

@@ -19,7 +19,6 @@ struct StatementKey {
 struct Lexed {
     StatementKey key;
     Hint hint = Hint::none;     // from a comment at either end; part of the key
-    std::uint32_t max_nesting = 0;  // deepest nesting of (), [], CASE...END seen
     bool valid = true;          // false: unterminated literal, comment or identifier
 };
 
@@ -31,8 +30,8 @@ struct HashSecret {
 
 // `sql` as PostgreSQL lexes it with standard_conforming_strings=on, in an encoding where no trail
 // byte can be mistaken for ASCII. Linear in sql.size(), allocates nothing.
-// Literals stay in the key where they decide the verdict: in a text with SET, set_config, nextval,
-// currval, setval, a cast to a reg* type, ... (see lexer.cpp for the list of such words).
+// Literals stay in the key where they decide what the statement is: in a text with SET, set_config(),
+// current_setting(), UESCAPE or U&"..." (see TokenStream::value_matters).
 Lexed lex(std::string_view sql, const HashSecret& secret);
 
 }  // namespace pgsteer::routing

@@ -1,0 +1,99 @@
+#include "routing/classify.hpp"
+
+#include "routing/canonical.hpp"
+#include "routing/classify_statements.hpp"
+
+#include <algorithm>
+
+namespace pgsteer::routing {
+namespace {
+
+Statement unparsed(const Canonical& text, Reason reason, std::string detail) {
+    Statement statement;
+    statement.reason = reason;
+    statement.hint = text.hint;
+    statement.detail = std::move(detail);
+    // The server's grammar may be newer than ours.
+    if (text.may_change_settings)
+        statement.effects.push_back({Effect::Kind::opaque_settings, 0, {}, {}});
+    if (text.may_create_temporary)
+        statement.effects.push_back({Effect::Kind::create_temporary, 0, {}, {}});
+    return statement;
+}
+
+std::string_view own_text(std::string_view text, const PgQuery__RawStmt& raw) {
+    const auto begin =
+        std::min(static_cast<std::size_t>(std::max(raw.stmt_location, 0)), text.size());
+    auto own = text.substr(begin);
+    if (raw.stmt_len > 0) own = own.substr(0, static_cast<std::size_t>(raw.stmt_len));
+    const auto first = own.find_first_not_of(" ;");
+    if (first == std::string_view::npos) return {};
+    return own.substr(first, own.find_last_not_of(" ;") - first + 1);
+}
+
+std::vector<Part> parts_of(const PgQuery__ParseResult& tree, std::string_view text) {
+    std::vector<Part> parts;
+    parts.reserve(tree.n_stmts);
+    for (std::size_t i = 0; i < tree.n_stmts; ++i) {
+        const Message* message = inside(tree.stmts[i]->stmt);
+        const auto index = static_cast<std::uint16_t>(std::min<std::size_t>(i, UINT16_MAX));
+        parts.push_back(message != nullptr
+                            ? classify_part(message, own_text(text, *tree.stmts[i]), index)
+                            : Part{});
+    }
+    return parts;
+}
+
+void judge(Statement& statement, const std::vector<Part>& parts) {
+    const auto all = [&](auto is) { return std::all_of(parts.begin(), parts.end(), is); };
+    if (all([](const Part& part) { return part.access == Access::session_control; })) {
+        statement.access = Access::session_control;
+        statement.reason = Reason::session_control;
+        if (!parts.empty()) statement.detail = parts.front().detail;
+    } else if (all([](const Part& part) { return part.access == Access::read_only; })) {
+        statement.access = Access::read_only;
+        statement.reason = Reason::fresh_replica;
+    } else if (parts.front().begins_read_only &&
+               all([](const Part& part) { return part.fits_read_only_transaction; })) {
+        statement.access = Access::begin_read_only;
+        statement.reason = Reason::read_only_transaction;
+    } else {
+        const auto first = std::find_if(parts.begin(), parts.end(), [](const Part& part) {
+            return part.access == Access::write;
+        });
+        statement.reason = first != parts.end() ? first->reason : Reason::multi_statement;
+        if (first != parts.end()) statement.detail = first->detail;
+    }
+}
+
+}  // namespace
+
+Statement classify(std::string_view sql) {
+    const Canonical text = canonical(sql);
+    if (!text.valid) return unparsed(text, Reason::syntax_error, "unterminated literal or comment");
+    if (sql.size() > kMaxClassifiedBytes || text.text.size() > kMaxParsedBytes)
+        return unparsed(text, Reason::too_complex, "too long");
+    if (text.nesting > kMaxNesting || text.depth > kMaxDepth)
+        return unparsed(text, Reason::too_complex, "too deep");
+    if (text.junk_number)
+        return unparsed(text, Reason::syntax_error, "trailing junk after a number or parameter");
+
+    const ParseTree tree = parse(text.text);
+    if (!tree.root) return unparsed(text, Reason::syntax_error, tree.error);
+
+    std::vector<Part> parts = parts_of(*tree.root, text.text);
+    Statement statement;
+    statement.hint = text.hint;
+    statement.statement_count =
+        static_cast<std::uint16_t>(std::min<std::size_t>(parts.size(), UINT16_MAX));
+    judge(statement, parts);
+    statement.raises_floor =
+        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.raises_floor; });
+    statement.uses_cursor =
+        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.uses_cursor; });
+    for (Part& part : parts)
+        std::move(part.effects.begin(), part.effects.end(), std::back_inserter(statement.effects));
+    return statement;
+}
+
+}  // namespace pgsteer::routing

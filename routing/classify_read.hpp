@@ -1,0 +1,31 @@
+// What is a read: the rules for everything below a SELECT. Included only by classify*.cpp.
+#pragma once
+
+#include "routing/parse_tree.hpp"
+#include "routing/reason.hpp"
+
+#include <optional>
+#include <string>
+
+namespace pgsteer::routing {
+
+struct Finding {
+    Reason reason = Reason::write;
+    std::string detail;
+};
+
+// The first thing in the tree that keeps it off replicas; nullopt: a read. A kind of node that was
+// never reviewed is such a thing.
+std::optional<Finding> why_not_a_read(const Message* root);
+
+// The name of a built-in function, or empty where it is qualified with another schema.
+std::string_view builtin_name(const PgQuery__FuncCall& call);
+
+// Schemas pg_temp, pg_temp_1, pg_toast_temp_1, ...
+bool is_temporary_schema(std::string_view schema);
+
+// The string in a constant, possibly cast; nullptr if it is not a string constant.
+const char* constant_string(const PgQuery__Node* node);
+const PgQuery__AConst* constant(const PgQuery__Node* node);
+
+}  // namespace pgsteer::routing

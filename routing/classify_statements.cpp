@@ -1,0 +1,407 @@
+#include "routing/classify_statements.hpp"
+
+#include "routing/classify_read.hpp"
+
+namespace pgsteer::routing {
+namespace {
+
+using Kind = Effect::Kind;
+
+constexpr std::int32_t kCursorHold = 0x0020;  // parsenodes.h, CURSOR_OPT_HOLD
+
+std::string lower(std::string_view text) {
+    std::string result{text};
+    for (char& c : result)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    return result;
+}
+
+// Where a replica's connection differs from the primary's on purpose, or a transaction decides.
+bool belongs_to_primary(std::string_view setting) {
+    return setting.starts_with("default_transaction_") || setting.starts_with("transaction_");
+}
+
+struct Context {
+    std::string_view text;
+    std::uint16_t index;
+
+    [[nodiscard]] Effect effect(Kind kind, std::string_view name = {}) const {
+        return {kind, index, std::string{name}, {}};
+    }
+    [[nodiscard]] Effect replayed(Kind kind, std::string_view name = {}) const {
+        return {kind, index, std::string{name}, std::string{text}};
+    }
+};
+
+Part write(Reason reason, std::string detail) {
+    Part part;
+    part.reason = reason;
+    part.detail = std::move(detail);
+    return part;
+}
+
+// Session control that only the primary's connection may run.
+Part session_control_on_primary(Effect effect) {
+    Part part = write(Reason::session_control, effect.name);
+    part.raises_floor = false;
+    part.effects.push_back(std::move(effect));
+    return part;
+}
+
+Part session_control(Effect effect) {
+    Part part = session_control_on_primary(std::move(effect));
+    part.access = Access::session_control;
+    return part;
+}
+
+// A constant that follows a keyword: READ ONLY is 1, an isolation level its name.
+Part begin(const PgQuery__TransactionStmt& node, const Context& context) {
+    Part part = write(Reason::transaction_control, "BEGIN");
+    bool read_only = false;
+    bool serializable = false;
+    for (std::size_t i = 0; i < node.n_options; ++i) {
+        const auto* option = as<PgQuery__DefElem>(node.options[i]);
+        const auto* value = option != nullptr ? constant(option->arg) : nullptr;
+        if (value == nullptr) continue;
+        const std::string_view name{option->defname};
+        if (name == "transaction_read_only")
+            read_only = value->val_case == PG_QUERY__A__CONST__VAL_IVAL && value->ival->ival != 0;
+        if (name == "transaction_isolation")
+            serializable = value->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
+                           std::string_view{value->sval->sval} == "serializable";
+    }
+    part.effects.push_back(context.effect(Kind::begin));
+    if (read_only && serializable) part.detail = "BEGIN SERIALIZABLE";  // standbys refuse it
+    part.begins_read_only = read_only && !serializable;
+    part.fits_read_only_transaction = part.begins_read_only;
+    return part;
+}
+
+Part end(Effect effect, std::string_view verb) {
+    Part part = write(Reason::transaction_control, std::string{verb});
+    part.fits_read_only_transaction = true;
+    part.effects.push_back(std::move(effect));
+    return part;
+}
+
+Part transaction(const Message* message, const Context& context) {
+    const auto& node = *as<PgQuery__TransactionStmt>(message);
+    switch (node.kind) {
+        case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN:
+        case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START:
+            return begin(node, context);
+        case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT:
+            return end(context.effect(Kind::commit), "COMMIT");
+        case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: {
+            Part part = end(context.effect(Kind::rollback), "ROLLBACK");
+            part.raises_floor = false;  // nothing became visible by it
+            return part;
+        }
+        case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT:
+            return end(context.effect(Kind::savepoint, node.savepoint_name), "SAVEPOINT");
+        case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE:
+            return end(context.effect(Kind::release, node.savepoint_name), "RELEASE");
+        case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO:
+            return end(context.effect(Kind::rollback_to, node.savepoint_name), "ROLLBACK TO");
+        case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_PREPARE: {
+            Part part = write(Reason::transaction_control, "PREPARE TRANSACTION");
+            part.effects.push_back(context.effect(Kind::commit));
+            return part;
+        }
+        default:
+            return write(Reason::transaction_control, "COMMIT or ROLLBACK PREPARED");
+    }
+}
+
+bool starts_with_pg_temp(const PgQuery__VariableSetStmt& node) {
+    const char* first = node.n_args > 0 ? constant_string(node.args[0]) : nullptr;
+    return first != nullptr && lower(first).starts_with("pg_temp");
+}
+
+Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) {
+    const std::string name = lower(node.name);
+    if (belongs_to_primary(name))
+        return session_control_on_primary(context.effect(Kind::set_on_primary, name));
+    if (node.is_local) return session_control_on_primary(context.effect(Kind::set_local, name));
+    Part part = session_control(context.replayed(Kind::set, name));
+    // Objects made without a schema will be temporary ones.
+    if (name == "search_path" && starts_with_pg_temp(node))
+        part.effects.push_back(context.effect(Kind::create_temporary));
+    return part;
+}
+
+Part set(const Message* message, const Context& context) {
+    const auto& node = *as<PgQuery__VariableSetStmt>(message);
+    const std::string name = lower(node.name);
+    switch (node.kind) {
+        case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_VALUE:
+        case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT:
+            return set_variable(node, context);
+        case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI:
+            if (name == "session characteristics")
+                return session_control_on_primary(context.effect(Kind::set_on_primary, name));
+            return session_control_on_primary(context.effect(Kind::set_local, name));
+        case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET:
+            if (belongs_to_primary(name))
+                return session_control_on_primary(context.effect(Kind::set_on_primary, name));
+            return session_control(context.replayed(Kind::reset, name));
+        case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL:
+            return session_control(context.replayed(Kind::reset_all));
+        default:
+            return write(Reason::session_control, "SET FROM CURRENT");
+    }
+}
+
+Part discard(const Message* message, const Context& context) {
+    switch (as<PgQuery__DiscardStmt>(message)->target) {
+        case PG_QUERY__DISCARD_MODE__DISCARD_ALL:
+            return session_control_on_primary(context.effect(Kind::discard_all));
+        case PG_QUERY__DISCARD_MODE__DISCARD_TEMP:
+            return session_control_on_primary(context.effect(Kind::discard_temporary));
+        default: {
+            Part part = write(Reason::session_control, "DISCARD");
+            part.raises_floor = false;
+            return part;
+        }
+    }
+}
+
+Part deallocate(const Message* message, const Context& context) {
+    const std::string_view name = as<PgQuery__DeallocateStmt>(message)->name;
+    if (name.empty()) return session_control(context.effect(Kind::deallocate_all));
+    return session_control(context.effect(Kind::deallocate, name));
+}
+
+Part close(const Message* message, const Context& context) {
+    const std::string_view name = as<PgQuery__ClosePortalStmt>(message)->portalname;
+    Part part = session_control(name.empty() ? context.effect(Kind::close_all)
+                                             : context.effect(Kind::close, name));
+    part.uses_cursor = true;
+    return part;
+}
+
+// LISTEN is only possible on the primary, so that is where it ends.
+Part unlisten(const Message* message, const Context& context) {
+    const std::string_view name = as<PgQuery__UnlistenStmt>(message)->conditionname;
+    return session_control_on_primary(name.empty() ? context.effect(Kind::unlisten_all)
+                                                   : context.effect(Kind::unlisten, name));
+}
+
+Part listen(const Message* message, const Context& context) {
+    Part part = write(Reason::write, "LISTEN");
+    part.effects.push_back(
+        context.effect(Kind::listen, as<PgQuery__ListenStmt>(message)->conditionname));
+    return part;
+}
+
+Part declare(const Message* message, const Context& context) {
+    const auto& node = *as<PgQuery__DeclareCursorStmt>(message);
+    Part part = write(Reason::cursor, node.portalname);
+    if ((node.options & kCursorHold) != 0)
+        part.effects.push_back(context.effect(Kind::declare_hold, node.portalname));
+    return part;
+}
+
+Part fetch(const Message* message, const Context&) {
+    Part part = write(Reason::cursor, as<PgQuery__FetchStmt>(message)->portalname);
+    part.uses_cursor = true;
+    return part;
+}
+
+Part prepare(const Message* message, const Context& context) {
+    const std::string_view name = as<PgQuery__PrepareStmt>(message)->name;
+    Part part = write(Reason::sql_prepare, std::string{name});
+    part.effects.push_back(context.effect(Kind::prepare, name));
+    return part;
+}
+
+Part show(const Message* message, const Context&) {
+    const char* name = as<PgQuery__VariableShowStmt>(message)->name;
+    Part part = write(Reason::server_local, std::string{"SHOW "} + name);
+    part.raises_floor = false;  // shows settings, not data
+    return part;
+}
+
+Part read(const Message* message) {
+    Part part;
+    if (auto finding = why_not_a_read(message)) {
+        part.reason = finding->reason;
+        part.detail = std::move(finding->detail);
+        return part;
+    }
+    part.access = Access::read_only;
+    part.reason = Reason::fresh_replica;
+    part.fits_read_only_transaction = true;
+    return part;
+}
+
+Part select(const Message* message, const Context&) { return read(message); }
+
+Part explain(const Message* message, const Context&) {
+    const Message* query = inside(as<PgQuery__ExplainStmt>(message)->query);
+    if (as<PgQuery__SelectStmt>(query) == nullptr)
+        return write(Reason::write, query != nullptr ? query->descriptor->short_name : "EXPLAIN");
+    return read(query);
+}
+
+// To a file or a program: the server writes it, even in a read-only transaction.
+Part copy(const Message* message, const Context&) {
+    const auto& node = *as<PgQuery__CopyStmt>(message);
+    if (node.is_from) return write(Reason::write, "COPY FROM");
+    if (node.is_program) return write(Reason::write, "COPY TO PROGRAM");
+    if (node.filename[0] != '\0') return write(Reason::write, "COPY TO a file");
+    if (node.relation != nullptr) return read(&node.relation->base);
+    const Message* query = inside(node.query);
+    if (as<PgQuery__SelectStmt>(query) == nullptr) return write(Reason::write, "COPY (a write)");
+    return read(query);
+}
+
+Part execute(const Message* message, const Context&) {
+    return write(Reason::sql_prepare, as<PgQuery__ExecuteStmt>(message)->name);
+}
+
+Part constraints(const Message*, const Context&) {
+    return write(Reason::transaction_control, "SET CONSTRAINTS");
+}
+
+// Changes the session in ways that only the server knows.
+Part load(const Message*, const Context& context) {
+    Part part = write(Reason::write, "LOAD");
+    part.effects.push_back(context.effect(Kind::opaque_settings));
+    return part;
+}
+
+using Handler = Part (*)(const Message*, const Context&);
+struct Rule {
+    const Descriptor* descriptor;
+    Handler handler;
+};
+
+constexpr Rule kRules[] = {
+    {&pg_query__select_stmt__descriptor, select},
+    {&pg_query__transaction_stmt__descriptor, transaction},
+    {&pg_query__variable_set_stmt__descriptor, set},
+    {&pg_query__variable_show_stmt__descriptor, show},
+    {&pg_query__explain_stmt__descriptor, explain},
+    {&pg_query__copy_stmt__descriptor, copy},
+    {&pg_query__discard_stmt__descriptor, discard},
+    {&pg_query__deallocate_stmt__descriptor, deallocate},
+    {&pg_query__prepare_stmt__descriptor, prepare},
+    {&pg_query__execute_stmt__descriptor, execute},
+    {&pg_query__declare_cursor_stmt__descriptor, declare},
+    {&pg_query__fetch_stmt__descriptor, fetch},
+    {&pg_query__close_portal_stmt__descriptor, close},
+    {&pg_query__listen_stmt__descriptor, listen},
+    {&pg_query__unlisten_stmt__descriptor, unlisten},
+    {&pg_query__constraints_set_stmt__descriptor, constraints},
+    {&pg_query__load_stmt__descriptor, load},
+};
+
+// SELECT set_config('name', 'value', false) and nothing else.
+const PgQuery__FuncCall* lone_set_config(const Message* statement) {
+    const auto* select = as<PgQuery__SelectStmt>(statement);
+    if (select == nullptr || select->n_target_list != 1) return nullptr;
+    if (select->n_from_clause + select->n_group_clause + select->n_sort_clause +
+            select->n_values_lists + select->n_distinct_clause + select->n_window_clause +
+            select->n_locking_clause >
+        0)
+        return nullptr;
+    if (select->where_clause || select->having_clause || select->limit_count ||
+        select->limit_offset || select->with_clause || select->into_clause || select->larg ||
+        select->rarg)
+        return nullptr;
+    const auto* target = as<PgQuery__ResTarget>(select->target_list[0]);
+    return target != nullptr ? as<PgQuery__FuncCall>(target->val) : nullptr;
+}
+
+std::optional<bool> constant_bool(const PgQuery__Node* node) {
+    const auto* value = constant(node);
+    if (value == nullptr || value->val_case != PG_QUERY__A__CONST__VAL_BOOLVAL) return {};
+    return value->boolval->boolval != 0;
+}
+
+Effect set_config_effect(const PgQuery__FuncCall& call, bool alone, const Context& context) {
+    if (call.n_args != 3) return context.effect(Kind::opaque_settings);
+    const char* name = constant_string(call.args[0]);
+    const std::optional<bool> local = constant_bool(call.args[2]);
+    if (local == true) return context.effect(Kind::set_local, name != nullptr ? lower(name) : "");
+    if (!alone || name == nullptr || constant(call.args[1]) == nullptr || local != false)
+        return context.effect(Kind::opaque_settings);
+    if (belongs_to_primary(lower(name))) return context.effect(Kind::set_on_primary, lower(name));
+    return context.replayed(Kind::set, lower(name));
+}
+
+// A lone set_config() with constants is as good as SET; elsewhere it is one more effect.
+void note_set_config(const Message* statement,
+                     const PgQuery__FuncCall& call,
+                     const Context& context,
+                     Part& part) {
+    const bool alone = lone_set_config(statement) == &call && call.n_args == 3 &&
+                       call.over == nullptr && call.agg_filter == nullptr;
+    Effect effect = set_config_effect(call, alone, context);
+    if (alone && constant(call.args[0]) != nullptr && constant(call.args[1]) != nullptr &&
+        effect.kind != Kind::opaque_settings) {
+        part.reason = Reason::session_control;
+        part.detail = effect.name;
+        part.raises_floor = false;
+        if (effect.kind == Kind::set) part.access = Access::session_control;
+    }
+    const bool shadows = effect.kind == Kind::set && effect.name == "search_path" &&
+                         constant_string(call.args[1]) != nullptr &&
+                         lower(constant_string(call.args[1])).find("pg_temp") != std::string::npos;
+    part.effects.push_back(std::move(effect));
+    if (shadows) part.effects.push_back(context.effect(Kind::create_temporary));
+}
+
+// CREATE ... pg_temp.x, where the schema may stand in any of a statement's names.
+bool creates_objects(const Message* statement) {
+    const std::string_view name{statement->descriptor->short_name};
+    return name.starts_with("Create") || name.starts_with("Define") || name.starts_with("View") ||
+           name.starts_with("CompositeType") || name.starts_with("Select");
+}
+
+void add(std::vector<Effect>& effects, Effect effect) {
+    for (const Effect& known : effects)
+        if (known.kind == effect.kind) return;
+    effects.push_back(std::move(effect));
+}
+
+// What may stand anywhere in a statement and outlives it.
+void note_hidden_effects(const Message* statement, const Context& context, Part& part) {
+    const bool creates = creates_objects(statement);
+    walk(statement, [&](const Message* message) {
+        if (const auto* call = as<PgQuery__FuncCall>(message)) {
+            if (builtin_name(*call) == "set_config")
+                note_set_config(statement, *call, context, part);
+        } else if (const auto* relation = as<PgQuery__RangeVar>(message)) {
+            const bool temporary = relation->relpersistence[0] == 't';
+            if (temporary || (creates && is_temporary_schema(relation->schemaname)))
+                add(part.effects, context.effect(Kind::create_temporary));
+        } else if (const auto* name = as<PgQuery__String>(message)) {
+            if (creates && as<PgQuery__SelectStmt>(statement) == nullptr &&
+                is_temporary_schema(name->sval))
+                add(part.effects, context.effect(Kind::create_temporary));
+        } else if (const auto* update = as<PgQuery__UpdateStmt>(message)) {  // calls set_config()
+            if (update->relation && std::string_view{update->relation->relname} == "pg_settings")
+                add(part.effects, context.effect(Kind::opaque_settings));
+        }
+        return true;
+    });
+}
+
+}  // namespace
+
+Part classify_part(const Message* statement, std::string_view text, std::uint16_t index) {
+    const Context context{text, index};
+    for (const Rule& rule : kRules) {
+        if (rule.descriptor != statement->descriptor) continue;
+        Part part = rule.handler(statement, context);
+        if (part.access == Access::write) note_hidden_effects(statement, context, part);
+        return part;
+    }
+    Part part = write(Reason::write, statement->descriptor->short_name);
+    note_hidden_effects(statement, context, part);
+    return part;
+}
+
+}  // namespace pgsteer::routing

@@ -1,0 +1,25 @@
+// One statement of a text: what it asks for and which session state it changes. Included only by
+// classify*.cpp.
+#pragma once
+
+#include "routing/parse_tree.hpp"
+#include "routing/statement.hpp"
+
+namespace pgsteer::routing {
+
+struct Part {
+    Access access = Access::write;
+    Reason reason = Reason::write;
+    std::string detail;
+    bool raises_floor = true;
+    bool uses_cursor = false;
+    // BEGIN READ ONLY; and what may stand in one text with it: COMMIT, ROLLBACK, savepoints.
+    bool begins_read_only = false;
+    bool fits_read_only_transaction = false;
+    std::vector<Effect> effects;
+};
+
+// `text` is the statement's own text, without its semicolon; what Effect::sql holds.
+Part classify_part(const Message* statement, std::string_view text, std::uint16_t index);
+
+}  // namespace pgsteer::routing

@@ -1,0 +1,20 @@
+#include "routing/statement.hpp"
+
+namespace pgsteer::routing {
+namespace {
+
+// What a string needs beyond its own object.
+std::size_t heap_bytes(const std::string& text) {
+    return text.capacity() < sizeof(std::string) / 2 ? 0 : text.capacity() + 1;
+}
+
+}  // namespace
+
+std::size_t Statement::memory_bytes() const {
+    std::size_t bytes =
+        sizeof(Statement) + heap_bytes(detail) + effects.capacity() * sizeof(Effect);
+    for (const Effect& effect : effects) bytes += heap_bytes(effect.name) + heap_bytes(effect.sql);
+    return bytes;
+}
+
+}  // namespace pgsteer::routing

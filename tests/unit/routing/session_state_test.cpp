@@ -1,0 +1,644 @@
+#include "routing/session_state.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pgsteer::routing {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using Kind = Effect::Kind;
+
+constexpr Slot kPrimary = Slot::primary;
+constexpr Slot kReplica = Slot::replica;
+
+Statement statement(Kind kind, std::string name = {}, std::string sql = {}) {
+    Statement s;
+    s.statement_count = 1;
+    s.effects.push_back({kind, 0, std::move(name), std::move(sql)});
+    return s;
+}
+Statement set(const std::string& name, const std::string& value) {
+    return statement(Kind::set, name, "SET " + name + " = " + value);
+}
+Statement unparsed() { return {}; }
+
+class SessionStateTest : public testing::Test {
+protected:
+    // A statement of its own, answered with `status`.
+    void run(const Statement& s,
+             std::uint8_t status = 'I',
+             std::string_view tag = "OK",
+             Slot slot = kPrimary) {
+        state_.completed(slot, s, 0, tag);
+        state_.ready(slot, status);
+    }
+    // The same without an answer to the whole: in a pipeline, or in the middle of a text.
+    void complete(const Statement& s, std::string_view tag = "OK", Slot slot = kPrimary) {
+        state_.completed(slot, s, 0, tag);
+    }
+    void error(std::uint8_t status, Slot slot = kPrimary) {
+        state_.failed();
+        state_.ready(slot, status);
+    }
+    void begin(Slot slot = kPrimary) { run(statement(Kind::begin), 'T', "BEGIN", slot); }
+    void commit(std::string_view tag = "COMMIT") { run(statement(Kind::commit), 'I', tag); }
+    void rollback() { run(statement(Kind::rollback), 'I', "ROLLBACK"); }
+    void savepoint(const std::string& name) {
+        run(statement(Kind::savepoint, name), 'T', "SAVEPOINT");
+    }
+    void release(const std::string& name) { run(statement(Kind::release, name), 'T', "RELEASE"); }
+    void roll_back_to(const std::string& name) {
+        run(statement(Kind::rollback_to, name), 'T', "ROLLBACK");
+    }
+    void set_in_transaction(const std::string& name, const std::string& value) {
+        run(set(name, value), 'T', "SET");
+    }
+
+    SessionState state_;
+};
+
+// --- transaction ---
+
+TEST_F(SessionStateTest, KnowsWhereATransactionIsOpen) {
+    EXPECT_EQ(state_.transaction_on(), std::nullopt);
+    begin(kReplica);
+    EXPECT_EQ(state_.transaction_on(), kReplica);
+    EXPECT_TRUE(state_.irreplaceable(kReplica));
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+    error('E', kReplica);
+    EXPECT_EQ(state_.transaction_status(), 'E');
+    EXPECT_EQ(state_.transaction_on(), kReplica);
+    run(statement(Kind::rollback), 'I', "ROLLBACK", kReplica);
+    EXPECT_EQ(state_.transaction_on(), std::nullopt);
+    EXPECT_FALSE(state_.irreplaceable(kReplica));
+}
+
+TEST_F(SessionStateTest, TheOtherConnectionBeingIdleEndsNoTransaction) {
+    begin();
+    set_in_transaction("a", "1");
+    state_.ready(kReplica, 'I');
+    EXPECT_EQ(state_.transaction_on(), kPrimary);
+    rollback();
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, ALostConnectionEndsItsTransaction) {
+    begin();
+    set_in_transaction("a", "1");
+    state_.disconnected(kReplica);
+    EXPECT_EQ(state_.transaction_on(), kPrimary);
+    state_.disconnected(kPrimary);
+    EXPECT_EQ(state_.transaction_status(), 'I');
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+    state_.ready(kPrimary, 'I');
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, ALostConnectionDropsWhatItHadNotConfirmed) {
+    complete(set("a", "1"));
+    state_.disconnected(kPrimary);
+    state_.ready(kReplica, 'I');
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+// --- settings and transactions ---
+
+TEST_F(SessionStateTest, SettingsFollowOnceTheyAreCommitted) {
+    complete(set("a", "1"));
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+    state_.ready(kPrimary, 'I');
+    EXPECT_TRUE(state_.settings_pending(kReplica));
+    EXPECT_FALSE(state_.settings_pending(kPrimary));
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
+    state_.settings_applied(kReplica);
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+    state_.disconnected(kReplica);
+    state_.connected(kReplica);
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
+}
+
+TEST_F(SessionStateTest, RolledBackSettingsNeverWere) {
+    begin();
+    set_in_transaction("a", "1");
+    rollback();
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, CommitOfAFailedTransactionIsARollback) {
+    begin();
+    set_in_transaction("a", "1");
+    error('E');
+    commit("ROLLBACK");
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, ACommitThatFailsIsARollback) {
+    begin();
+    set_in_transaction("a", "1");
+    error('I');  // a deferred constraint, say
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, CommitAndChainCommitsAndGoesOn) {
+    begin();
+    set_in_transaction("a", "1");
+    run(statement(Kind::commit), 'T', "COMMIT");
+    EXPECT_EQ(state_.transaction_on(), kPrimary);
+    set_in_transaction("b", "1");
+    rollback();
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
+}
+
+TEST_F(SessionStateTest, RollbackAndChainRollsBackAndGoesOn) {
+    begin();
+    set_in_transaction("a", "1");
+    run(statement(Kind::rollback), 'T', "ROLLBACK");
+    set_in_transaction("b", "1");
+    commit();
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET b = 1"));
+}
+
+TEST_F(SessionStateTest, LocalSettingsAndThoseOfThePrimaryStayThere) {
+    run(statement(Kind::set_local, "a"));
+    run(statement(Kind::set_on_primary, "default_transaction_read_only"));
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, WhatMayHaveMadeTheReplicasConnectionWritableEndsItsUse) {
+    run(statement(Kind::set_on_primary, "default_transaction_read_only"), 'I', "SET", kReplica);
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+}
+
+// --- texts of several statements, pipelines ---
+
+TEST_F(SessionStateTest, OnlyTheStatementThatCompletedCounts) {
+    Statement text;
+    text.statement_count = 2;
+    text.effects.push_back({Kind::set, 0, "a", "SET a = 1"});
+    text.effects.push_back({Kind::set, 1, "b", "SET b = 1"});
+    state_.completed(kPrimary, text, 1, "SET");
+    state_.ready(kPrimary, 'I');
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET b = 1"));
+}
+
+TEST_F(SessionStateTest, AnErrorUndoesTheImplicitTransaction) {
+    complete(set("a", "1"));
+    complete(set("b", "1"));
+    error('I');
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+    run(set("c", "1"));  // the error is forgotten
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET c = 1"));
+}
+
+TEST_F(SessionStateTest, AnErrorUndoesOnlyWhatFollowedTheLastCommit) {
+    complete(set("a", "1"));
+    complete(statement(Kind::commit), "COMMIT");
+    complete(set("b", "1"));
+    error('I');
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
+}
+
+TEST_F(SessionStateTest, ATransactionInsideATextCommitsThere) {
+    complete(statement(Kind::begin), "BEGIN");
+    complete(set("a", "1"));
+    complete(statement(Kind::commit), "COMMIT");
+    complete(statement(Kind::begin), "BEGIN");
+    complete(set("b", "1"));
+    complete(statement(Kind::rollback), "ROLLBACK");
+    complete(set("c", "1"));
+    state_.ready(kPrimary, 'I');
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1", "SET c = 1"));
+}
+
+TEST_F(SessionStateTest, BeginTakesInWhatTheTextDidBefore) {
+    complete(set("a", "1"));
+    complete(statement(Kind::begin), "BEGIN");
+    complete(set("b", "1"));
+    state_.ready(kPrimary, 'T');
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+    rollback();
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, AnErrorInAnOpenTransactionLeavesTheRestToRollbackTo) {
+    begin();
+    set_in_transaction("a", "1");
+    savepoint("s");
+    set_in_transaction("b", "1");
+    error('E');
+    roll_back_to("s");
+    set_in_transaction("c", "1");
+    commit();
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1", "SET c = 1"));
+}
+
+// --- savepoints ---
+
+TEST_F(SessionStateTest, RollbackToKeepsItsSavepoint) {
+    begin();
+    savepoint("s");
+    set_in_transaction("a", "1");
+    roll_back_to("s");
+    set_in_transaction("b", "1");
+    roll_back_to("s");
+    set_in_transaction("c", "1");
+    commit();
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET c = 1"));
+}
+
+TEST_F(SessionStateTest, RollbackToRemovesLaterSavepoints) {
+    begin();
+    savepoint("x");
+    set_in_transaction("a", "1");
+    savepoint("s");
+    savepoint("x");
+    set_in_transaction("b", "1");
+    roll_back_to("s");  // the inner x is gone
+    roll_back_to("x");
+    set_in_transaction("c", "1");
+    commit();
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET c = 1"));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, ReleaseMergesIntoWhatIsAround) {
+    begin();
+    savepoint("outer");
+    set_in_transaction("a", "1");
+    savepoint("inner");
+    set_in_transaction("b", "1");
+    release("inner");
+    set_in_transaction("c", "1");
+    roll_back_to("outer");
+    commit();
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, ANameUsedTwiceMeansTheLaterUntilItIsReleased) {
+    begin();
+    savepoint("s");
+    set_in_transaction("a", "1");
+    savepoint("s");
+    set_in_transaction("b", "1");
+    roll_back_to("s");
+    release("s");
+    set_in_transaction("c", "1");
+    roll_back_to("s");
+    commit();
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, SavepointsThatRepeatTakeNoMemory) {
+    begin();
+    set_in_transaction("a", "1");
+    savepoint("s");
+    const auto once = state_.memory_bytes();
+    for (int i = 0; i < 100'000; ++i) savepoint("s");
+    EXPECT_EQ(state_.memory_bytes(), once);
+    for (int i = 0; i < 100'000; ++i) release("s");
+    set_in_transaction("b", "1");
+    roll_back_to("s");
+    commit();
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, AnUnknownSavepointMayHaveUndoneAnything) {
+    begin();
+    set_in_transaction("a", "1");
+    roll_back_to("nobody_told");
+    commit();
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+}
+
+TEST_F(SessionStateTest, TooManySavepointsCostOffloadNotMemory) {
+    begin();
+    for (int i = 0; i < 100'000; ++i) savepoint("s" + std::to_string(i));
+    EXPECT_LT(state_.memory_bytes(), 4 * SessionState::kMaxStagedBytes);
+    set_in_transaction("a", "1");
+    roll_back_to("s5");
+    commit();
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+}
+
+// --- pins ---
+
+TEST_F(SessionStateTest, TemporaryTablesPinUntilTheyAreDiscarded) {
+    run(statement(Kind::create_temporary));
+    EXPECT_EQ(state_.pin(), Pin::temporary_table);
+    EXPECT_TRUE(state_.irreplaceable(kPrimary));
+    run(statement(Kind::discard_temporary));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+    run(statement(Kind::create_temporary));
+    run(statement(Kind::discard_all));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    run(statement(Kind::create_temporary));
+    state_.disconnected(kReplica);
+    EXPECT_EQ(state_.pin(), Pin::temporary_table);
+    state_.disconnected(kPrimary);
+    EXPECT_EQ(state_.pin(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, ARolledBackTemporaryTableDoesNotPin) {
+    begin();
+    run(statement(Kind::create_temporary), 'T');
+    rollback();
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    run(statement(Kind::create_temporary));
+    begin();
+    run(statement(Kind::discard_temporary), 'T');
+    rollback();
+    EXPECT_EQ(state_.pin(), Pin::temporary_table);
+}
+
+TEST_F(SessionStateTest, SettingsOfUnknownValuePinUntilAllIsDiscarded) {
+    run(statement(Kind::opaque_settings));
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+    EXPECT_TRUE(state_.irreplaceable(kPrimary));
+    run(statement(Kind::reset_all));
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);  // it may have been the role
+    run(statement(Kind::discard_all));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    begin();
+    run(statement(Kind::opaque_settings), 'T');
+    rollback();
+    EXPECT_EQ(state_.pin(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, SettingsThatTheReplicaRefusesPin) {
+    run(set("a", "1"));
+    state_.settings_not_applicable();
+    EXPECT_EQ(state_.pin(), Pin::settings_failed);
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+    run(statement(Kind::discard_all));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, TooManySettingsPinAndStopGrowing) {
+    for (int i = 0; i < 10'000; ++i) run(set("a.s" + std::to_string(i), std::string(100, 'x')));
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+    EXPECT_LE(state_.memory_bytes(), SessionSettings::kMaxBytes);
+}
+
+TEST_F(SessionStateTest, TooManySettingsInATransactionPinAndStopGrowing) {
+    begin();
+    for (int i = 0; i < 10'000; ++i) set_in_transaction("a", std::string(100, 'x'));
+    EXPECT_LE(state_.memory_bytes(), SessionState::kMaxStagedBytes);
+    rollback();
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+    EXPECT_EQ(state_.memory_bytes(), 0U);
+}
+
+TEST_F(SessionStateTest, TooManyEffectsAtOnceForgetNoPin) {
+    begin();
+    for (int i = 0; i < 10'000; ++i) set_in_transaction("a", std::string(100, 'x'));
+    run(statement(Kind::create_temporary), 'T');
+    commit();
+    run(statement(Kind::discard_temporary));
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+    begin();
+    for (int i = 0; i < 10'000; ++i) set_in_transaction("a", std::string(100, 'x'));
+    run(statement(Kind::create_temporary), 'T');
+    run(statement(Kind::listen, "c"), 'T');
+    commit();
+    EXPECT_EQ(state_.pin(), Pin::temporary_table);
+}
+
+// --- LISTEN ---
+
+TEST_F(SessionStateTest, ListeningMakesAConnectionIrreplaceable) {
+    run(statement(Kind::listen, "a"));
+    run(statement(Kind::listen, "b"));
+    run(statement(Kind::listen, "a"));
+    EXPECT_TRUE(state_.irreplaceable(kPrimary));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    run(statement(Kind::unlisten, "a"));
+    EXPECT_TRUE(state_.irreplaceable(kPrimary));
+    run(statement(Kind::unlisten, "b"));
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+    run(statement(Kind::listen, "a"));
+    run(statement(Kind::unlisten_all));
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+    begin();
+    run(statement(Kind::listen, "a"), 'T');
+    rollback();
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+}
+
+TEST_F(SessionStateTest, ManyChannelsTakeBoundedMemory) {
+    for (int i = 0; i < 10'000; ++i) run(statement(Kind::listen, "channel" + std::to_string(i)));
+    EXPECT_LT(state_.memory_bytes(), 32 * 1024U);
+    for (int i = 0; i < 10'000; ++i) run(statement(Kind::unlisten, "channel" + std::to_string(i)));
+    EXPECT_TRUE(state_.irreplaceable(kPrimary));  // some were not counted
+    run(statement(Kind::unlisten_all));
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+}
+
+// --- holdable cursors ---
+
+TEST_F(SessionStateTest, AHoldableCursorKeepsCursorStatementsOnItsConnection) {
+    run(statement(Kind::declare_hold, "c"), 'I', "DECLARE CURSOR", kReplica);
+    EXPECT_EQ(state_.cursor_on(), kReplica);
+    EXPECT_TRUE(state_.irreplaceable(kReplica));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    run(statement(Kind::declare_hold, "c"));
+    EXPECT_EQ(state_.cursor_on(), kPrimary);
+    run(statement(Kind::close, "c"));
+    EXPECT_EQ(state_.cursor_on(), kReplica);
+    run(statement(Kind::close, "other"), 'I', "CLOSE CURSOR", kReplica);
+    EXPECT_EQ(state_.cursor_on(), kReplica);
+    run(statement(Kind::close_all), 'I', "CLOSE CURSOR ALL", kReplica);
+    EXPECT_EQ(state_.cursor_on(), std::nullopt);
+    EXPECT_FALSE(state_.irreplaceable(kReplica));
+}
+
+TEST_F(SessionStateTest, ACursorOfARolledBackTransactionIsGone) {
+    begin();
+    run(statement(Kind::declare_hold, "c"), 'T');
+    rollback();
+    EXPECT_EQ(state_.cursor_on(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, ClosingACursorIsNeverRolledBack) {
+    run(statement(Kind::declare_hold, "c"));
+    begin();
+    run(statement(Kind::close, "c"), 'T');
+    rollback();
+    EXPECT_EQ(state_.cursor_on(), std::nullopt);
+
+    begin();
+    run(statement(Kind::declare_hold, "d"), 'T');
+    savepoint("s");
+    run(statement(Kind::close, "d"), 'T');
+    roll_back_to("s");
+    commit();
+    EXPECT_EQ(state_.cursor_on(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, DiscardAllLeavesNothingOnTheOtherConnection) {
+    run(statement(Kind::declare_hold, "c"), 'I', "DECLARE CURSOR", kReplica);
+    run(statement(Kind::declare_hold, "d"));
+    run(statement(Kind::listen, "x"));
+    run(set("a", "1"));
+    state_.settings_applied(kReplica);
+    run(statement(Kind::discard_all), 'I', "DISCARD ALL");
+    EXPECT_EQ(state_.cursor_on(), std::nullopt);
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+    EXPECT_FALSE(state_.irreplaceable(kReplica));
+    EXPECT_THAT(state_.pending_settings(kReplica),
+                ElementsAre("SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "CLOSE ALL"));
+    EXPECT_FALSE(state_.settings_pending(kPrimary));
+    state_.settings_applied(kReplica);
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, ALostConnectionTakesItsCursorsAndChannels) {
+    run(statement(Kind::declare_hold, "c"), 'I', "DECLARE CURSOR", kReplica);
+    run(statement(Kind::listen, "x"));
+    state_.disconnected(kReplica);
+    EXPECT_EQ(state_.cursor_on(), std::nullopt);
+    EXPECT_TRUE(state_.irreplaceable(kPrimary));
+    state_.disconnected(kPrimary);
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+}
+
+// --- texts that were not parsed ---
+
+TEST_F(SessionStateTest, JudgesUnparsedTextsByTheirTags) {
+    const auto pin_after = [](std::string_view tag) {
+        SessionState state;
+        state.completed(kPrimary, unparsed(), 0, tag);
+        state.ready(kPrimary, 'I');
+        return state.pin();
+    };
+    EXPECT_EQ(pin_after("SET"), Pin::opaque_settings);
+    EXPECT_EQ(pin_after("RESET"), Pin::opaque_settings);
+    EXPECT_EQ(pin_after("CREATE TABLE"), Pin::temporary_table);
+    EXPECT_EQ(pin_after("CREATE VIEW"), Pin::temporary_table);
+    for (const char* tag :
+         {"SELECT 1", "INSERT 0 1", "COPY 5", "BEGIN", "COMMIT", "ROLLBACK", "", "DROP TABLE"})
+        EXPECT_EQ(pin_after(tag), std::nullopt) << tag;
+}
+
+TEST_F(SessionStateTest, UnparsedTextsEndTransactions) {
+    begin();
+    set_in_transaction("a", "1");
+    run(unparsed(), 'I', "COMMIT");
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    begin();
+    set_in_transaction("b", "1");
+    run(unparsed(), 'I', "ROLLBACK");  // or ROLLBACK TO: the tag does not say
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+    run(unparsed(), 'I', "DISCARD ALL");
+    EXPECT_EQ(state_.pin(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, AnUnparsedSavepointMakesLaterRollbacksUncertain) {
+    begin();
+    savepoint("s");
+    set_in_transaction("a", "1");
+    run(unparsed(), 'T', "SAVEPOINT");  // another s, perhaps
+    roll_back_to("s");
+    commit();
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+    run(statement(Kind::discard_all));
+    begin();  // another transaction starts from certainty
+    savepoint("s");
+    set_in_transaction("b", "1");
+    roll_back_to("s");
+    commit();
+    EXPECT_EQ(state_.pin(), std::nullopt);
+}
+
+// --- against a model that copies everything ---
+
+// A setting as a server keeps it: every savepoint is a copy of all.
+class Model {
+public:
+    void begin() { levels_.push_back({"", value_}); }
+    void set(int value) { value_ = value; }
+    void savepoint(const std::string& name) { levels_.push_back({name, value_}); }
+    void release(const std::string& name) { levels_.resize(find(name)); }
+    void roll_back_to(const std::string& name) {
+        levels_.resize(find(name) + 1);
+        value_ = levels_.back().second;
+    }
+    void commit() { levels_.clear(); }
+    void rollback() {
+        value_ = levels_.front().second;
+        levels_.clear();
+    }
+    bool has(const std::string& name) const { return find(name) < levels_.size(); }
+    int value() const { return value_; }
+
+private:
+    std::size_t find(const std::string& name) const {
+        for (std::size_t i = levels_.size(); i > 1; --i)
+            if (levels_[i - 1].first == name) return i - 1;
+        return levels_.size();
+    }
+    std::vector<std::pair<std::string, int>> levels_;
+    int value_ = 0;
+};
+
+class SessionStateRandomly : public SessionStateTest, public testing::WithParamInterface<int> {};
+
+TEST_P(SessionStateRandomly, SavepointsCutAsTheServerCuts) {
+    std::mt19937 random{static_cast<std::mt19937::result_type>(GetParam())};
+    const auto any = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
+    for (int transaction = 0; transaction < 50; ++transaction) {
+        Model model;
+        state_ = {};
+        begin();
+        model.begin();
+        const auto steps = any(40);
+        for (unsigned step = 0; step < steps; ++step) {
+            const std::string name(1, static_cast<char>('a' + any(3)));
+            switch (any(5)) {
+                case 0:
+                    savepoint(name), model.savepoint(name);
+                    break;
+                case 1:
+                    if (model.has(name)) release(name), model.release(name);
+                    break;
+                case 2:
+                    if (!model.has(name)) break;
+                    if (any(2)) error('E');
+                    roll_back_to(name), model.roll_back_to(name);
+                    break;
+                default: {
+                    const int value = static_cast<int>(any(1000)) + 1;
+                    set_in_transaction("v", std::to_string(value)), model.set(value);
+                }
+            }
+        }
+        if (any(4) == 0)
+            rollback(), model.rollback();
+        else
+            commit(), model.commit();
+        const auto pending = state_.pending_settings(kReplica);
+        SCOPED_TRACE("transaction " + std::to_string(transaction));
+        if (model.value() == 0) {
+            ASSERT_THAT(pending, IsEmpty());
+        } else {
+            ASSERT_THAT(pending, ElementsAre("SET v = " + std::to_string(model.value())));
+        }
+        ASSERT_EQ(state_.pin(), std::nullopt);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, SessionStateRandomly, testing::Range(1, 41));
+
+}  // namespace
+}  // namespace pgsteer::routing

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <limits>
 
 namespace pgsteer::conf {
 namespace {

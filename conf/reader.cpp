@@ -4,121 +4,15 @@
 #include "conf/units.hpp"
 
 #include <fmt/core.h>
-#include <yaml-cpp/eventhandler.h>
-#include <yaml-cpp/exceptions.h>
-#include <yaml-cpp/parser.h>
 
 #include <algorithm>
-#include <sstream>
-#include <stdexcept>
-#include <unordered_map>
+#include <functional>
 #include <utility>
 
 namespace pgsteer::conf {
 namespace {
 
 constexpr std::size_t kMaxSecretBytes = 64 * 1024;
-
-Place place_of(const YAML::Mark& mark) {
-    if (mark.is_null()) return {1, 1};
-    return {mark.line + 1, mark.column + 1};  // yaml-cpp counts from 0
-}
-
-// Thrown through yaml-cpp's parser, which has no other way to be stopped.
-struct StopParsing : std::runtime_error {
-    StopParsing(Place where, const char* why) : std::runtime_error{why}, place{where} {}
-    Place place;
-};
-
-// Builds our own tree from the parser's events: yaml-cpp's own follows any nesting, has no places
-// for keys and aliases, and lets an alias stand inside what it stands for.
-class TreeBuilder : public YAML::EventHandler {
-public:
-    void OnDocumentStart(const YAML::Mark& mark) override {
-        if (std::exchange(seen_document_, true))
-            throw StopParsing{place_of(mark), "only one YAML document is allowed"};
-    }
-    void OnDocumentEnd() override {}
-    void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-        add(make_node(YamlNode::Kind::null, mark), anchor);
-    }
-    void OnScalar(const YAML::Mark& mark,
-                  const std::string& /*tag*/,
-                  YAML::anchor_t anchor,
-                  const std::string& value) override {
-        auto node = make_node(YamlNode::Kind::scalar, mark);
-        node->text = value;
-        add(std::move(node), anchor);
-    }
-    void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-        const auto target = anchors_.find(anchor);
-        if (target == anchors_.end())
-            throw StopParsing{place_of(mark), "an alias cannot stand inside what it stands for"};
-        auto copy = std::make_shared<YamlNode>(*target->second);
-        copy->place = place_of(mark);
-        add(std::move(copy), 0);
-    }
-    void OnSequenceStart(const YAML::Mark& mark,
-                         const std::string& /*tag*/,
-                         YAML::anchor_t anchor,
-                         YAML::EmitterStyle::value /*style*/) override {
-        open(make_node(YamlNode::Kind::sequence, mark), anchor);
-    }
-    void OnSequenceEnd() override { close(); }
-    void OnMapStart(const YAML::Mark& mark,
-                    const std::string& /*tag*/,
-                    YAML::anchor_t anchor,
-                    YAML::EmitterStyle::value /*style*/) override {
-        open(make_node(YamlNode::Kind::mapping, mark), anchor);
-    }
-    void OnMapEnd() override { close(); }
-
-    std::shared_ptr<const YamlNode> root;
-
-private:
-    struct Open {
-        std::shared_ptr<YamlNode> node;
-        YAML::anchor_t anchor;
-    };
-
-    static std::shared_ptr<YamlNode> make_node(YamlNode::Kind kind, const YAML::Mark& mark) {
-        auto node = std::make_shared<YamlNode>();
-        node->kind = kind;
-        node->place = place_of(mark);
-        return node;
-    }
-
-    void open(std::shared_ptr<YamlNode> node, YAML::anchor_t anchor) {
-        if (open_.size() == kMaxYamlDepth) throw StopParsing{node->place, "nested too deeply"};
-        open_.push_back({std::move(node), anchor});
-    }
-
-    void close() {
-        Open done = std::move(open_.back());
-        open_.pop_back();
-        add(std::move(done.node), done.anchor);
-    }
-
-    void add(std::shared_ptr<YamlNode> node, YAML::anchor_t anchor) {
-        if (anchor != 0) anchors_[anchor] = node;
-        if (open_.empty()) {
-            root = std::move(node);
-            return;
-        }
-        YamlNode& parent = *open_.back().node;
-        parent.size += node->size;
-        if (parent.size > kMaxYamlNodes) throw StopParsing{node->place, "too many values"};
-        // The parser places a value that is not there at whatever comes next.
-        if (node->kind == YamlNode::Kind::null && parent.kind == YamlNode::Kind::mapping &&
-            parent.items.size() % 2 == 1)
-            node->place = parent.items.back()->place;
-        parent.items.push_back(std::move(node));
-    }
-
-    bool seen_document_ = false;
-    std::vector<Open> open_;
-    std::unordered_map<YAML::anchor_t, std::shared_ptr<const YamlNode>> anchors_;
-};
 
 std::string_view kind_name(YamlNode::Kind kind) {
     switch (kind) {
@@ -148,40 +42,7 @@ std::string listed(std::span<const std::string> words) {
     return out;
 }
 
-std::shared_ptr<const YamlNode> empty_mapping(Place place) {
-    auto node = std::make_shared<YamlNode>();
-    node->kind = YamlNode::Kind::mapping;
-    node->place = place;
-    return node;
-}
-
 }  // namespace
-
-ParsedYaml parse_yaml(std::string_view text) {
-    if (text.size() > kMaxFileBytes)
-        return {nullptr, {}, fmt::format("larger than {}", format_size(kMaxFileBytes))};
-    if (const auto nul = text.find('\0'); nul != text.npos) {
-        const auto before = text.substr(0, nul);
-        const auto line = std::count(before.begin(), before.end(), '\n') + 1;
-        return {nullptr, {static_cast<int>(line), 1}, "holds a NUL byte: not a text file in UTF-8"};
-    }
-    TreeBuilder builder;
-    try {
-        std::istringstream stream{std::string{text}};
-        YAML::Parser parser{stream};
-        while (parser.HandleNextDocument(builder)) {
-        }
-    } catch (const StopParsing& stop) {
-        return {nullptr, stop.place, stop.what()};
-    } catch (const YAML::Exception& error) {
-        return {nullptr, place_of(error.mark), "not valid YAML: " + error.msg};
-    } catch (const std::exception& error) {
-        return {nullptr, {1, 1}, fmt::format("not valid YAML: {}", error.what())};
-    }
-    if (!builder.root || builder.root->kind == YamlNode::Kind::null)
-        return {empty_mapping({1, 1}), {}, {}};
-    return {std::move(builder.root), {}, {}};
-}
 
 void Document::report(Place place, std::string key_path, std::string message) {
     troubled_paths_.insert(key_path);
@@ -215,6 +76,7 @@ Reader::Reader(Document& document, std::shared_ptr<const YamlNode> mapping, std:
     if (mapping_->kind != YamlNode::Kind::mapping) {
         document_->report(mapping_->place, path_, expected("a mapping (key: value)", *mapping_));
         mapping_ = empty_mapping(mapping_->place);
+        is_mapping_ = false;
     }
     document_->remember(path_, mapping_->place);
     index_keys();
@@ -276,7 +138,7 @@ std::optional<std::string> Reader::expand(std::string_view key, const std::strin
 bool Reader::read(std::string_view key, std::string& out, Presence presence) {
     auto text = take_text(key);
     if (!text) {
-        if (presence == Presence::required && !has(key)) report(key, "is required");
+        if (presence == Presence::required && is_mapping_ && !has(key)) report(key, "is required");
         return false;
     }
     if (presence == Presence::required && text->empty()) {
@@ -303,18 +165,31 @@ bool Reader::read(std::string_view key, bool& out) {
     return value.has_value();
 }
 
-bool Reader::read(std::string_view key, int& out, Range<int> range) {
+template <class T, class Parse, class Print>
+std::optional<T> Reader::take_in_range(std::string_view key,
+                                       Range<T> range,
+                                       Parse parse,
+                                       Print print) {
     const auto text = take_text(key);
-    if (!text) return false;
-    auto [value, error] = parse_integer(*text);
-    if (value && (*value < range.low || *value > range.high))
-        error = fmt::format("{} is outside {}..{}", *value, range.low, range.high);
-    if (!error.empty()) {
+    if (!text) return std::nullopt;
+    auto [value, error] = parse(*text);
+    if (!value) {
         report(key, std::move(error));
-        return false;
+        return std::nullopt;
     }
-    out = static_cast<int>(*value);
-    return true;
+    if (*value < range.low || *value > range.high) {
+        report(key, fmt::format("{} is outside {}..{}", printable(*text), print(range.low),
+                                print(range.high)));
+        return std::nullopt;
+    }
+    return *value;
+}
+
+bool Reader::read(std::string_view key, int& out, Range<int> range) {
+    const Range<std::int64_t> wide{range.low, range.high};
+    const auto value = take_in_range(key, wide, parse_integer, std::identity{});
+    if (value) out = static_cast<int>(*value);
+    return value.has_value();
 }
 
 bool Reader::read(std::string_view key, std::uint16_t& out, Range<int> range) {
@@ -325,47 +200,21 @@ bool Reader::read(std::string_view key, std::uint16_t& out, Range<int> range) {
 }
 
 bool Reader::read(std::string_view key, double& out, Range<double> range) {
-    const auto text = take_text(key);
-    if (!text) return false;
-    auto [value, error] = parse_decimal(*text);
-    if (value && (*value < range.low || *value > range.high))
-        error = fmt::format("{} is outside {}..{}", printable(*text), range.low, range.high);
-    if (!error.empty()) {
-        report(key, std::move(error));
-        return false;
-    }
-    out = *value;
-    return true;
+    const auto value = take_in_range(key, range, parse_decimal, std::identity{});
+    out = value.value_or(out);
+    return value.has_value();
 }
 
 bool Reader::read(std::string_view key, milliseconds& out, Range<milliseconds> range) {
-    const auto text = take_text(key);
-    if (!text) return false;
-    auto [value, error] = parse_duration(*text);
-    if (value && (*value < range.low || *value > range.high))
-        error = fmt::format("{} is outside {}..{}", printable(*text), format_duration(range.low),
-                            format_duration(range.high));
-    if (!error.empty()) {
-        report(key, std::move(error));
-        return false;
-    }
-    out = *value;
-    return true;
+    const auto value = take_in_range(key, range, parse_duration, format_duration);
+    out = value.value_or(out);
+    return value.has_value();
 }
 
 bool Reader::read(std::string_view key, std::size_t& bytes, Range<std::size_t> range) {
-    const auto text = take_text(key);
-    if (!text) return false;
-    auto [value, error] = parse_size(*text);
-    if (value && (*value < range.low || *value > range.high))
-        error = fmt::format("{} is outside {}..{}", printable(*text), format_size(range.low),
-                            format_size(range.high));
-    if (!error.empty()) {
-        report(key, std::move(error));
-        return false;
-    }
-    bytes = *value;
-    return true;
+    const auto value = take_in_range(key, range, parse_size, format_size);
+    bytes = value.value_or(bytes);
+    return value.has_value();
 }
 
 bool Reader::read(std::string_view key, Secret& out) {
@@ -398,11 +247,11 @@ bool Reader::read_secret_or_file(std::string_view key, Secret& out) {
     auto [content, error] = read_file(path, kMaxSecretBytes);
     if (content) {
         if (content->ends_with('\n')) content->pop_back();
-        if (content->empty()) error = printable(path) + " is empty";
-        if (content->find('\0') != std::string::npos) error = printable(path) + " holds a NUL byte";
+        if (content->empty()) error = "is empty";
+        if (content->find('\0') != std::string::npos) error = "holds a NUL byte";
     }
     if (!error.empty()) {
-        report(file_key, std::move(error));
+        report(file_key, printable(path) + " " + error);
         return false;
     }
     out = Secret{std::move(*content)};

@@ -1,9 +1,10 @@
 // Typed access to YAML: each value comes with its key path, line and column, and everything that is
-// wrong is collected instead of thrown. With loader.cpp the only place that knows about YAML.
+// wrong is collected instead of thrown.
 #pragma once
 
 #include "conf/config.hpp"
 #include "conf/loader.hpp"
+#include "conf/yaml.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -18,36 +19,6 @@
 #include <vector>
 
 namespace pgsteer::conf {
-
-inline constexpr std::size_t kMaxFileBytes = 1024 * 1024;
-inline constexpr int kMaxYamlDepth = 32;
-inline constexpr std::size_t kMaxYamlNodes = 200'000;  // aliases counted with all they stand for
-
-struct Place {
-    int line = 0;  // both from 1; 0: no place in the text
-    int column = 0;
-    auto operator<=>(const Place&) const = default;
-};
-
-// A parsed YAML value. Scalars keep their text: the reader of a key knows the type, YAML does not.
-struct YamlNode {
-    enum class Kind : std::uint8_t { null, scalar, sequence, mapping };
-    Kind kind = Kind::null;
-    Place place;
-    std::string text;                                    // of a scalar
-    std::vector<std::shared_ptr<const YamlNode>> items;  // of a mapping: key, value, key, value...
-    std::size_t size = 1;                                // nodes in it, itself included
-};
-
-struct ParsedYaml {
-    std::shared_ptr<const YamlNode> root;  // nullptr: see error
-    Place place;                           // of the error
-    std::string error;
-};
-
-// One document; an empty text is an empty mapping. Bounded in depth and nodes, so hostile text
-// costs neither stack nor memory beyond a small multiple of its length.
-[[nodiscard]] ParsedYaml parse_yaml(std::string_view text);
 
 // What the readers of one document share: where its values stand, and what is wrong with them.
 class Document {
@@ -128,6 +99,9 @@ private:
     // The text of a scalar with ${ENV} expanded; nullopt: absent, or reported.
     std::optional<std::string> take_text(std::string_view key);
     std::optional<std::string> expand(std::string_view key, const std::string& text);
+    // The common part of the read()s with a range: a value that `parse` takes and that is inside.
+    template <class T, class Parse, class Print>
+    std::optional<T> take_in_range(std::string_view key, Range<T> range, Parse parse, Print print);
     void index_keys();
     void report_choice(std::string_view key,
                        const std::string& text,
@@ -135,6 +109,7 @@ private:
 
     Document* document_;
     std::shared_ptr<const YamlNode> mapping_;
+    bool is_mapping_ = true;  // false: reported; what it lacks is then no further problem
     std::string path_;
     std::map<std::string, Entry, std::less<>> entries_;
     std::vector<std::string> known_keys_;

@@ -88,10 +88,9 @@ Parsed<std::string> expand_environment(std::string_view text) {
 }
 
 Parsed<std::string> read_file(const std::string& path, std::size_t max_bytes) {
-    const auto failed = [&](int reason) {
-        return Parsed<std::string>{
-            std::nullopt,
-            fmt::format("{} cannot be read: {}", printable(path), std::strerror(reason))};
+    const auto failed = [](int reason) {
+        return Parsed<std::string>{std::nullopt,
+                                   fmt::format("cannot be read: {}", std::strerror(reason))};
     };
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file{std::fopen(path.c_str(), "rb"),
                                                                &std::fclose};
@@ -101,8 +100,7 @@ Parsed<std::string> read_file(const std::string& path, std::size_t max_bytes) {
     content.resize(std::fread(content.data(), 1, content.size(), file.get()));
     if (std::ferror(file.get()) != 0) return failed(errno);
     if (content.size() > max_bytes)
-        return {std::nullopt,
-                fmt::format("{} is larger than {} bytes", printable(path), max_bytes)};
+        return {std::nullopt, fmt::format("is larger than {} bytes", max_bytes)};
     return {std::move(content), {}};
 }
 

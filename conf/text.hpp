@@ -23,8 +23,8 @@ struct Parsed {
 // again), and $${ by a plain ${. An unset variable is an error, an empty one is not.
 [[nodiscard]] Parsed<std::string> expand_environment(std::string_view text);
 
-// The whole of a file, which may be a pipe. An error if it cannot be read or holds more than
-// `max_bytes`.
+// The whole of a file, which may be a pipe. An error, to stand behind the file's name, if it
+// cannot be read or holds more than `max_bytes`.
 [[nodiscard]] Parsed<std::string> read_file(const std::string& path, std::size_t max_bytes);
 
 // The candidate with the fewest typing errors from `word`, if that is few enough to be a slip.

@@ -48,9 +48,10 @@ struct ValueCase {
     std::string in_text;
     std::string in_json;
 };
-class Values : public testing::TestWithParam<ValueCase> {};
+void PrintTo(const ValueCase& c, std::ostream* out) { *out << c.in_json; }
+class LoggedValue : public testing::TestWithParam<ValueCase> {};
 
-TEST_P(Values, AreQuotedWhereALineCouldBeMisread) {
+TEST_P(LoggedValue, AreQuotedWhereALineCouldBeMisread) {
     const auto& [value, in_text, in_json] = GetParam();
     EXPECT_EQ(text("s", {{"k", value}}), "2026-03-01T09:30:00.125Z info s k=" + in_text);
     EXPECT_EQ(json("s", {{"k", value}}),
@@ -60,7 +61,7 @@ TEST_P(Values, AreQuotedWhereALineCouldBeMisread) {
 
 INSTANTIATE_TEST_SUITE_P(
     LogLine,
-    Values,
+    LoggedValue,
     testing::Values(ValueCase{"plain", "plain", R"("plain")"},
                     ValueCase{"", R"("")", R"("")"},
                     ValueCase{"two words", R"("two words")", R"("two words")"},

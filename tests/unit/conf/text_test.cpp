@@ -10,7 +10,7 @@
 namespace pgsteer::conf {
 namespace {
 
-class Environment : public testing::Test {
+class EnvironmentText : public testing::Test {
 protected:
     void SetUp() override {
         setenv("PGSTEER_TEST_NAME", "alice", 1);
@@ -24,28 +24,28 @@ protected:
     }
 };
 
-TEST_F(Environment, IsPutInPlaceOfItsName) {
+TEST_F(EnvironmentText, IsPutInPlaceOfItsName) {
     EXPECT_EQ(expand_environment("a ${PGSTEER_TEST_NAME} b${PGSTEER_TEST_NAME}").value,
               "a alice balice");
     EXPECT_EQ(expand_environment("<${PGSTEER_TEST_EMPTY}>").value, "<>");
 }
 
-TEST_F(Environment, IsNotExpandedTwice) {
+TEST_F(EnvironmentText, IsNotExpandedTwice) {
     EXPECT_EQ(expand_environment("${PGSTEER_TEST_NESTED}").value, "${PGSTEER_TEST_NAME}");
 }
 
-TEST_F(Environment, LeavesOtherDollarSignsAlone) {
+TEST_F(EnvironmentText, LeavesOtherDollarSignsAlone) {
     EXPECT_EQ(expand_environment("$HOME $ $$ 5$").value, "$HOME $ $$ 5$");
     EXPECT_EQ(expand_environment("$${PGSTEER_TEST_NAME}").value, "${PGSTEER_TEST_NAME}");
     EXPECT_EQ(expand_environment("$${").value, "${");
 }
 
-TEST_F(Environment, ThatIsUnsetIsAnError) {
+TEST_F(EnvironmentText, ThatIsUnsetIsAnError) {
     EXPECT_EQ(expand_environment("x${PGSTEER_TEST_UNSET}").error,
               "the environment variable PGSTEER_TEST_UNSET is not set");
 }
 
-TEST_F(Environment, NeedsANameAndAClosingBrace) {
+TEST_F(EnvironmentText, NeedsANameAndAClosingBrace) {
     for (const std::string text :
          {"${", "${}", "${PGSTEER_TEST_NAME", "${1A}", "${A-B}", "${ A}"}) {
         EXPECT_FALSE(expand_environment(text).value) << text;
@@ -59,10 +59,10 @@ TEST(Files, AreReadWholeUpToALimit) {
     const std::string path = testing::TempDir() + "pgsteer_text_test";
     std::ofstream{path, std::ios::binary} << "one\ntwo\n";
     EXPECT_EQ(read_file(path, 8).value, "one\ntwo\n");
-    EXPECT_EQ(read_file(path, 7).error, path + " is larger than 7 bytes");
+    EXPECT_EQ(read_file(path, 7).error, "is larger than 7 bytes");
     std::remove(path.c_str());
-    EXPECT_EQ(read_file(path, 8).error, path + " cannot be read: No such file or directory");
-    EXPECT_EQ(read_file("/", 8).error, "/ cannot be read: Is a directory");
+    EXPECT_EQ(read_file(path, 8).error, "cannot be read: No such file or directory");
+    EXPECT_EQ(read_file("/", 8).error, "cannot be read: Is a directory");
 }
 
 TEST(Suggestions, AreTheNearestWordWithFewSlips) {

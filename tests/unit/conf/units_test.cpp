@@ -14,6 +14,7 @@ struct DurationCase {
     std::string text;
     milliseconds expected;
 };
+void PrintTo(const DurationCase& c, std::ostream* out) { *out << c.text; }
 class Duration : public testing::TestWithParam<DurationCase> {};
 
 TEST_P(Duration, IsAWholeNumberWithAUnit) {
@@ -39,6 +40,7 @@ struct RefusedCase {
     std::string text;
     std::string error;
 };
+void PrintTo(const RefusedCase& c, std::ostream* out) { *out << c.text; }
 class RefusedDuration : public testing::TestWithParam<RefusedCase> {};
 
 TEST_P(RefusedDuration, SaysWhatToWriteInstead) {
@@ -69,6 +71,7 @@ struct SizeCase {
     std::string text;
     std::size_t expected;
 };
+void PrintTo(const SizeCase& c, std::ostream* out) { *out << c.text; }
 class Size : public testing::TestWithParam<SizeCase> {};
 
 TEST_P(Size, IsAWholeNumberWithABinaryUnit) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -89,9 +90,19 @@ struct Sources {
     const Checker* checker = nullptr;
     const TopologyStore* topology = nullptr;
     std::vector<const WorkerCounters*> workers;
-    std::vector<std::string> error_names;  // SQLSTATE and name by slot of WorkerCounters::errors
+    std::vector<std::string> error_names;  // "57P03 no_primary" by slot of WorkerCounters::errors
     std::function<bool()> draining;
 };
+
+// One metric family, as /metrics and README.md describe it.
+struct MetricHelp {
+    std::string_view name;
+    std::string_view type;    // counter, gauge or histogram
+    std::string_view labels;  // comma-separated
+    std::string_view help;
+};
+// Every family there is, in the order of /metrics.
+std::span<const MetricHelp> metric_help();
 
 // The text of /metrics (Prometheus exposition format 0.0.4). Thread-safe.
 class Metrics {

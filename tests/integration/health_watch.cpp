@@ -2,7 +2,9 @@
 // tests/integration/ health_check.py drives it. Commands on stdin: "fast" and "slow" (freshness
 // wanted or not), "lost N" (a connection to server N broke), "quit".
 //
-// health_watch USER HOST:PORT... [--interval MS] [--fast MS] [--timeout MS]
+// health_watch USER HOST:PORT... [--interval MS] [--fast MS] [--timeout MS] [--nudge MS] [--admin
+// PORT] with the password in PGPASSWORD.
+#include "health/admin_server.hpp"
 #include "health/checker.hpp"
 #include "health/node_status.hpp"
 
@@ -10,7 +12,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -25,6 +26,9 @@ using namespace std::chrono_literals;
 std::shared_ptr<conf::Config> read_arguments(int argc, char** argv) {
     auto config = std::make_shared<conf::Config>();
     config->health.user = argv[1];
+    config->health.password =
+        conf::Secret{std::getenv("PGPASSWORD") ? std::getenv("PGPASSWORD") : ""};
+    config->admin.port = 0;
     for (int i = 2; i < argc; ++i) {
         const std::string argument = argv[i];
         if (argument.starts_with("--") && i + 1 < argc) {
@@ -32,6 +36,8 @@ std::shared_ptr<conf::Config> read_arguments(int argc, char** argv) {
             if (argument == "--interval") config->health.interval = value;
             if (argument == "--fast") config->health.fast_interval = value;
             if (argument == "--timeout") config->health.timeout = value;
+            if (argument == "--admin")
+                config->admin.port = static_cast<std::uint16_t>(value.count());
             if (argument == "--nudge") config->health.nudge_interval = value;
             continue;
         }
@@ -91,6 +97,16 @@ int main(int argc, char** argv) {
     std::atomic<int> changes{0};
     checker.on_server_change([&](const health::TopologyPtr&) { ++changes; });
     checker.start();
+    const health::Metrics metrics{{.config = config.get(),
+                                   .checker = &checker,
+                                   .topology = &store,
+                                   .workers = {},
+                                   .error_names = {},
+                                   .draining = {}}};
+    health::AdminServer admin{config->admin, [&](std::string_view method, std::string_view target) {
+                                  return health::respond(metrics, method, target);
+                              }};
+    admin.start();
 
     std::atomic<bool> is_done{false};
     std::atomic<bool> is_fast{false};

@@ -1,0 +1,179 @@
+#include "health/admin_routes.hpp"
+
+#include "health/node_status.hpp"
+#include "health/topology_store.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace pgsteer::health {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+AdminResponse json(int status, const ordered_json& body) {
+    // Names come from the configuration and from servers: what is not UTF-8 is replaced, never
+    // thrown over.
+    return {status, "application/json",
+            body.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n"};
+}
+
+AdminResponse error(int status, std::string_view message) {
+    return json(status, {{"error", message}});
+}
+
+ordered_json or_null(double value) { return value < 0 ? ordered_json{} : ordered_json(value); }
+ordered_json or_null(std::int64_t value) {
+    return value < 0 ? ordered_json{} : ordered_json(value);
+}
+
+bool is_draining(const Sources& sources) { return sources.draining && sources.draining(); }
+
+struct Queries {
+    std::uint64_t total = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t retried = 0;
+    std::uint64_t connections = 0;
+};
+
+std::vector<Queries> count_queries(const Sources& sources) {
+    std::vector<Queries> all(sources.config->servers.size());
+    for (const WorkerCounters* worker : sources.workers) {
+        for (std::size_t i = 0; i < all.size() && i < worker->server_connections.size(); ++i)
+            all[i].connections += worker->server_connections[i].get();
+        const auto databases = worker->database_count.load(std::memory_order_acquire);
+        for (std::size_t d = 0; d < databases; ++d) {
+            const auto& servers = worker->databases[d]->servers;
+            for (std::size_t i = 0; i < all.size() && i < servers.size(); ++i) {
+                for (const Count& count : servers[i].requests) all[i].total += count.get();
+                for (const Count& count : servers[i].replica_requests) all[i].total += count.get();
+                all[i].failed += servers[i].failed.get() + servers[i].lost.get();
+                all[i].retried += servers[i].retried.get();
+            }
+        }
+    }
+    return all;
+}
+
+ordered_json describe(const ServerReport& report, const Queries& queries) {
+    const auto good = queries.total > queries.failed ? queries.total - queries.failed : 0;
+    return {{"name", report.name},
+            {"host", report.host},
+            {"port", report.port},
+            {"role", name(report.role)},
+            {"status", name(report.status)},
+            {"reason", report.status_reason},
+            {"lag_seconds", or_null(report.lag_seconds)},
+            {"lag_bytes", or_null(report.lag_bytes)},
+            {"position", report.position},
+            {"timeline", report.timeline},
+            {"last_check_seconds_ago", or_null(report.last_check_age_seconds)},
+            {"response_seconds", report.response_time_seconds},
+            {"consecutive_failures", report.consecutive_failures},
+            {"probes_total", report.probes_total},
+            {"probes_failed", report.probe_failures_total},
+            {"last_error", report.last_error},
+            {"connections", queries.connections},
+            {"queries_total", queries.total},
+            {"queries_failed", queries.failed},
+            {"queries_retried_elsewhere", queries.retried},
+            {"success_rate",
+             queries.total == 0
+                 ? ordered_json{}
+                 : ordered_json(static_cast<double>(good) / static_cast<double>(queries.total))}};
+}
+
+// Replicas of the best priority that can serve now, DEGRADED ones only if there is nothing better.
+ordered_json read_targets(const Sources& sources, const routing::Topology& topology) {
+    using routing::Status;
+    auto names = ordered_json::array();
+    for (const auto wanted : {Status::healthy, Status::degraded}) {
+        if (wanted == Status::degraded && !sources.config->routing.degraded_reads) break;
+        int best = 0;
+        for (std::size_t i = 0; i < topology.servers.size(); ++i) {
+            const auto& server = topology.servers[i];
+            if (server.role != routing::Role::replica || server.status != wanted ||
+                server.fresh_as_of == routing::kNever)
+                continue;
+            if (names.empty() || server.priority < best) {
+                names.clear();
+                best = server.priority;
+            }
+            if (server.priority == best) names.push_back(sources.config->servers[i].name);
+        }
+        if (!names.empty()) return names;
+    }
+    if (topology.primary) names.push_back(sources.config->servers[topology.primary->index].name);
+    return names;
+}
+
+ordered_json describe_all(const Sources& sources) {
+    const auto topology = sources.topology->load();
+    const auto queries = count_queries(sources);
+    auto servers = ordered_json::array();
+    const auto reports = sources.checker ? sources.checker->report() : std::vector<ServerReport>{};
+    for (std::size_t i = 0; i < reports.size(); ++i)
+        servers.push_back(describe(reports[i], queries[i]));
+    ordered_json primary;
+    if (topology->primary) primary = sources.config->servers[topology->primary->index].name;
+    return {{"primary", primary},
+            {"read_targets", read_targets(sources, *topology)},
+            {"servers", std::move(servers)}};
+}
+
+AdminResponse live(const Sources&) { return json(200, {{"status", "alive"}}); }
+
+AdminResponse ready(const Sources& sources) {
+    if (is_draining(sources)) return json(503, {{"ready", false}, {"reason", "draining"}});
+    if (!sources.topology->load()->primary)
+        return json(503, {{"ready", false}, {"reason", "no primary"}});
+    return json(200, {{"ready", true}});
+}
+
+// For load balancers and monitors that know nothing of replicas: is the database behind this there?
+AdminResponse database(const Sources& sources) {
+    const auto topology = sources.topology->load();
+    bool is_whole = topology->primary.has_value();
+    for (const auto& server : topology->servers)
+        is_whole = is_whole && server.status == routing::Status::healthy;
+    const char* status = !topology->primary ? "unavailable" : is_whole ? "healthy" : "degraded";
+    ordered_json body{{"status", status}};
+    body.update(describe_all(sources));
+    return json(topology->primary ? 200 : 503, body);
+}
+
+AdminResponse status(const Sources& sources) {
+    const auto sum = [&](Count WorkerCounters::*member) {
+        std::uint64_t total = 0;
+        for (const WorkerCounters* worker : sources.workers) total += (worker->*member).get();
+        return total;
+    };
+    ordered_json body{{"version", PGSTEER_VERSION},
+                      {"draining", is_draining(sources)},
+                      {"workers", sources.workers.size()},
+                      {"clients", sum(&WorkerCounters::clients)},
+                      {"clients_accepted", sum(&WorkerCounters::clients_accepted)},
+                      {"requests_waiting", sum(&WorkerCounters::pool_waiting)},
+                      {"topology_version", sources.topology->version()}};
+    body.update(describe_all(sources));
+    return json(200, body);
+}
+
+}  // namespace
+
+AdminResponse respond(const Metrics& metrics, std::string_view method, std::string_view target) {
+    const std::string_view path = target.substr(0, target.find('?'));
+    const Sources& sources = metrics.sources();
+    AdminResponse (*answer)(const Sources&) = nullptr;
+    if (path == "/livez") answer = live;
+    if (path == "/readyz") answer = ready;
+    if (path == "/health/database") answer = database;
+    if (path == "/status") answer = status;
+    if (!answer && path != "/metrics")
+        return error(404, "not found; there are /metrics /livez /readyz /health/database /status");
+    if (method != "GET" && method != "HEAD") return error(405, "only GET and HEAD are allowed");
+    if (!answer) return {200, "text/plain; version=0.0.4; charset=utf-8", metrics.text()};
+    return answer(sources);
+}
+
+}  // namespace pgsteer::health

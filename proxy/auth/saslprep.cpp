@@ -1,9 +1,10 @@
 #include "proxy/auth/saslprep.hpp"
 
+#include "proxy/auth/unicode.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <span>
 
 namespace pgsteer::proxy::auth {
@@ -38,32 +39,28 @@ bool contains(std::span<const Range> ranges, char32_t c) {
                        [c](const Range& range) { return c >= range.first && c <= range.last; });
 }
 
-bool is_prohibited(char32_t c) { return contains(kProhibited, c) || (c & 0xFFFE) == 0xFFFE; }
-
-// How many bytes the character beginning with `lead` has; 0 for a byte that begins none.
-std::size_t utf8_length(std::uint8_t lead) {
-    if (lead < 0x80) return 1;
-    if (lead < 0xC2) return 0;
-    if (lead < 0xE0) return 2;
-    if (lead < 0xF0) return 3;
-    return lead < 0xF5 ? 4 : 0;
+bool is_prohibited(char32_t c) {
+    return contains(kProhibited, c) || (c & 0xFFFE) == 0xFFFE || is_unassigned(c);
 }
 
-// The character at the front of `text`, which loses it. nullopt: not UTF-8.
-std::optional<char32_t> take_char(std::string_view& text) {
-    constexpr std::array<char32_t, 5> kSmallest{0, 0, 0x80, 0x800, 0x10000};
-    const auto lead = static_cast<std::uint8_t>(text.front());
-    const std::size_t length = utf8_length(lead);
-    if (length == 0 || length > text.size()) return std::nullopt;
-    char32_t c = length == 1 ? lead : lead & (0x7FU >> length);
-    for (const char next : text.substr(1, length - 1)) {
-        const auto byte = static_cast<std::uint8_t>(next);
-        if ((byte & 0xC0) != 0x80) return std::nullopt;
-        c = c << 6 | (byte & 0x3FU);
+std::u32string map(std::u32string_view text) {
+    std::u32string mapped;
+    for (const char32_t c : text) {
+        if (contains(kSpaces, c)) {
+            mapped += U' ';
+        } else if (!contains(kMappedToNothing, c)) {
+            mapped += c;
+        }
     }
-    if (c < kSmallest[length] || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) return std::nullopt;
-    text.remove_prefix(length);
-    return c;
+    return mapped;
+}
+
+// RFC 3454, section 6: text with a right-to-left character begins and ends with one, and holds none
+// that is written from left to right.
+bool mixes_directions(std::u32string_view text) {
+    if (std::none_of(text.begin(), text.end(), is_right_to_left)) return false;
+    return !is_right_to_left(text.front()) || !is_right_to_left(text.back()) ||
+           std::any_of(text.begin(), text.end(), is_left_to_right);
 }
 
 bool is_ascii(std::string_view text) {
@@ -73,22 +70,17 @@ bool is_ascii(std::string_view text) {
 
 }  // namespace
 
+// What is prohibited is looked for before normalization, as in PostgreSQL; RFC 4013 has it after.
 std::string saslprep(std::string_view password) {
     const std::string as_given{password};
     if (is_ascii(password)) return as_given;
-    std::string prepared;
-    for (std::string_view rest = password; !rest.empty();) {
-        const std::string_view before = rest;
-        const auto c = take_char(rest);
-        if (!c) return as_given;
-        if (contains(kSpaces, *c)) {
-            prepared += ' ';
-        } else if (!contains(kMappedToNothing, *c)) {
-            if (is_prohibited(*c)) return as_given;
-            prepared += before.substr(0, before.size() - rest.size());
-        }
-    }
-    return prepared.empty() ? as_given : prepared;
+    const auto decoded = decode_utf8(password);
+    if (!decoded) return as_given;
+    const std::u32string mapped = map(*decoded);
+    if (mapped.empty() || std::any_of(mapped.begin(), mapped.end(), is_prohibited) ||
+        mixes_directions(mapped))
+        return as_given;
+    return encode_utf8(nfkc(mapped));
 }
 
 }  // namespace pgsteer::proxy::auth

@@ -1,26 +1,32 @@
 """Hostile and broken clients: each gets an error with a SQLSTATE or is closed in time, pgsteer
 goes on, and other sessions notice nothing."""
 
+import os
 import random
 import socket
 import struct
 import threading
 import time
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
 from support import raw
+from support.proxy import Pgsteer
 from support.waiting import SLOWDOWN, until
 
 
 @pytest.fixture(scope="module")
 def strict(cluster, leases):
     """Short time limits, so that the tests need not wait long."""
-    from conftest import DIRECT
-    from support.proxy import Pgsteer
-    if DIRECT:
-        pytest.skip("needs pgsteer")
+    if os.environ.get("PGSTEER_DIRECT"):
+        # PostgreSQL itself has to pass, or the tests ask for too much.
+        cluster.primary.set("authentication_timeout", "1s")
+        yield SimpleNamespace(host=cluster.primary.host, port=cluster.primary.port,
+                              check_health=lambda: None, rss_kib=lambda: 0)
+        cluster.primary.set("authentication_timeout", "1min")
+        return
     with Pgsteer(cluster, {"listen": {"login_timeout": "1s"}}, leases=leases) as running:
         yield running
 
@@ -96,7 +102,7 @@ BAD_STARTUPS = {
 # What PostgreSQL, too, closes without a word.
 SILENT = {"length 0", "length 3", "length 4", "length 7", "negative length", "length of 2 GB",
           "length 10001", "oversized", "http", "tls client hello", "short cancel request",
-          "long cancel request", "ssl request twice too often", "query first"}
+          "long cancel request", "ssl request twice too often", "query first", "protocol 2"}
 
 
 @pytest.mark.core
@@ -144,7 +150,8 @@ def test_one_byte_at_a_time_does_not_stretch_login_timeout(strict, bystander):
     assert time.monotonic() - started < 5 * SLOWDOWN
 
 
-def test_a_thousand_silent_connections_do_not_keep_others_out(strict, bystander):
+@pytest.mark.skipif("PGSTEER_DIRECT" in os.environ, reason="more than max_connections")
+def test_five_hundred_silent_connections_do_not_keep_others_out(strict, bystander):
     held = []
     try:
         for _ in range(500):
@@ -189,7 +196,6 @@ def test_bad_authentication_messages(strict, bystander, case):
     assert messages, "closed without an error"
 
 
-# After login: (bytes, does PostgreSQL keep the session?)
 BAD_MESSAGES = {
     "unknown type": raw.message(b"\x01"),
     "unknown letter": raw.message(b"y", b"abc"),
@@ -204,8 +210,8 @@ BAD_MESSAGES = {
     "parse without names": raw.message(b"P", b""),
     "parse with too few types": raw.message(b"P", b"\0SELECT 1\0" + struct.pack("!H", 5)),
     "parse with trailing bytes": raw.message(b"P", b"\0SELECT 1\0" + struct.pack("!H", 0) + b"zz"),
-    "bind with negative count": raw.message(b"B", b"\0\0" + struct.pack("!h", -1)),
-    "bind with a huge parameter": raw.message(
+    "bind with negative count": raw.parse("", "SELECT 1") + raw.message(b"B", b"\0\0" + struct.pack("!h", -1)),
+    "bind with a huge parameter": raw.parse("", "SELECT 1") + raw.message(
         b"B", b"\0\0" + struct.pack("!HHI", 0, 1, 0x7FFFFFF0) + b"x"),
     "bind cut short": raw.message(b"B", b"\0"),
     "execute cut short": raw.message(b"E", b"\0\0"),
@@ -218,6 +224,10 @@ BAD_MESSAGES = {
 }
 
 
+# The stream is out of step: PostgreSQL, too, closes without a word.
+CLOSED_AT_ONCE = {"length 0", "length 3", "negative length", "two gigabytes announced"}
+
+
 @pytest.mark.core
 @pytest.mark.parametrize("case", BAD_MESSAGES)
 def test_bad_messages_after_login(strict, bystander, case):
@@ -227,7 +237,11 @@ def test_bad_messages_after_login(strict, bystander, case):
             session.send(raw.SYNC)
         except (ConnectionResetError, BrokenPipeError):
             pass
-        first = session.read_until("E")[-1]
+        try:
+            first = session.read_until("E")[-1]
+        except (EOFError, ConnectionResetError):
+            assert case in CLOSED_AT_ONCE
+            return
         assert raw.fields(first[1])["C"] in ("08P01", "0A000")
         # What follows is the end, or a session that works.
         try:

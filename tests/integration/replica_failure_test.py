@@ -1,0 +1,273 @@
+"""A replica that is killed, hangs or restarts under load is not noticed by clients in autocommit
+whose answers fit into retry_buffer. READ ONLY transactions and larger answers that are cut fail
+with 08006 and are counted apart."""
+
+import asyncio
+import random
+import time
+
+import asyncpg
+import psycopg
+import pytest
+
+from support.waiting import SLOWDOWN, until
+
+READERS, WRITERS = 12, 4
+HEALTH = {"interval": "200ms", "timeout": "1s", "fall": 3, "rise": 2}
+# health.timeout + fall x interval: within this a hung replica has to be left.
+LEFT_WITHIN = 1.0 + 3 * 0.2
+
+
+@pytest.fixture
+def tables(hurt):
+    hurt.primary.sql("""
+        CREATE TABLE items (id int PRIMARY KEY, body text);
+        INSERT INTO items SELECT n, 'body ' || n FROM generate_series(1, 1000) n;
+        CREATE TABLE written (client int, n int);
+        ALTER TABLE items OWNER TO load;
+        ALTER TABLE written OWNER TO load;
+    """)
+    hurt.wait_until_replayed()
+    yield hurt
+    hurt.heal()
+    hurt.primary.sql("DROP TABLE items, written")
+
+
+class Load:
+    """16 clients in autocommit while `trouble` happens; failures and the longest waits."""
+
+    def __init__(self, proxy):
+        self._proxy = proxy
+        self._stop = asyncio.Event()
+        self.reads = self.writes = 0
+        self.failed_reads, self.failed_writes, self.cut = [], [], []
+        self.slowest_read = self.slowest_write = 0.0
+
+    def run(self, trouble, extra=()):
+        """`trouble` runs in a thread of its own, then the clients finish."""
+        async def everything():
+            clients = [self._reader(n) for n in range(READERS)]
+            clients += [self._writer(n) for n in range(WRITERS)]
+            tasks = [asyncio.create_task(client) for client in [*clients, *(e(self) for e in extra)]]
+            await asyncio.sleep(0.5)
+            try:
+                await asyncio.to_thread(trouble)
+                await asyncio.sleep(0.5)
+            finally:
+                self._stop.set()
+                await asyncio.gather(*tasks)
+        asyncio.run(asyncio.wait_for(everything(), 120 * SLOWDOWN))
+        return self
+
+    def is_over(self) -> bool:
+        return self._stop.is_set()
+
+    async def connect(self):
+        return await asyncpg.connect(host=self._proxy.host, port=self._proxy.port, user="load",
+                                     password="load", database="app", timeout=20 * SLOWDOWN)
+
+    async def _reader(self, _number):
+        connection = await self.connect()
+        while not self._stop.is_set():
+            wanted, started = random.randint(1, 1000), time.monotonic()
+            try:
+                body = await connection.fetchval("SELECT body FROM items WHERE id = $1", wanted)
+                assert body == f"body {wanted}"
+                self.reads += 1
+            except Exception as error:  # noqa: BLE001 - counted
+                self.failed_reads.append(repr(error))
+                if connection.is_closed():
+                    connection = await self.connect()
+            self.slowest_read = max(self.slowest_read, time.monotonic() - started)
+            await asyncio.sleep(0.002)
+        await connection.close(timeout=10)
+
+    async def _writer(self, number):
+        connection, n = await self.connect(), 0
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                n += 1
+                await connection.execute("INSERT INTO written VALUES ($1, $2)", number, n)
+                self.writes += 1
+                newest = await connection.fetchval("SELECT max(n) FROM written WHERE client = $1",
+                                                   number)
+                assert newest == n, "a stale read"
+                self.reads += 1
+            except Exception as error:  # noqa: BLE001 - counted
+                self.failed_writes.append(repr(error))
+                if connection.is_closed():
+                    connection = await self.connect()
+            self.slowest_write = max(self.slowest_write, time.monotonic() - started)
+            await asyncio.sleep(0.005)
+        await connection.close(timeout=10)
+
+    def report(self, cluster):
+        print(f"{self.reads} reads, {self.writes} writes; failed: {len(self.failed_reads)} reads, "
+              f"{len(self.failed_writes)} writes; cut with 08006: {len(self.cut)}; slowest read "
+              f"{self.slowest_read:.2f} s, write {self.slowest_write:.2f} s")
+        assert not self.failed_reads, self.failed_reads[:3]
+        assert not self.failed_writes, self.failed_writes[:3]
+        assert self.reads > 100 and self.writes > 20
+        # Nothing acknowledged is lost, nothing ran twice.
+        total, distinct = cluster.primary.sql(
+            "SELECT count(*), count(DISTINCT (client, n)) FROM written")[0]
+        assert total == distinct == self.writes
+
+
+@pytest.fixture
+def guarded(make_proxy, tables):
+    return make_proxy({"health": HEALTH})
+
+
+@pytest.mark.core
+def test_kill_nine_of_a_replica(guarded, tables):
+    victim = tables.replicas[0]
+
+    def trouble():
+        victim.kill()
+        guarded.wait_for_state("replica1", "UNHEALTHY")
+        time.sleep(0.5)
+        victim.start()
+        guarded.wait_for_state("replica1", "HEALTHY", 40)
+    Load(guarded).run(trouble).report(tables)
+
+
+@pytest.mark.core
+def test_a_hanging_replica_is_left_in_time(guarded, tables):
+    victim, left = tables.replicas[1], []
+
+    def trouble():
+        started = time.monotonic()
+        victim.hang()
+        guarded.wait_for_state("replica2", "UNHEALTHY")
+        left.append(time.monotonic() - started)
+        time.sleep(1)
+        victim.resume()
+        guarded.wait_for_state("replica2", "HEALTHY", 40)
+    load = Load(guarded).run(trouble)
+    load.report(tables)
+    print(f"UNHEALTHY after {left[0]:.2f} s")
+    assert left[0] < (LEFT_WITHIN + 0.5) * SLOWDOWN
+    # What was in flight there ran elsewhere.
+    assert load.slowest_read < (LEFT_WITHIN + 1) * SLOWDOWN
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_restarting_replica(guarded, tables, mode):
+    def trouble():
+        for victim in tables.replicas:
+            victim.restart(mode)
+            guarded.wait_for_state(victim.name, "HEALTHY", 40)
+    Load(guarded).run(trouble).report(tables)
+
+
+def test_both_replicas_lost_and_found(guarded, tables):
+    def trouble():
+        for victim in tables.replicas:
+            victim.kill()
+        time.sleep(2)
+        for victim in tables.replicas:
+            victim.start()
+        for victim in tables.replicas:
+            guarded.wait_for_state(victim.name, "HEALTHY", 40)
+    Load(guarded).run(trouble).report(tables)
+
+
+def test_a_terminated_backend_is_not_noticed(guarded, tables):
+    """57P01 to single connections of a replica that lives on."""
+    def trouble():
+        for _ in range(10):
+            for victim in tables.replicas:
+                victim.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                           "WHERE usename = 'load'")
+            time.sleep(0.2)
+    Load(guarded).run(trouble).report(tables)
+
+
+async def read_only_transactions(load):
+    connection = await load.connect()
+    while not load.is_over():
+        try:
+            async with connection.transaction(readonly=True):
+                for _ in range(5):
+                    await connection.fetchval("SELECT count(*) FROM items")
+                    await asyncio.sleep(0.01)
+        except Exception as error:  # noqa: BLE001 - sorted apart
+            await sort(load, error)
+            if connection.is_closed():
+                connection = await load.connect()
+    await connection.close(timeout=10)
+
+
+async def large_answers(load):
+    connection = await load.connect()
+    while not load.is_over():
+        try:
+            rows = await connection.fetch("SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+            assert len(rows) == 20000
+        except Exception as error:  # noqa: BLE001 - sorted apart
+            await sort(load, error)
+            if connection.is_closed():
+                connection = await load.connect()
+        await asyncio.sleep(0.001)
+    await connection.close(timeout=10)
+
+
+async def sort(load, error):
+    """08006 is what a cut answer has to be; anything else is a failure."""
+    if getattr(error, "sqlstate", None) == "08006":
+        load.cut.append(repr(error))
+    else:
+        load.failed_reads.append(repr(error))
+
+
+def test_what_was_cut_says_08006_and_nothing_else_fails(guarded, tables):
+    def trouble():
+        for _ in range(2):
+            for victim in tables.replicas:
+                victim.kill()
+                time.sleep(0.5)
+                victim.start()
+                guarded.wait_for_state(victim.name, "HEALTHY", 40)
+    load = Load(guarded).run(trouble, extra=[read_only_transactions, large_answers])
+    load.report(tables)
+    assert load.cut, "nothing was in flight on the killed replicas: the test shows nothing"
+
+
+def test_a_cut_transaction_leaves_a_usable_session(guarded, tables):
+    with psycopg.connect(host=guarded.host, port=guarded.port, user="load", password="load",
+                         dbname="app", autocommit=True) as connection:
+        connection.execute("BEGIN READ ONLY")
+        connection.execute("SELECT 1")
+        for victim in tables.replicas:
+            victim.kill()
+        with pytest.raises(psycopg.OperationalError) as info:
+            connection.execute("SELECT count(*) FROM items")
+        assert info.value.sqlstate == "08006"
+        if not connection.closed:
+            connection.execute("ROLLBACK")
+            assert connection.execute("SELECT count(*) FROM items").fetchone() == (1000,)
+
+
+def test_a_write_in_flight_on_a_lost_primary_is_not_repeated(make_proxy, tables):
+    """The client learns 08006; what became of its write, nobody can know."""
+    proxy = make_proxy({"health": HEALTH})
+    with psycopg.connect(host=proxy.host, port=proxy.port, user="load", password="load",
+                         dbname="app", autocommit=True) as connection:
+        connection.execute("INSERT INTO written VALUES (77, 1)")
+        with pytest.raises(psycopg.OperationalError) as info:
+            # Dies in the middle of its own statement, after the insert.
+            connection.execute(
+                "INSERT INTO written SELECT 77, pg_terminate_backend(pg_backend_pid())::int + 1")
+        assert info.value.sqlstate in ("57P01", "08006", None)
+    until(lambda: proxy.states()["primary"] == "HEALTHY", "the primary is still HEALTHY")
+    assert tables.primary.value("SELECT count(*) FROM written WHERE client = 77") == 1
+
+
+def test_without_any_replica_all_runs_on_the_primary(make_proxy, cluster):
+    proxy = make_proxy(replicas=[])
+    with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app",
+                         dbname="app", autocommit=True) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert proxy.http_status("/readyz") == 200

@@ -206,7 +206,6 @@ void SessionState::drop_staged() {
     staged_bytes_ = 0;
     savepoints_.clear();
     savepoint_bytes_ = 0;
-    savepoints_lost_ = false;
 }
 
 // Some of what is staged was rolled back, and it is not known what.
@@ -312,14 +311,14 @@ void SessionState::close_all_cursors(Slot slot) {
 // --- savepoints ---
 
 void SessionState::set_savepoint(const std::string& name) {
-    if (savepoints_lost_) return;
     if (!savepoints_.empty() && savepoints_.back().name == name &&
         savepoints_.back().staged_size == staged_.size()) {
         ++savepoints_.back().times;
         return;
     }
-    savepoint_bytes_ += sizeof(Savepoint) + name.size();
-    if (savepoint_bytes_ > kMaxStagedBytes) return lose_track_of_savepoints();
+    const std::size_t bytes = sizeof(Savepoint) + name.size();
+    if (savepoint_bytes_ + bytes > kMaxStagedBytes) lose_track_of_savepoints();
+    savepoint_bytes_ += bytes;
     savepoints_.push_back({name, staged_.size()});
 }
 
@@ -338,7 +337,7 @@ void SessionState::truncate_savepoints(std::size_t size) {
 
 void SessionState::release_savepoint(const std::string& name) {
     const auto found = find_savepoint(name);
-    if (!found) return;
+    if (!found) return lose_track_of_savepoints();  // it took with it all that came later
     if (--savepoints_[*found].times > 0)
         truncate_savepoints(*found + 1);
     else
@@ -347,16 +346,16 @@ void SessionState::release_savepoint(const std::string& name) {
 
 void SessionState::roll_back_to_savepoint(const std::string& name) {
     const auto found = find_savepoint(name);
-    if (!found) return lose_track_of_savepoints(), assume_the_worst_of_staged();
+    if (!found) {
+        lose_track_of_savepoints();
+        return assume_the_worst_of_staged();
+    }
     truncate_staged(savepoints_[*found].staged_size);
     truncate_savepoints(*found + 1);
 }
 
-// From here to the end of the transaction a ROLLBACK TO may have undone anything.
-void SessionState::lose_track_of_savepoints() {
-    truncate_savepoints(0);
-    savepoint_bytes_ = 0;
-    savepoints_lost_ = true;
-}
+// A ROLLBACK TO one of those that are forgotten here may undo anything. Those set from now on are
+// known.
+void SessionState::lose_track_of_savepoints() { truncate_savepoints(0); }
 
 }  // namespace pgsteer::routing

@@ -117,9 +117,8 @@ private:
     bool failed_ = false;  // an error since the last ReadyForQuery
     std::vector<Staged> staged_;
     std::size_t staged_bytes_ = 0;
-    std::vector<Savepoint> savepoints_;
+    std::vector<Savepoint> savepoints_;  // the innermost ones; those before them may be unknown
     std::size_t savepoint_bytes_ = 0;
-    bool savepoints_lost_ = false;  // of this transaction: there are some that we do not know
     SessionSettings settings_;
     std::array<NameSet, 2> hold_cursors_;
     std::array<NameSet, 2> channels_;

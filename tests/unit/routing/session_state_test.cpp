@@ -561,6 +561,33 @@ TEST_F(SessionStateTest, AnUnparsedSavepointMakesLaterRollbacksUncertain) {
     EXPECT_EQ(state_.pin(), std::nullopt);
 }
 
+TEST_F(SessionStateTest, SavepointsStayUsableAfterAnUnparsedRollback) {
+    begin();
+    set_in_transaction("a", "1");
+    set_in_transaction("b", "1");
+    savepoint("s");
+    run(unparsed(), 'T', "ROLLBACK");
+    set_in_transaction("c", "1");
+    roll_back_to("s");
+    commit();
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+}
+
+TEST_F(SessionStateTest, ReleasingAnUnknownSavepointReleasesTheKnownOnesInside) {
+    begin();
+    run(unparsed(), 'T', "SAVEPOINT");  // s
+    set_in_transaction("a", "1");
+    savepoint("t");
+    savepoint("s");
+    release("t");
+    release("unknown");
+    roll_back_to("s");
+    commit();
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
 // --- against a model that copies everything ---
 
 // A setting as a server keeps it: every savepoint is a copy of all.

@@ -4,6 +4,7 @@ Environment (tests/README.md): PGSTEER_BINARY, PGSTEER_DIRECT, PGSTEER_FULL, PGS
 """
 
 import os
+import signal
 import sys
 import time
 
@@ -19,6 +20,7 @@ from support.waiting import SLOWDOWN  # noqa: E402
 
 DIRECT = bool(os.environ.get("PGSTEER_DIRECT"))
 FULL = bool(os.environ.get("PGSTEER_FULL"))
+_LIMIT = (600 if FULL else 120) * SLOWDOWN
 
 
 def pytest_configure(config):
@@ -41,6 +43,18 @@ def leases():
 def cluster(leases):
     with Cluster(replicas=2, leases=leases) as servers:
         yield servers
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """No test may take for ever: not even one that waits for a driver."""
+    def late(*_):
+        raise TimeoutError(f"{item.name} took longer than {_LIMIT:.0f} s")
+    previous = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, _LIMIT)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
 
 
 @pytest.fixture(autouse=True)

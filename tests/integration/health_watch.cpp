@@ -8,9 +8,10 @@
 #include "health/checker.hpp"
 #include "health/node_status.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
@@ -64,26 +65,27 @@ void print(const health::Checker& checker,
            int changes) {
     const auto topology = store.load();
     const auto counters = checker.counters();
-    std::printf(
-        R"({"cpu":%.3f,"version":%lu,"primary":%d,"suspects":%u,"changes":%d,"fast_rounds":%lu,"nudges":%lu,"servers":[)",
-        cpu_seconds(), topology->version, topology->primary ? topology->primary->index : -1,
-        evidence.suspects(*topology), changes, counters.fast_rounds, counters.nudges);
-    bool first = true;
+    nlohmann::json line{{"cpu", cpu_seconds()},
+                        {"version", topology->version},
+                        {"primary", topology->primary ? topology->primary->index : -1},
+                        {"suspects", evidence.suspects(*topology)},
+                        {"changes", changes},
+                        {"fast_rounds", counters.fast_rounds},
+                        {"nudges", counters.nudges}};
     const auto reports = checker.report();
-    for (std::size_t i = 0; i < reports.size(); ++i) {
-        const auto& report = reports[i];
-        std::printf(
-            R"(%s{"name":"%s","role":"%s","status":"%s","reason":"%s","staleness":%.6f,"bytes":%ld,)"
-            R"("checked":%.3f,"failures":%d,"probes":%lu,"timeline":%u,"incarnation":%lu,"response":%.6f})",
-            first ? "" : ",", report.name.c_str(), std::string{health::name(report.role)}.c_str(),
-            std::string{health::name(report.status)}.c_str(), report.status_reason.c_str(),
-            report.lag_seconds, report.lag_bytes, report.last_check_age_seconds,
-            report.consecutive_failures, report.probes_total, report.timeline,
-            topology->servers[i].incarnation.number, report.response_time_seconds);
-        first = false;
-    }
-    std::printf("]}\n");
-    std::fflush(stdout);
+    for (std::size_t i = 0; i < reports.size(); ++i)
+        line["servers"].push_back({{"role", health::name(reports[i].role)},
+                                   {"status", health::name(reports[i].status)},
+                                   {"reason", reports[i].status_reason},
+                                   {"staleness", reports[i].lag_seconds},
+                                   {"bytes", reports[i].lag_bytes},
+                                   {"checked", reports[i].last_check_age_seconds},
+                                   {"failures", reports[i].consecutive_failures},
+                                   {"probes", reports[i].probes_total},
+                                   {"timeline", reports[i].timeline},
+                                   {"incarnation", topology->servers[i].incarnation.number},
+                                   {"response", reports[i].response_time_seconds}});
+    std::cout << line.dump() << std::endl;
 }
 
 }  // namespace

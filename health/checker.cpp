@@ -112,6 +112,7 @@ struct Checker::Impl {
     void start_probe(ServerId server, Kind kind, TimePoint now);
     asio::awaitable<void> probe(ServerId server, Kind kind);
     asio::awaitable<ProbeResult> ask(ServerId server, Kind kind, TimePoint deadline);
+    void on_lost(ServerId server);
     void take(ServerId server, const ProbeResult& result, TimePoint started_at);
     void consider_nudge(TimePoint now);
     asio::awaitable<void> nudge(ServerId primary);
@@ -290,6 +291,19 @@ asio::awaitable<void> Checker::Impl::probe(ServerId server, Kind kind) {
         watch.next_full = std::min(watch.next_full, started_at + kOffTimelineInterval);
     publish(now);
     consider_nudge(now);
+    // Between regular probes a broken connection is noticed at once; between fast ones soon enough.
+    if (watch.is_last_good && !watch.is_busy && !evidence.is_freshness_wanted(now))
+        watch.probe.watch([this, server] { on_lost(server); });
+    tick();
+}
+
+void Checker::Impl::on_lost(ServerId server) {
+    Watch& watch = *watches[server.index];
+    if (is_stopping || watch.is_busy) return;
+    const auto now = Clock::now();
+    cluster.discard(server, now);
+    publish(now);
+    watch.next_full = now;
     tick();
 }
 

@@ -61,6 +61,8 @@ struct PgClient::State {
 
     enum class Wait { ready, timed_out, failed };
     asio::awaitable<Wait> wait(stream_descriptor::wait_type type, TimePoint deadline);
+    void watch(std::function<void()> on_lost);
+    void stop_watching();
     bool follow_socket();
     void forget_socket();
     void close();
@@ -100,6 +102,12 @@ void PgClient::State::forget_socket() {
     waiting->original = -1;
 }
 
+void PgClient::State::stop_watching() {
+    ++waiting->generation;
+    boost::system::error_code ignored;
+    if (waiting->socket.is_open()) waiting->socket.cancel(ignored);
+}
+
 void PgClient::State::close() {
     ++waiting->generation;
     waiting->timer.cancel();
@@ -117,6 +125,21 @@ PgError PgClient::State::lost() {
 PgError PgClient::State::timed_out() {
     close();
     return {PgError::Kind::timeout, {}, "timeout"};
+}
+
+void PgClient::State::watch(std::function<void()> on_lost) {
+    if (!follow_socket()) return;
+    const auto keep = waiting;
+    const auto generation = keep->generation;
+    // `this` is alive while the generation is the same: close() changes it.
+    keep->socket.async_wait(stream_descriptor::wait_read, [this, keep, generation,
+                                                           on_lost = std::move(on_lost)](
+                                                              boost::system::error_code error) {
+        if (error || keep->generation != generation) return;
+        if (PQconsumeInput(connection.get()) != 0 && PQstatus(connection.get()) == CONNECTION_OK)
+            return watch(on_lost);  // a notice, or a parameter that changed
+        on_lost();
+    });
 }
 
 asio::awaitable<PgClient::State::Wait> PgClient::State::wait(stream_descriptor::wait_type type,
@@ -155,6 +178,8 @@ bool PgClient::is_connected() const {
 }
 
 void PgClient::close() { state_->close(); }
+
+void PgClient::watch(std::function<void()> on_lost) { state_->watch(std::move(on_lost)); }
 
 namespace {
 
@@ -265,6 +290,7 @@ asio::awaitable<PgRows> PgClient::query(std::string sql, TimePoint deadline) {
         rows.error = {PgError::Kind::lost, {}, "not connected"};
         co_return rows;
     }
+    self.stop_watching();
     rows.sent_at = Clock::now();
     if (PQsendQuery(self.connection.get(), sql.c_str()) == 0) {
         rows.error = self.lost();

@@ -7,6 +7,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,6 +51,9 @@ public:
     // One or more statements as a simple query. Rows of all of them are returned; the first error
     // ends it.
     boost::asio::awaitable<PgRows> query(std::string sql, routing::TimePoint deadline);
+    // Calls `on_lost` once if the connection breaks, or the server says farewell, while nothing is
+    // asked of it. Until the next operation.
+    void watch(std::function<void()> on_lost);
     [[nodiscard]] bool is_connected() const;
     void close();
 

@@ -10,6 +10,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -38,6 +39,8 @@ public:
     // Writes a little WAL and flushes it, so that the standbys get all that was written before.
     boost::asio::awaitable<PgError> nudge(routing::TimePoint deadline);
 
+    // As PgClient::watch.
+    void watch(std::function<void()> on_lost) { client_.watch(std::move(on_lost)); }
     [[nodiscard]] bool is_connected() const { return client_.is_connected(); }
     void close() { client_.close(); }
 

@@ -68,7 +68,7 @@ public:
 
     void word(const Token& token) {
         const std::size_t begin = result_.text.size();
-        for (const char c : token.text)
+        for (const char c : token.text())
             result_.text += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
         note_word(std::string_view{result_.text}.substr(begin));
         result_.text += ' ';
@@ -78,12 +78,12 @@ public:
         if (token.kind == TokenKind::unicode_quoted) {  // may spell any of the names looked for
             result_.may_change_settings = result_.may_create_temporary = true;
         } else {
-            note_name(token.text.substr(1, token.text.size() - 2));
+            note_name(inside_quotes(token));
         }
-        append(token.text);
+        append(token.text());
     }
     void literal(const Token& token, Detail detail) {
-        append(detail == Detail::exact ? token.text : sample(token));
+        append(detail == Detail::exact ? token.text() : sample(token));
     }
     void op(const Token& token) {
         if (is(token, '(') || is(token, '['))
@@ -92,7 +92,7 @@ public:
             depth_.close();
         else if (!is(token, ',') && !is(token, ';') && !is(token, '.'))
             depth_.deepen();
-        append(token.text);
+        append(token.text());
         statement_start_ = is(token, ';');
     }
     void group(const Group& group) {
@@ -135,7 +135,7 @@ private:
             case TokenKind::parameter:
                 return "$1";
             default:
-                return token.text;  // NULL, TRUE, FALSE, DEFAULT
+                return token.text();  // NULL, TRUE, FALSE, DEFAULT
         }
     }
     void note_word(std::string_view word) {

@@ -38,12 +38,17 @@ public:
                    1),
           end_(end) {}
 
-    void word(const Token& token) { bytes<Fold::lower>(tag(token.kind), token.text); }
-    void quoted(const Token& token) { bytes<Fold::none>(tag(token.kind), token.text); }
-    void op(const Token& token) { bytes<Fold::none>(tag(token.kind), token.text); }
+    void word(const Token& token) { bytes<Fold::lower>(tag(token.kind), token.text()); }
+    void quoted(const Token& token) { bytes<Fold::none>(tag(token.kind), token.text()); }
+    void op(const Token& token) {
+        if (token.size == 1)
+            mix(tag(token.kind) | static_cast<unsigned char>(*token.data));
+        else
+            bytes<Fold::none>(tag(token.kind), token.text());
+    }
     void literal(const Token& token, Detail detail) {
         if (detail == Detail::exact)
-            bytes<Fold::none>(tag(token.kind), token.text);
+            bytes<Fold::none>(tag(token.kind), token.text());
         else
             mix(tag(token.kind));
     }

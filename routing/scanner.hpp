@@ -26,13 +26,17 @@ enum class TokenKind : std::uint8_t {
     unterminated,  // literal, comment or identifier without an end, or a zero byte
 };
 
+// Two machine words, so that it is returned in registers.
 struct Token {
+    const char* data = nullptr;
+    std::uint32_t size = 0;
     TokenKind kind = TokenKind::end;
-    std::string_view text;
+
+    [[nodiscard]] std::string_view text() const { return {data, size}; }
 };
 
 inline bool is(const Token& token, char punctuation) {
-    return token.kind == TokenKind::op && token.text.size() == 1 && token.text[0] == punctuation;
+    return token.kind == TokenKind::op && token.size == 1 && *token.data == punctuation;
 }
 
 // A cheap value: copy it to come back to a position.
@@ -42,8 +46,10 @@ public:
 
     Token next();
 
-    // The hint in the comments between the last token and the one before it.
-    [[nodiscard]] Hint passed_hint() const { return hint_; }
+    // The hint in the comments before the first token; to be called before next().
+    Hint leading_hint() { return skip_space() ? hint_ : Hint::none; }
+    // At the end: the hint in the comments behind the last token that is not a semicolon.
+    [[nodiscard]] Hint trailing_hint() const { return hint_; }
     // A number or parameter ran into a letter, as in 1a: an error since PostgreSQL 15.
     [[nodiscard]] bool saw_junk() const { return junk_; }
 
@@ -62,20 +68,27 @@ private:
     static bool has(char c, std::uint8_t classes) {
         return (kClasses[static_cast<unsigned char>(c)] & classes) != 0;
     }
-    [[nodiscard]] bool starts(std::string_view text) const {
-        return static_cast<std::size_t>(end_ - at_) >= text.size() &&
-               std::string_view{at_, text.size()} == text;
+    [[nodiscard]] bool at(char first, char second) const {
+        return end_ - at_ >= 2 && at_[0] == first && at_[1] == second;
     }
     [[nodiscard]] char peek(std::ptrdiff_t offset) const {
         return end_ - at_ > offset ? at_[offset] : '\0';
     }
     Token token(TokenKind kind, const char* begin) const {
-        return {kind, {begin, static_cast<std::size_t>(at_ - begin)}};
+        return {begin, static_cast<std::uint32_t>(at_ - begin), kind};
     }
 
     bool skip_space();
     bool skip_block_comment();
+    // The first byte from `from` on that is of none of the classes. Hot: at_ itself may not be the
+    // loop's variable, since what it points at could be at_ for all the compiler knows.
+    [[nodiscard]] const char* skip(const char* from, std::uint8_t classes) const {
+        const char* const end = end_;
+        while (from < end && has(*from, classes)) ++from;
+        return from;
+    }
     Token word_token();
+    Token other_token();
     Token prefixed(const char* begin);
     Token number();
     Token dollar();
@@ -112,47 +125,66 @@ constexpr std::array<std::uint8_t, 256> Scanner::make_classes() {
 inline constexpr std::array<std::uint8_t, 256> Scanner::kClasses = Scanner::make_classes();
 
 inline Token Scanner::next() {
-    if (!skip_space()) return {TokenKind::unterminated, {}};
-    if (at_ == end_) return {TokenKind::end, {}};
-    const char c = *at_;
-    if (has(c, start)) return word_token();
-    if (has(c, digit) || (c == '.' && has(peek(1), digit))) return number();
+    if (at_ < end_ && has(*at_, space)) ++at_;
+    if (at_ < end_ && has(*at_, start)) {
+        hint_ = Hint::none;
+        return word_token();
+    }
+    if (!skip_space()) return {at_, 0, TokenKind::unterminated};
+    if (at_ == end_) return {at_, 0, TokenKind::end};
     const char* begin = at_;
-    if (c == '\'') return string_token(TokenKind::string, begin, false, true);
-    if (c == '"') return quoted_token(TokenKind::quoted, begin);
-    if (c == '$') return dollar();
-    if (has(c, operate)) return operator_token();
-    if (c == '\0') return {TokenKind::unterminated, {}};
-    at_ += starts("::") || starts(":=") || starts("..") ? 2 : 1;
+    if (*begin == ';') {
+        ++at_;
+        return token(TokenKind::op, begin);
+    }
+    hint_ = Hint::none;
+    return has(*begin, start) ? word_token() : other_token();
+}
+
+inline Token Scanner::other_token() {
+    const char* begin = at_;
+    switch (*begin) {
+        case '\'':
+            return string_token(TokenKind::string, begin, false, true);
+        case '"':
+            return quoted_token(TokenKind::quoted, begin);
+        case '$':
+            return dollar();
+        case '\0':
+            return {at_, 0, TokenKind::unterminated};
+        default:
+            break;
+    }
+    if (has(*begin, digit) || (*begin == '.' && has(peek(1), digit))) return number();
+    if (has(*begin, operate)) return operator_token();
+    at_ += at(':', ':') || at(':', '=') || at('.', '.') ? 2 : 1;
     return token(TokenKind::op, begin);
 }
 
+// Blanks and comments; false if a comment has no end. Adds to hint_ what the comments say.
 inline bool Scanner::skip_space() {
-    hint_ = Hint::none;
-    for (; at_ < end_;) {
-        if (has(*at_, space)) {
-            ++at_;
-        } else if (starts("--")) {
+    for (;;) {
+        at_ = skip(at_, space);
+        if (at_ == end_ || (*at_ != '-' && *at_ != '/')) return true;
+        const char* begin = at_;
+        if (at('-', '-')) {
             while (at_ < end_ && *at_ != '\n' && *at_ != '\r') ++at_;
-        } else if (starts("/*")) {
-            const char* begin = at_;
+        } else if (at('/', '*')) {
             if (!skip_block_comment()) return false;
-            const Hint found = hint_in({begin, static_cast<std::size_t>(at_ - begin)});
-            if (found != Hint::none) hint_ = stronger(hint_, found);
+            hint_ = stronger(hint_, hint_in({begin, static_cast<std::size_t>(at_ - begin)}));
         } else {
-            break;
+            return true;
         }
     }
-    return true;
 }
 
 inline bool Scanner::skip_block_comment() {
     int depth = 0;
     while (at_ < end_) {
-        if (starts("/*")) {
+        if (at('/', '*')) {
             ++depth;
             at_ += 2;
-        } else if (starts("*/")) {
+        } else if (at('*', '/')) {
             at_ += 2;
             if (--depth == 0) return true;
         } else {
@@ -164,8 +196,7 @@ inline bool Scanner::skip_block_comment() {
 
 inline Token Scanner::word_token() {
     const char* begin = at_;
-    do ++at_;
-    while (at_ < end_ && has(*at_, part));
+    at_ = skip(begin + 1, part);
     if (at_ - begin == 1 && at_ < end_ && (*at_ == '\'' || *at_ == '&')) return prefixed(begin);
     return token(TokenKind::word, begin);
 }
@@ -197,18 +228,18 @@ inline Token Scanner::prefixed(const char* begin) {
 inline Token Scanner::number() {
     const char* begin = at_;
     bool integral = true;
-    while (at_ < end_ && has(*at_, digit)) ++at_;
+    at_ = skip(at_, digit);
     if (peek(0) == '.' && peek(1) != '.') {  // 1..10 is 1 .. 10
         integral = false;
         ++at_;
-        while (at_ < end_ && has(*at_, digit)) ++at_;
+        at_ = skip(at_, digit);
     }
     if ((peek(0) | 0x20) == 'e') {
         const std::ptrdiff_t sign = peek(1) == '+' || peek(1) == '-' ? 1 : 0;
         if (has(peek(1 + sign), digit)) {
             integral = false;
             at_ += 1 + sign;
-            while (at_ < end_ && has(*at_, digit)) ++at_;
+            at_ = skip(at_, digit);
         }
     }
     note_junk();
@@ -224,7 +255,7 @@ inline Token Scanner::number() {
 inline Token Scanner::dollar() {
     const char* begin = at_++;
     if (at_ < end_ && has(*at_, digit)) {
-        while (at_ < end_ && has(*at_, digit)) ++at_;
+        at_ = skip(at_, digit);
         note_junk();
         return token(TokenKind::parameter, begin);
     }
@@ -235,7 +266,7 @@ inline Token Scanner::dollar() {
     const std::string_view tag{begin, static_cast<std::size_t>(tag_end + 1 - begin)};
     const std::string_view rest{tag_end + 1, static_cast<std::size_t>(end_ - tag_end - 1)};
     const auto closing = rest.find(tag);
-    if (closing == std::string_view::npos) return {TokenKind::unterminated, {}};
+    if (closing == std::string_view::npos) return {at_, 0, TokenKind::unterminated};
     at_ = rest.data() + closing + tag.size();
     return token(TokenKind::string, begin);
 }
@@ -244,8 +275,12 @@ inline Token Scanner::dollar() {
 // unless it holds a character that no standard SQL operator has.
 inline Token Scanner::operator_token() {
     const char* begin = at_;
+    if (skip(begin, operate) == begin + 1) {
+        ++at_;
+        return token(TokenKind::op, begin);
+    }
     const char* last_special = nullptr;
-    while (at_ < end_ && has(*at_, operate) && !starts("/*") && !starts("--")) {
+    while (at_ < end_ && has(*at_, operate) && !at('/', '*') && !at('-', '-')) {
         if (has(*at_, special)) last_special = at_;
         ++at_;
     }
@@ -258,11 +293,14 @@ inline Token Scanner::string_token(TokenKind kind,
                                    bool backslash,
                                    bool doubling) {
     ++at_;
+    const char escape = backslash ? '\\' : '\'';
     for (;;) {
-        while (at_ < end_ && *at_ != '\'' && *at_ != '\0' && !(backslash && *at_ == '\\')) ++at_;
-        if (at_ == end_ || *at_ == '\0') return {TokenKind::unterminated, {}};
+        const char* from = at_;
+        while (from < end_ && *from != '\'' && *from != '\0' && *from != escape) ++from;
+        at_ = from;
+        if (at_ == end_ || *at_ == '\0') return {at_, 0, TokenKind::unterminated};
         if (*at_ == '\\') {
-            if (end_ - at_ < 2 || at_[1] == '\0') return {TokenKind::unterminated, {}};
+            if (end_ - at_ < 2 || at_[1] == '\0') return {at_, 0, TokenKind::unterminated};
             at_ += 2;
         } else if (doubling && peek(1) == '\'') {
             at_ += 2;
@@ -275,20 +313,20 @@ inline Token Scanner::string_token(TokenKind kind,
 
 // 'a'<newline>'b' is one literal; only blanks and -- comments may stand between.
 inline bool Scanner::continues_on_next_line() {
-    const char* at = at_;
+    const char* ahead = at_;
     bool newline = false;
-    for (; at < end_;) {
-        if (has(*at, space)) {
-            newline = newline || *at == '\n' || *at == '\r';
-            ++at;
-        } else if (end_ - at >= 2 && at[0] == '-' && at[1] == '-') {
-            while (at < end_ && *at != '\n' && *at != '\r') ++at;
+    while (ahead < end_) {
+        if (has(*ahead, space)) {
+            newline = newline || *ahead == '\n' || *ahead == '\r';
+            ++ahead;
+        } else if (end_ - ahead >= 2 && ahead[0] == '-' && ahead[1] == '-') {
+            while (ahead < end_ && *ahead != '\n' && *ahead != '\r') ++ahead;
         } else {
             break;
         }
     }
-    if (!newline || at == end_ || *at != '\'') return false;
-    at_ = at + 1;
+    if (!newline || ahead == end_ || *ahead != '\'') return false;
+    at_ = ahead + 1;
     return true;
 }
 
@@ -296,7 +334,7 @@ inline Token Scanner::quoted_token(TokenKind kind, const char* begin) {
     ++at_;
     for (;;) {
         while (at_ < end_ && *at_ != '"' && *at_ != '\0') ++at_;
-        if (at_ == end_ || *at_ == '\0') return {TokenKind::unterminated, {}};
+        if (at_ == end_ || *at_ == '\0') return {at_, 0, TokenKind::unterminated};
         ++at_;
         if (peek(0) != '"') return token(kind, begin);
         ++at_;

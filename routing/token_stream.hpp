@@ -31,6 +31,10 @@ inline bool same_word(std::string_view text, std::string_view lower) {
     return true;
 }
 
+inline std::string_view inside_quotes(const Token& token) {
+    return token.text().substr(1, token.size - 2);
+}
+
 // Sink: word(Token), quoted(Token), literal(Token, Detail), op(Token), group(Group).
 template <class Sink>
 class TokenStream {
@@ -39,11 +43,14 @@ public:
         : sql_(sql), scanner_(sql), detail_(detail), sink_(sink) {}
 
     StreamEnd run();
-    [[nodiscard]] Hint hint() const { return stronger(leading_hint_, trailing_hint_); }
+    [[nodiscard]] Hint hint() const { return stronger(leading_hint_, scanner_.trailing_hint()); }
     [[nodiscard]] bool saw_junk() const { return scanner_.saw_junk(); }
 
 private:
-    bool value_matters(const Token& token) const;
+    bool value_matters(std::string_view word) const;
+    [[nodiscard]] bool at_statement_start() const {
+        return previous_.kind == TokenKind::end || is(previous_, ';');
+    }
     void open_bracket(const Token& token);
     bool read_group(Group& group);
     bool read_element(Token& element);
@@ -51,45 +58,40 @@ private:
     static bool is_literal(TokenKind kind) {
         return kind >= TokenKind::string && kind <= TokenKind::parameter;
     }
-    void note_hint(const Token& token);
 
     std::string_view sql_;
     Scanner scanner_;
     Detail detail_;
     Sink& sink_;
     Hint leading_hint_ = Hint::none;
-    Hint trailing_hint_ = Hint::none;
-    bool statement_start_ = true;
-    bool after_in_ = false;
+    Token previous_;
 };
 
 template <class Sink>
 StreamEnd TokenStream<Sink>::run() {
     if (sql_.find('\0') != std::string_view::npos) return StreamEnd::invalid;
-    Token token = scanner_.next();
-    leading_hint_ = scanner_.passed_hint();
-    for (;; token = scanner_.next()) {
-        note_hint(token);
-        bool in = false;
+    leading_hint_ = scanner_.leading_hint();
+    for (;;) {
+        const Token token = scanner_.next();
         switch (token.kind) {
             case TokenKind::end:
                 return StreamEnd::complete;
             case TokenKind::unterminated:
                 return StreamEnd::invalid;
             case TokenKind::word:
-                if (detail_ == Detail::folded && value_matters(token))
+                if (detail_ == Detail::folded && value_matters(token.text()))
                     return StreamEnd::needs_exact;
-                in = token.text.size() == 2 && same_word(token.text, "in");
                 sink_.word(token);
                 break;
-            case TokenKind::unicode_quoted:
             case TokenKind::quoted:
-                if (detail_ == Detail::folded && value_matters(token))
+            case TokenKind::unicode_quoted:
+                if (detail_ == Detail::folded && (token.kind == TokenKind::unicode_quoted ||
+                                                  value_matters(inside_quotes(token))))
                     return StreamEnd::needs_exact;
                 sink_.quoted(token);
                 break;
             case TokenKind::op:
-                if (detail_ == Detail::folded && (is(token, '(') || is(token, '[')))
+                if (detail_ == Detail::folded && (*token.data == '(' || *token.data == '['))
                     open_bracket(token);
                 else
                     sink_.op(token);
@@ -97,52 +99,40 @@ StreamEnd TokenStream<Sink>::run() {
             default:
                 sink_.literal(token, detail_);
         }
-        statement_start_ = is(token, ';');
-        after_in_ = in;
+        previous_ = token;
     }
 }
 
-// Only what stands before the first token or behind the last one (semicolons aside) is a hint.
-template <class Sink>
-void TokenStream<Sink>::note_hint(const Token& token) {
-    if (token.kind == TokenKind::end || is(token, ';'))
-        trailing_hint_ = stronger(trailing_hint_, scanner_.passed_hint());
-    else
-        trailing_hint_ = Hint::none;
-}
-
 // SET and set_config() are replayed on other connections; current_setting() depends on whose
-// setting it is; UESCAPE and U&"..." spell identifiers.
+// setting it is; UESCAPE (like U&"...") spells identifiers.
 template <class Sink>
-bool TokenStream<Sink>::value_matters(const Token& token) const {
-    std::string_view text = token.text;
-    if (token.kind == TokenKind::unicode_quoted) return true;
-    if (token.kind == TokenKind::quoted) text = text.substr(1, text.size() - 2);
-    switch (text.size()) {
+bool TokenStream<Sink>::value_matters(std::string_view word) const {
+    constexpr std::uint32_t kLengths = 1U << 3 | 1U << 7 | 1U << 10 | 1U << 15;
+    if (word.size() > 15 || (kLengths >> word.size() & 1) == 0) return false;
+    switch (word.size()) {
         case 3:
-            return statement_start_ && same_word(text, "set");
+            return at_statement_start() && same_word(word, "set");
         case 7:
-            return same_word(text, "uescape");
+            return same_word(word, "uescape");
         case 10:
-            return same_word(text, "set_config");
-        case 15:
-            return same_word(text, "current_setting");
+            return same_word(word, "set_config");
         default:
-            return false;
+            return same_word(word, "current_setting");
     }
 }
 
 template <class Sink>
 void TokenStream<Sink>::open_bracket(const Token& token) {
     const Scanner inside = scanner_;
-    Group group{.open = token.text[0], .first = {}, .several = false};
+    Group group{.open = *token.data, .first = {}, .several = false};
     if (!read_group(group)) {
         scanner_ = inside;
         sink_.op(token);
         return;
     }
     if (group.open == '(') skip_more_rows(group);
-    if (after_in_) group.several = false;
+    if (previous_.kind == TokenKind::word && same_word(previous_.text(), "in"))
+        group.several = false;
     sink_.group(group);
 }
 
@@ -166,10 +156,9 @@ bool TokenStream<Sink>::read_element(Token& element) {
         element = scanner_.next();
         return element.kind == TokenKind::integer || element.kind == TokenKind::decimal;
     }
-    if (element.kind != TokenKind::word || element.text.size() < 4 || element.text.size() > 7)
-        return false;
-    return same_word(element.text, "null") || same_word(element.text, "true") ||
-           same_word(element.text, "false") || same_word(element.text, "default");
+    if (element.kind != TokenKind::word || element.size < 4 || element.size > 7) return false;
+    return same_word(element.text(), "null") || same_word(element.text(), "true") ||
+           same_word(element.text(), "false") || same_word(element.text(), "default");
 }
 
 template <class Sink>

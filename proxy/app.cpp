@@ -1,0 +1,201 @@
+#include "proxy/app.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <csignal>
+#include <random>
+#include <thread>
+
+#include "conf/log.hpp"
+#include "health/admin_server.hpp"
+#include "health/checker.hpp"
+#include "proxy/errors.hpp"
+#include "proxy/listener.hpp"
+#include "proxy/worker.hpp"
+
+namespace pgsteer::proxy {
+
+namespace {
+
+// As many file descriptors as the system lets us have: two for each client, and some.
+void raise_file_limit(int max_clients) {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    const auto wanted = static_cast<rlim_t>(max_clients) * 3 + 256;
+    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < wanted)
+        log::warning("the limit of open files is low for max_clients", "limit", limit.rlim_cur, "wanted", wanted);
+}
+
+routing::HashSecret random_secret() {
+    std::random_device device;
+    const auto word = [&device] { return (static_cast<std::uint64_t>(device()) << 32) | device(); };
+    return {word(), word()};
+}
+
+health::TopologyPtr unknown_topology(const conf::Config& config) {
+    auto topology = std::make_shared<routing::Topology>();
+    topology->servers.resize(config.servers.size());
+    return topology;
+}
+
+std::vector<std::string> error_names() {
+    std::vector<std::string> names;
+    for (const auto& error : kErrors) names.emplace_back(error.sqlstate);
+    return names;
+}
+
+// Everything that lives from start to exit, in the order it is taken down again (from the end).
+class App {
+public:
+    explicit App(std::shared_ptr<const conf::Config> config)
+        : config_{std::move(config)},
+          store_{unknown_topology(*config_)},
+          evidence_{config_->servers.size()},
+          credentials_{config_->auth},
+          budgets_{config_->pool.size},
+          checker_{config_, store_, evidence_},
+          shared_{std::make_shared<Shared>()} {
+        shared_->config = config_;
+        shared_->topology = &store_;
+        shared_->evidence = &evidence_;
+        shared_->credentials = &credentials_;
+        shared_->budgets = &budgets_;
+        shared_->hash_secret = random_secret();
+        make_workers();
+        make_admin();
+        listener_ = std::make_unique<Listener>(config_->listen, [this](int socket, int family) { hand_out(socket, family); });
+    }
+
+    int run() {
+        checker_.on_server_change([this](const health::TopologyPtr& topology) {
+            for (auto& worker : workers_) worker->post([topology](Worker& target) { target.servers_changed(topology); });
+        });
+        for (auto& worker : workers_) worker->start();
+        checker_.start();
+        admin_->start();
+        listener_->start();
+        log::info("pgsteer is ready", "address", config_->listen.address, "port", listener_->port(), "unix_socket",
+                  listener_->unix_path(), "admin_port", admin_->port(), "workers", workers_.size());
+        wait_for_signals();
+        for (auto& worker : workers_) worker->post([](Worker& target) { target.stop(); });
+        for (auto& worker : workers_) worker->join();
+        listener_->stop();
+        checker_.stop();
+        admin_->stop();
+        log::info("pgsteer has stopped");
+        return 0;
+    }
+
+private:
+    void make_workers() {
+        auto count = static_cast<std::size_t>(config_->workers);
+        if (count == 0) count = std::max(1U, std::thread::hardware_concurrency());
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto to_worker = [this](std::size_t index, std::function<void(Worker&)> work) {
+                if (index < workers_.size()) workers_[index]->post(std::move(work));
+            };
+            const auto to_others = [this](std::size_t sender, std::function<void(Worker&)> work) {
+                for (std::size_t other = 0; other < workers_.size(); ++other)
+                    if (other != sender) workers_[other]->post(work);
+            };
+            workers_.push_back(std::make_unique<Worker>(static_cast<std::uint16_t>(i), shared_, to_worker, to_others));
+        }
+    }
+
+    void make_admin() {
+        health::Sources sources;
+        sources.config = config_.get();
+        sources.checker = &checker_;
+        sources.topology = &store_;
+        for (const auto& worker : workers_) sources.workers.push_back(&worker->counters());
+        sources.error_names = error_names();
+        sources.draining = [shared = shared_] { return shared->draining.load(); };
+        metrics_ = std::make_unique<health::Metrics>(std::move(sources));
+        admin_ = std::make_unique<health::AdminServer>(config_->admin, [this](std::string_view method, std::string_view target) {
+            return health::respond(*metrics_, method, target);
+        });
+    }
+
+    // Called by the listener: clients go to the workers in turn.
+    void hand_out(int socket, int family) {
+        ++shared_->clients;
+        auto& worker = *workers_[next_worker_++ % workers_.size()];
+        worker.post([socket, family](Worker& target) { target.accept(socket, family); });
+    }
+
+    // The first SIGTERM or SIGINT drains; a second one, or shutdown_timeout, ends it.
+    void wait_for_signals() {
+        asio::io_context io{1};
+        asio::signal_set signals{io, SIGTERM, SIGINT, SIGHUP};
+        asio::steady_timer timer{io};
+        bool draining = false;
+        std::function<void()> check = [&] {
+            if (shared_->clients.load() <= 0 || asio::steady_timer::clock_type::now() >= drain_until_) return io.stop();
+            timer.expires_after(std::chrono::milliseconds{20});
+            timer.async_wait([&](error_code) { check(); });
+        };
+        std::function<void()> wait = [&] {
+            signals.async_wait([&](error_code ec, int signal) {
+                if (ec) return;
+                if (signal == SIGHUP) {
+                    log::warning("reloading the configuration is not supported yet: restart to apply changes");
+                } else if (draining) {
+                    log::info("stopping at once");
+                    return io.stop();
+                } else {
+                    draining = true;
+                    drain();
+                    check();
+                }
+                wait();
+            });
+        };
+        wait();
+        io.run();
+    }
+
+    void drain() {
+        log::info("draining: no new clients, open transactions may finish", "clients", shared_->clients.load(),
+                  "shutdown_timeout_ms", config_->shutdown_timeout.count());
+        drain_until_ = asio::steady_timer::clock_type::now() + config_->shutdown_timeout;
+        shared_->draining = true;
+        for (auto& worker : workers_) worker->post([](Worker& target) { target.drain(); });
+    }
+
+    std::shared_ptr<const conf::Config> config_;
+    health::TopologyStore store_;
+    health::Evidence evidence_;
+    auth::Credentials credentials_;
+    Budgets budgets_;
+    health::Checker checker_;
+    std::shared_ptr<Shared> shared_;
+    std::vector<std::unique_ptr<Worker>> workers_;
+    std::unique_ptr<health::Metrics> metrics_;
+    std::unique_ptr<health::AdminServer> admin_;
+    std::unique_ptr<Listener> listener_;
+    std::size_t next_worker_ = 0;
+    asio::steady_timer::clock_type::time_point drain_until_{};
+};
+
+}  // namespace
+
+int run(std::shared_ptr<const conf::Config> config) {
+    std::signal(SIGPIPE, SIG_IGN);
+    log::configure(config->log);
+    raise_file_limit(config->listen.max_clients);
+    try {
+        App app{std::move(config)};
+        return app.run();
+    } catch (const std::exception& error) {
+        log::error("pgsteer cannot start", "error", error.what());
+        return 1;
+    }
+}
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "routing/topology.hpp"
+
+namespace pgsteer::proxy {
+
+// How many connections exist to one (server, database, user), over all workers. Thread-safe.
+class Budget {
+public:
+    explicit Budget(int limit) : limit_{limit} {}
+    [[nodiscard]] bool try_take();
+    void give_back() { used_.fetch_sub(1, std::memory_order_acq_rel); }
+    [[nodiscard]] int used() const { return used_.load(std::memory_order_relaxed); }
+
+    // Sessions that wait for one, over all workers.
+    std::atomic<int> waiting{0};
+
+private:
+    const int limit_;
+    std::atomic<int> used_{0};
+};
+
+struct BudgetKey {
+    routing::ServerId server;
+    std::string database;
+    std::string user;
+    auto operator<=>(const BudgetKey&) const = default;
+};
+
+// All budgets. Thread-safe; workers ask once per key and keep the pointer.
+class Budgets {
+public:
+    explicit Budgets(int limit) : limit_{limit} {}
+    std::shared_ptr<Budget> of(const BudgetKey& key);
+
+private:
+    const int limit_;
+    std::mutex mutex_;
+    std::map<BudgetKey, std::shared_ptr<Budget>> budgets_;
+};
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "conf/config.hpp"
+#include "proxy/asio.hpp"
+#include "proxy/auth/credentials.hpp"
+#include "proxy/session/reply_queue.hpp"
+#include "proxy/stream.hpp"
+#include "proxy/wire/backend.hpp"
+#include "proxy/wire/startup.hpp"
+#include "routing/topology.hpp"
+
+namespace pgsteer::proxy {
+
+using ParameterMap = std::map<std::string, std::string, std::less<>>;  // as ParameterStatus reports them
+
+// One logged-in connection to a server. Worker-local; owned by the pool or by one session's lease.
+struct ServerConnection {
+    explicit ServerConnection(Socket socket) : stream{std::move(socket)} {}
+
+    Stream stream;
+    InputBuffer in;
+    ReplyQueue replies;
+    std::uint64_t id = 0;                 // unique in this process
+    routing::ServerId server;
+    std::uint64_t incarnation = 0;        // of the server, when the connection was made; replicas only
+    wire::BackendKeyData key;
+    ParameterMap parameters;
+    std::string startup_parameters;       // part of the pool's key
+    routing::TimePoint opened_at{};
+    routing::TimePoint idle_since{};
+    std::uint8_t transaction_status = 'I';
+    bool reading = false;                 // a read is pending: see Pool::take_back
+    bool returning = false;               // given back while a read was pending
+    int cancels_in_flight = 0;            // not given to anybody before they have arrived
+};
+using ServerConnectionPtr = std::shared_ptr<ServerConnection>;
+
+// Whom to log in as, and with which settings.
+struct ServerLogin {
+    std::string database;
+    std::string user;
+    wire::Parameters parameters;  // settings and options of the startup packet
+    bool replication = false;     // parameters hold `replication`: no checks of our own
+};
+
+// Why a connection could not be made.
+struct ConnectFailure {
+    error_code error;
+    wire::Buffer error_response;  // the server's own ErrorResponse, whole; empty if there was none
+    std::string sqlstate;         // of error_response
+    std::string text;             // for logs
+    [[nodiscard]] bool rejected() const { return !error_response.empty(); }
+};
+
+struct ConnectResult {
+    ServerConnectionPtr connection;  // null: see failure
+    ConnectFailure failure;
+};
+
+// Connects, authenticates, reads parameters up to ReadyForQuery; on a replica then reads which incarnation it
+// is and what it has replayed. Bounded by the server's connect_timeout.
+// The role is checked: a connection meant for a replica must be in recovery, one for the primary must not.
+awaitable<ConnectResult> connect_to_server(Executor executor,
+                                           const conf::ServerConfig& config,
+                                           ServerLogin login,
+                                           auth::Credentials& credentials);
+
+// What a replica says of itself on a fresh connection, in a transaction of its own.
+struct ReplicaPosition {
+    bool in_recovery = false;
+    std::int64_t postmaster_start_us = 0;
+    routing::Lsn replayed;
+};
+awaitable<Result<ReplicaPosition>> read_replica_position(ServerConnection& connection);
+
+// Runs one internal SQL text and reads up to ReadyForQuery; true if no error came.
+awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql);
+
+// Opens a socket to the server, TCP or Unix. Errors: timed_out when `until` has come.
+awaitable<Result<Socket>> open_socket(Executor executor, const conf::ServerConfig& config, routing::TimePoint until);
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,34 @@
+#include "proxy/session/cancel.hpp"
+
+#include "proxy/deadline.hpp"
+#include "proxy/spawn.hpp"
+#include "proxy/worker.hpp"
+
+namespace pgsteer::proxy {
+
+namespace {
+
+awaitable<void> deliver(Executor executor, const conf::ServerConfig& config, ServerConnectionPtr connection) {
+    const auto until = routing::Clock::now() + config.connect_timeout;
+    auto socket = co_await open_socket(executor, config, until);
+    if (socket) {
+        Stream stream{std::move(*socket)};
+        Deadline deadline{executor, stream, until};
+        wire::Buffer out;
+        wire::encode(out, wire::CancelRequest{connection->key.process_id, connection->key.secret_key});
+        stream.write(wire::Bytes{out});
+        InputBuffer in;
+        while (!co_await stream.read_some(in)) in.consume(in.size());  // the server closes when it has signalled
+    }
+    --connection->cancels_in_flight;
+}
+
+}  // namespace
+
+void send_cancel(Worker& worker, const ServerConnectionPtr& connection) {
+    ++connection->cancels_in_flight;
+    spawn(worker.executor(), deliver(worker.executor(), worker.config().servers[connection->server.index], connection),
+          "cancel");
+}
+
+}  // namespace pgsteer::proxy

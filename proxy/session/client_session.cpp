@@ -1,0 +1,158 @@
+#include "proxy/session/client_session.hpp"
+
+#include "conf/log.hpp"
+#include "proxy/session/cancel.hpp"
+#include "proxy/spawn.hpp"
+#include "proxy/wire/backend.hpp"
+#include "proxy/worker.hpp"
+
+namespace pgsteer::proxy {
+
+ClientSession::ClientSession(Worker& worker, Socket socket)
+    : worker_{worker}, client_{std::move(socket)}, hold_timer_{worker.executor()}, answered_{worker.executor()} {}
+
+ClientSession::~ClientSession() = default;
+
+void ClientSession::start() { spawn(worker_.executor(), run(), "session"); }
+
+awaitable<void> ClientSession::run() {
+    const auto self = shared_from_this();
+    auto& counters = worker_.mutable_counters();
+    counters.clients.add();
+    try {
+        if (co_await start_up()) co_await serve();
+    } catch (const std::exception& error) {
+        log::error("a session ended with an exception", "session", key_.process_id, "error", error.what());
+        if (!closing_) die(ProxyErrc::out_of_memory, "internal error");
+    }
+    leave();
+    counters.clients.subtract();
+    counters.client_bytes_in.add(client_.bytes_received());
+    counters.client_bytes_out.add(client_.bytes_sent());
+    worker_.unregister_session(*this);
+}
+
+awaitable<void> ClientSession::serve() {
+    for (;;) {
+        for (auto step = next_step(); step != Step::need_more; step = next_step()) {
+            switch (step) {
+                case Step::dispatch:
+                    co_await dispatch();
+                    break;
+                case Step::stream:
+                    stream_on();
+                    break;
+                case Step::copy:
+                    copy_on();
+                    break;
+                default:
+                    co_return;
+            }
+            for (Slot slot : {Slot::primary, Slot::replica}) {
+                if (const auto connection = side(slot).lease.connection(); connection && connection->stream.backlogged())
+                    co_await connection->stream.drained();
+            }
+            if (closing_) co_return;
+        }
+        if (is_idle()) in_.rest();
+        if (co_await client_.read_some(in_)) co_return;
+        if (closing_) co_return;
+        received_at_ = routing::Clock::now();
+    }
+}
+
+// Requests in flight are cancelled: nobody will read their answers.
+void ClientSession::leave() {
+    if (closing_ && !client_.is_open() && !side(Slot::primary).lease && !side(Slot::replica).lease) return;
+    closing_ = true;
+    client_.close();
+    hold_timer_.cancel();
+    answered_.notify_all();
+    for (Slot slot : {Slot::primary, Slot::replica}) {
+        auto& lease = side(slot).lease;
+        if (!lease) continue;
+        if (!lease->replies.empty() && !requests_.empty()) send_cancel(worker_, lease.connection());
+        release(slot);
+    }
+    for (const auto& request : requests_) worker_.finished_on(request.server);
+    requests_.clear();
+}
+
+void ClientSession::release(Slot slot) {
+    auto& side = sides_[static_cast<std::size_t>(slot)];
+    if (!side.lease) return;
+    if (side.partial > 0) {
+        side.lease.discard();
+    } else {
+        side.lease.give_back();
+    }
+    side = Side{};
+    prepared_.disconnected(slot);
+    state_.disconnected(slot);
+    if (last_used_ == slot) last_used_.reset();
+}
+
+void ClientSession::send_error(std::string_view severity, ProxyErrc reason, std::string_view message) {
+    const auto& error = info(reason);
+    worker_.mutable_counters().errors[static_cast<std::size_t>(reason)].add();
+    wire::Buffer out;
+    wire::encode_error(out, {severity, error.sqlstate, message.empty() ? error.message : message});
+    client_.write(wire::Bytes{out});
+}
+
+void ClientSession::send_ready() {
+    wire::Buffer out;
+    wire::encode_ready_for_query(out, state_.transaction_status());
+    client_.write(wire::Bytes{out});
+}
+
+void ClientSession::die(ProxyErrc reason, std::string_view message) {
+    if (closing_) return;
+    send_error("FATAL", reason, message);
+    leave();
+}
+
+void ClientSession::drain() {
+    draining_ = true;
+    if (registered_ && is_idle() && state_.transaction_status() == 'I' && batch_.items.empty() && streamed_ == 0)
+        die(ProxyErrc::shutting_down);
+}
+
+void ClientSession::stop() {
+    if (registered_) {
+        die(ProxyErrc::shutting_down);
+    } else {
+        leave();
+    }
+}
+
+void ClientSession::cancel_requested(std::uint32_t secret_key) {
+    if (secret_key != key_.secret_key || requests_.empty()) return;
+    worker_.mutable_counters().cancels.add();
+    if (const auto& lease = side(requests_.front().slot).lease) send_cancel(worker_, lease.connection());
+}
+
+void ClientSession::servers_changed(const routing::Topology& topology) {
+    if (const auto& lease = side(Slot::replica).lease) {
+        const auto& server = topology[lease->server];
+        if (server.status == routing::Status::unhealthy || server.role != routing::Role::replica ||
+            server.incarnation.number != lease->incarnation)
+            lease->stream.close();  // its pump finds out, and runs elsewhere what it can
+    }
+    if (const auto& lease = side(Slot::primary).lease) {
+        if (topology[lease->server].role == routing::Role::replica) lease->stream.close();
+    }
+}
+
+void ClientSession::check_timeouts(routing::TimePoint now) {
+    if (requests_.empty()) return;
+    const auto& request = requests_.front();
+    const auto limit = worker_.config().servers[request.server.index].query_timeout;
+    if (limit.count() == 0 || request.rows_seen || now - request.started < limit) return;
+    if (const auto& lease = side(request.slot).lease) {
+        send_cancel(worker_, lease.connection());
+        lease->stream.close();
+    }
+}
+
+}  // namespace pgsteer::proxy

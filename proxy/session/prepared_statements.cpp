@@ -1,0 +1,94 @@
+#include "proxy/session/prepared_statements.hpp"
+
+namespace pgsteer::proxy {
+
+using routing::Slot;
+
+namespace {
+constexpr std::size_t index_of(Slot slot) { return static_cast<std::size_t>(slot); }
+constexpr Slot other(Slot slot) { return slot == Slot::primary ? Slot::replica : Slot::primary; }
+}  // namespace
+
+PreparedPtr PreparedStatements::find(std::string_view name) const {
+    if (name.empty()) return unnamed_;
+    const auto found = named_.find(name);
+    return found == named_.end() ? nullptr : found->second;
+}
+
+bool PreparedStatements::may_keep(std::size_t bytes) const {
+    return bytes_ + bytes <= kMaxBytes && named_.size() < kMaxStatements;
+}
+
+StatementChange PreparedStatements::define(std::string_view name, wire::Bytes message, routing::StatementPtr statement) {
+    StatementChange change;
+    if (name.empty()) {
+        // Parse of the unnamed statement is frequent: its object is used again unless somebody else holds it.
+        if (!unnamed_ || unnamed_.use_count() > 1) unnamed_ = std::make_shared<PreparedStatement>();
+        unnamed_->parse.assign(message.begin(), message.end());
+        unnamed_->statement = std::move(statement);
+        unnamed_->prepared_on = {};
+        change.defined = unnamed_;
+        return change;
+    }
+    auto defined = std::make_shared<PreparedStatement>();
+    defined->name = name;
+    if (may_keep(message.size())) {
+        defined->parse.assign(message.begin(), message.end());
+        bytes_ += message.size();
+    }
+    defined->statement = std::move(statement);
+    if (named_.size() < kMaxStatements) named_.emplace(defined->name, defined);
+    change.defined = std::move(defined);
+    return change;
+}
+
+void PreparedStatements::forget(const PreparedPtr& statement) {
+    bytes_ -= statement->name.empty() ? 0 : statement->parse.size();
+    if (statement->name.empty()) {
+        if (unnamed_ == statement) unnamed_.reset();
+    } else if (const auto found = named_.find(statement->name); found != named_.end() && found->second == statement) {
+        named_.erase(found);
+    }
+}
+
+StatementChange PreparedStatements::close(std::string_view name) {
+    StatementChange change;
+    change.closed = find(name);
+    if (change.closed) forget(change.closed);
+    return change;
+}
+
+void PreparedStatements::undo(const StatementChange& change) {
+    if (change.defined && find(change.defined->name) == change.defined) forget(change.defined);
+    if (change.closed && !find(change.closed->name)) {
+        if (change.closed->name.empty()) {
+            unnamed_ = change.closed;
+        } else {
+            named_.emplace(change.closed->name, change.closed);
+            bytes_ += change.closed->parse.size();
+        }
+    }
+}
+
+void PreparedStatements::closed_on(const PreparedStatement& statement, Slot slot) {
+    if (statement.prepared_on[index_of(other(slot))] != 0) leftovers(other(slot)).names.push_back(statement.name);
+}
+
+void PreparedStatements::deallocated(std::string_view name, Slot slot) {
+    if (const auto statement = find(name); statement && !name.empty()) {
+        forget(statement);
+        closed_on(*statement, slot);
+    }
+}
+
+void PreparedStatements::deallocated_all(Slot slot) {
+    named_.clear();
+    bytes_ = 0;
+    leftovers(slot) = {};
+    leftovers(other(slot)) = {{}, true};
+}
+
+// Connection ids are never used again, so `prepared_on` needs no visit.
+void PreparedStatements::disconnected(Slot slot) { leftovers(slot) = {}; }
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,111 @@
+// When a server is lost, or a replica could not do what it was asked: what can run elsewhere does, what cannot is
+// answered with an error, and only a session that has lost state of its own ends.
+#include "conf/log.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/wire/backend.hpp"
+#include "proxy/wire/frontend.hpp"
+#include "proxy/worker.hpp"
+
+namespace pgsteer::proxy {
+
+bool ClientSession::all_retryable() const {
+    return std::all_of(requests_.begin(), requests_.end(), [](const Request& request) { return request.retryable; });
+}
+
+awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
+    auto& lost = side(slot);
+    const auto server = lost.lease->server;
+    const bool irreplaceable = state_.irreplaceable(slot);
+    const bool in_transaction = state_.transaction_on() == slot;
+    const bool cut_mid_message = lost.partial > 0 && !lost.partial_swallowed;
+    auto last_words = std::move(lost.last_words);
+    worker_.evidence().connection_lost(server);
+    log::debug("server connection lost", "session", key_.process_id, "server", worker_.config().servers[server.index].name);
+
+    const bool busy = !requests_.empty() && requests_.front().slot == slot;
+    lost.partial = 0;
+    lost.lease.discard();
+    lost = Side{};
+    prepared_.disconnected(slot);
+    state_.disconnected(slot);
+    if (last_used_ == slot) last_used_.reset();
+    answered_.notify_all();
+
+    if (busy) {
+        for (const auto& request : requests_) counters_->servers[request.server.index].lost.add();
+    }
+    if (cut_mid_message) co_return leave();  // nothing can be said between two halves of a message
+    if (irreplaceable || in_transaction) {
+        if (!last_words.empty()) client_.write(wire::Bytes{last_words});
+        if (!last_words.empty()) co_return leave();
+        co_return die(busy ? ProxyErrc::transaction_lost : reason);
+    }
+    if (!busy) co_return;
+    if (requests_.front().failed) co_return leave();  // FATAL, in the server's own words
+    if (!requests_.front().retryable) {
+        if (!held_.empty()) release_held();
+        fail_front(reason);
+    }
+    while (!requests_.empty() && !all_retryable()) fail_front(reason);
+    if (requests_.empty()) {
+        answered_.notify_all();
+        co_return;
+    }
+    wire::Buffer{}.swap(held_);
+    co_await run_again(false, 1U << server.index);
+}
+
+// The oldest request cannot be answered by anybody: an error, and what a server would send behind it.
+void ClientSession::fail_front(ProxyErrc reason) {
+    auto& request = requests_.front();
+    for (auto change = request.changes.rbegin(); change != request.changes.rend(); ++change) prepared_.undo(*change);
+    send_error("ERROR", reason);
+    if (request.open) {
+        skipping_to_sync_ = true;
+    } else {
+        send_ready();
+    }
+    counters_->servers[request.server.index].failed.add();
+    worker_.finished_on(request.server);
+    kept_bytes_ -= request.messages.size();
+    requests_.pop_front();
+}
+
+// Runs everything that is in flight again, elsewhere. All of it is retryable and none of its rows was released.
+awaitable<void> ClientSession::run_again(bool primary_only, std::uint32_t avoid) {
+    running_again_ = true;
+    auto again = std::move(requests_);
+    requests_.clear();
+    for (auto& request : again) {
+        counters_->servers[request.server.index].retried.add();
+        worker_.finished_on(request.server);
+        request.changes_done = 0;
+        request.rows_seen = false;
+    }
+    repeated_prefix_ = again.front().released;
+    const auto choice = co_await choose(again.front().statement, true, primary_only, avoid);
+    if (closing_) co_return;
+    for (auto& request : again) {
+        request.slot = choice.slot;
+        request.retryable = choice.slot == Slot::replica;
+        request.reason = choice.slot == Slot::replica ? choice.reason : routing::Reason::failed_on_replica;
+        if (!choice.failed) request.server = side(choice.slot).lease->server;
+        worker_.started_on(request.server);
+        auto& placed = requests_.emplace_back(std::move(request));
+        if (choice.failed) continue;
+        auto batch = parse_batch(placed.messages);
+        const bool was_open = placed.open;
+        placed.open = true;
+        send_batch(batch, placed.messages, choice.slot, placed);
+        placed.open = was_open;
+    }
+    if (choice.failed) {
+        const auto reason = choice.failure.error.category() == proxy_category() ? static_cast<ProxyErrc>(choice.failure.error.value())
+                                                                                : ProxyErrc::server_unreachable;
+        while (!requests_.empty()) fail_front(reason);
+    }
+    running_again_ = false;
+    answered_.notify_all();
+}
+
+}  // namespace pgsteer::proxy

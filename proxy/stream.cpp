@@ -1,0 +1,131 @@
+#include "proxy/stream.hpp"
+
+#include <sys/socket.h>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/container/small_vector.hpp>
+
+#include "proxy/signal.hpp"
+
+namespace pgsteer::proxy {
+
+// Shared with the one pending wait for writability, which may outlive the Stream.
+struct Stream::State {
+    explicit State(Socket connected) : socket{std::move(connected)}, sent_signal{socket.get_executor()} {}
+    Socket socket;
+    Signal sent_signal;
+    wire::Buffer backlog;
+    std::size_t backlog_begin = 0;
+    bool flushing = false;
+    bool open = true;
+    error_code write_error;
+    std::uint64_t bytes_sent = 0;
+};
+
+Stream::Stream(Socket socket) : state_{std::make_shared<State>(std::move(socket))} {
+    error_code ignored;
+    state_->socket.non_blocking(true, ignored);
+    const int family = state_->socket.local_endpoint(ignored).protocol().family();
+    if (family == AF_INET || family == AF_INET6)
+        state_->socket.set_option(asio::ip::tcp::no_delay{true}, ignored);
+}
+
+Stream::~Stream() { close(); }
+
+awaitable<error_code> Stream::read_some(InputBuffer& in) {
+    auto room = in.prepare();
+    auto [ec, count] = co_await state_->socket.async_read_some(asio::buffer(room.data(), room.size()), as_result);
+    if (ec) co_return ec;
+    bytes_received_ += count;
+    while (in.commit(count) && in.size() < InputBuffer::kReadBytes) {
+        room = in.prepare();
+        count = state_->socket.read_some(asio::buffer(room.data(), room.size()), ec);
+        if (ec) break;  // would_block, or an error that the next call meets again
+        bytes_received_ += count;
+    }
+    co_return error_code{};
+}
+
+void Stream::write(std::span<const wire::Bytes> parts) {
+    State& state = *state_;
+    if (state.write_error || !state.open) return;
+    std::size_t sent = 0;
+    if (!state.flushing) {
+        error_code ec;
+        if (parts.size() == 1) {
+            sent = state.socket.write_some(asio::buffer(parts[0].data(), parts[0].size()), ec);
+        } else {
+            boost::container::small_vector<asio::const_buffer, 16> buffers;
+            for (const auto& part : parts) buffers.emplace_back(part.data(), part.size());
+            sent = state.socket.write_some(buffers, ec);  // at most IOV_MAX of them: the rest is backlog
+        }
+        if (ec && ec != asio::error::would_block && ec != asio::error::try_again) {
+            state.write_error = ec;
+            return;
+        }
+        state.bytes_sent += sent;
+    }
+    for (const auto& part : parts) {
+        const std::size_t skipped = std::min(sent, part.size());
+        sent -= skipped;
+        state.backlog.insert(state.backlog.end(), part.begin() + static_cast<std::ptrdiff_t>(skipped), part.end());
+    }
+    if (!state.backlog.empty() && !state.flushing) flush_later(state_);
+}
+
+void Stream::flush_later(const std::shared_ptr<State>& state) {
+    state->flushing = true;
+    state->socket.async_wait(Socket::wait_write, [state](error_code ec) {
+        std::size_t sent = 0;
+        if (!ec && state->open) {
+            const auto rest = wire::Bytes{state->backlog}.subspan(state->backlog_begin);
+            sent = state->socket.write_some(asio::buffer(rest.data(), rest.size()), ec);
+            if (ec == asio::error::would_block || ec == asio::error::try_again) ec.clear();
+        }
+        state->bytes_sent += sent;
+        state->backlog_begin += sent;
+        if (ec || !state->open) {
+            state->write_error = ec ? ec : make_error_code(asio::error::operation_aborted);
+        } else if (state->backlog_begin < state->backlog.size()) {
+            flush_later(state);
+            return;
+        }
+        state->flushing = false;
+        state->backlog_begin = 0;
+        wire::Buffer{}.swap(state->backlog);
+        state->sent_signal.notify_all();
+    });
+}
+
+bool Stream::backlogged() const { return state_->flushing; }
+
+std::size_t Stream::backlog_bytes() const { return state_->backlog.size() - state_->backlog_begin; }
+
+awaitable<void> Stream::drained() {
+    const auto state = state_;
+    while (state->flushing && state->open) co_await state->sent_signal.wait();
+}
+
+bool Stream::readable_now() {
+    char byte = 0;
+    const auto count = ::recv(state_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return count >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+void Stream::cancel_read() {
+    error_code ignored;
+    state_->socket.cancel(ignored);
+}
+
+void Stream::close() {
+    if (!state_->open) return;
+    state_->open = false;
+    error_code ignored;
+    state_->socket.close(ignored);
+    state_->sent_signal.notify_all();
+}
+
+bool Stream::is_open() const { return state_->open; }
+std::uint64_t Stream::bytes_sent() const { return state_->bytes_sent; }
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <initializer_list>
+#include <memory>
+#include <span>
+
+#include "proxy/asio.hpp"
+#include "proxy/errors.hpp"
+#include "proxy/input_buffer.hpp"
+#include "proxy/wire/bytes.hpp"
+
+namespace pgsteer::proxy {
+
+// One connected socket, TCP or Unix, with what could not be sent yet. Worker-local. Sends at once what the
+// socket takes; the rest goes out by itself as the peer reads. Writers keep the rest small by waiting on
+// drained() before they write more.
+class Stream {
+public:
+    explicit Stream(Socket socket);
+    ~Stream();
+    Stream(Stream&&) = delete;
+
+    // Waits for bytes and appends them to `in`: one recv in the usual case, more while they fill the room.
+    // Errors: asio::error::eof, operation_aborted after cancel() or close(), any of recv.
+    awaitable<error_code> read_some(InputBuffer& in);
+
+    // An error is kept and found by the next read; bytes are dropped after one.
+    void write(wire::Bytes bytes) { write({&bytes, 1}); }
+    void write(std::span<const wire::Bytes> parts);
+
+    [[nodiscard]] bool backlogged() const;
+    [[nodiscard]] std::size_t backlog_bytes() const;
+    awaitable<void> drained();  // returns at once after an error or close()
+
+    // True if the peer has closed, or bytes are waiting that nobody asked for.
+    [[nodiscard]] bool readable_now();
+
+    void cancel_read();
+    void close();
+    [[nodiscard]] bool is_open() const;
+
+    [[nodiscard]] std::uint64_t bytes_received() const { return bytes_received_; }
+    [[nodiscard]] std::uint64_t bytes_sent() const;
+
+private:
+    struct State;
+    static void flush_later(const std::shared_ptr<State>& state);
+    std::shared_ptr<State> state_;
+    std::uint64_t bytes_received_ = 0;
+};
+
+}  // namespace pgsteer::proxy

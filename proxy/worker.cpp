@@ -1,0 +1,190 @@
+#include "proxy/worker.hpp"
+
+#include <pthread.h>
+
+#include <boost/asio/post.hpp>
+
+#include "conf/log.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/spawn.hpp"
+#include "routing/classify.hpp"
+
+namespace pgsteer::proxy {
+
+namespace {
+
+constexpr std::size_t kStatementCacheBytes = 32 * 1024 * 1024;
+constexpr std::size_t kMaxRememberedParameters = 1024;  // of distinct (database, user, settings)
+// Keys that we issue hold the worker in the upper bits, so that a CancelRequest finds its owner.
+constexpr std::uint32_t kSessionBits = 24;
+
+}  // namespace
+
+Worker::Worker(std::uint16_t index, std::shared_ptr<Shared> shared, Post post_to_worker, Post post_to_others)
+    : index_{index},
+      shared_{std::move(shared)},
+      post_to_worker_{std::move(post_to_worker)},
+      post_to_others_{std::move(post_to_others)},
+      io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO},
+      counters_{std::make_unique<health::WorkerCounters>(shared_->config->servers.size())},
+      statements_{kStatementCacheBytes, shared_->hash_secret},
+      topology_{shared_->topology->load()},
+      random_{std::random_device{}()},
+      in_flight_(shared_->config->servers.size()),
+      housekeeping_timer_{io_.get_executor()} {
+    pool_ = std::make_unique<Pool>(Pool::Environment{
+        .executor = io_.get_executor(),
+        .config = shared_->config,
+        .budgets = shared_->budgets,
+        .credentials = shared_->credentials,
+        .topology = shared_->topology,
+        .evidence = shared_->evidence,
+        .counters = counters_.get(),
+        .ask_other_workers = [this](const BudgetKey& key) { post_to_others_(index_, [key](Worker& other) { other.pool().close_idle(key); }); },
+        .tell_other_workers = [this](const BudgetKey& key) { post_to_others_(index_, [key](Worker& other) { other.pool().wake(key); }); },
+    });
+}
+
+Worker::~Worker() {
+    join();
+    sessions_.clear();
+}
+
+void Worker::start() {
+    // PostgreSQL's grammar recurses: the stack is sized for the limits that classify() sets.
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, routing::kParserStackBytes);
+    spawn(executor(), housekeeping(), "worker.housekeeping");
+    const auto body = [](void* self) -> void* {
+        static_cast<Worker*>(self)->run();
+        return nullptr;
+    };
+    if (pthread_create(&thread_, &attributes, body, this) != 0) throw std::runtime_error("cannot start a worker thread");
+    pthread_attr_destroy(&attributes);
+    started_ = true;
+}
+
+void Worker::run() {
+    const auto work = asio::make_work_guard(io_);
+    io_.run();
+}
+
+void Worker::join() {
+    if (!started_) return;
+    started_ = false;
+    pthread_join(thread_, nullptr);
+}
+
+void Worker::post(std::function<void(Worker&)> work) {
+    asio::post(io_, [this, work = std::move(work)] { work(*this); });
+}
+
+void Worker::accept(int socket, int family) {
+    Socket connected{io_};
+    error_code ec;
+    connected.assign(asio::generic::stream_protocol{family, 0}, socket, ec);
+    if (ec) {
+        log::warning("cannot take over a client's socket", "error", ec.message());
+        return;
+    }
+    counters_->clients_accepted.add();
+    std::make_shared<ClientSession>(*this, std::move(connected))->start();
+}
+
+wire::BackendKeyData Worker::register_session(ClientSession& session) {
+    do {
+        last_session_ = (last_session_ + 1) & ((1U << kSessionBits) - 1);
+    } while (last_session_ == 0 || sessions_.contains(last_session_));
+    sessions_.emplace(last_session_, &session);
+    const auto number = (static_cast<std::uint32_t>(index_) << kSessionBits) | last_session_;
+    return {number, static_cast<std::uint32_t>(random_())};
+}
+
+void Worker::unregister_session(ClientSession& session) {
+    --shared_->clients;
+    const auto entry = sessions_.find(session.key_number() & ((1U << kSessionBits) - 1));
+    if (entry != sessions_.end() && entry->second == &session) sessions_.erase(entry);
+}
+
+void Worker::forward_cancel(wire::CancelRequest request) {
+    post_to_worker_(request.process_id >> kSessionBits, [request](Worker& owner) { owner.cancel(request); });
+}
+
+void Worker::cancel(wire::CancelRequest request) {
+    const auto entry = sessions_.find(request.process_id & ((1U << kSessionBits) - 1));
+    if (entry != sessions_.end()) entry->second->cancel_requested(request.secret_key);
+}
+
+// Sessions may end while they are told: the list is copied, and each one looked up again.
+void Worker::for_each_session(const std::function<void(ClientSession&)>& action) {
+    std::vector<std::uint32_t> numbers;
+    numbers.reserve(sessions_.size());
+    for (const auto& [number, session] : sessions_) numbers.push_back(number);
+    for (const auto number : numbers) {
+        const auto entry = sessions_.find(number);
+        if (entry == sessions_.end()) continue;
+        const auto session = entry->second->shared_from_this();
+        action(*session);
+    }
+}
+
+void Worker::servers_changed(const health::TopologyPtr& topology) {
+    for (std::uint16_t i = 0; i < topology->servers.size(); ++i) {
+        if (topology->servers[i].status == routing::Status::unhealthy) pool_->close_idle_to(routing::ServerId{i});
+    }
+    for_each_session([&](ClientSession& session) { session.servers_changed(*topology); });
+}
+
+void Worker::drain() {
+    draining_ = true;
+    for_each_session([](ClientSession& session) { session.drain(); });
+}
+
+void Worker::stop() {
+    stopped_ = true;
+    for_each_session([](ClientSession& session) { session.stop(); });
+    pool_->close_all_idle();
+    housekeeping_timer_.cancel();
+    io_.stop();
+}
+
+const routing::Topology& Worker::topology() {
+    if (shared_->topology->version() != topology_->version) topology_ = shared_->topology->load();
+    return *topology_;
+}
+
+routing::StatementPtr Worker::classify(std::string_view sql) { return statements_.find_or_classify(sql); }
+
+const ParameterMap* Worker::known_parameters(const std::string& key) const {
+    const auto known = parameters_.find(key);
+    return known == parameters_.end() ? nullptr : &known->second;
+}
+
+void Worker::remember_parameters(const std::string& key, const ParameterMap& parameters) {
+    if (parameters_.size() >= kMaxRememberedParameters) parameters_.erase(parameters_.begin());
+    parameters_[key] = parameters;
+}
+
+awaitable<void> Worker::housekeeping() {
+    std::uint64_t hits = 0;
+    std::uint64_t misses = 0;
+    std::uint64_t evictions = 0;
+    std::uint64_t bytes = 0;
+    while (!stopped_) {
+        housekeeping_timer_.expires_after(std::chrono::seconds{1});
+        co_await housekeeping_timer_.async_wait(as_result);
+        if (stopped_) break;
+        const auto now = routing::Clock::now();
+        pool_->close_expired(now);
+        if (std::any_of(config().servers.begin(), config().servers.end(), [](const auto& server) { return server.query_timeout.count() > 0; }))
+            for_each_session([&](ClientSession& session) { session.check_timeouts(now); });
+        const auto& cache = statements_.counters();
+        counters_->cache_hits.add(cache.hits - std::exchange(hits, cache.hits));
+        counters_->cache_misses.add(cache.misses - std::exchange(misses, cache.misses));
+        counters_->cache_evictions.add(cache.evictions - std::exchange(evictions, cache.evictions));
+        counters_->cache_bytes.add(cache.bytes - std::exchange(bytes, static_cast<std::uint64_t>(cache.bytes)));
+    }
+}
+
+}  // namespace pgsteer::proxy

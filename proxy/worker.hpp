@@ -1,0 +1,116 @@
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "conf/config.hpp"
+#include "health/checker.hpp"
+#include "health/metrics.hpp"
+#include "proxy/asio.hpp"
+#include "proxy/auth/credentials.hpp"
+#include "proxy/pool/pool.hpp"
+#include "proxy/wire/startup.hpp"
+#include "routing/statement_cache.hpp"
+#include "routing/topology.hpp"
+
+namespace pgsteer::proxy {
+
+class ClientSession;
+
+// What all workers share. Immutable, or thread-safe by itself; outlives the workers.
+struct Shared {
+    std::shared_ptr<const conf::Config> config;
+    health::TopologyStore* topology = nullptr;
+    health::Evidence* evidence = nullptr;
+    auth::Credentials* credentials = nullptr;
+    Budgets* budgets = nullptr;
+    routing::HashSecret hash_secret;
+    std::atomic<int> clients{0};          // accepted and not gone yet, over all workers
+    std::atomic<bool> draining{false};
+};
+
+// One thread with its own io_context, sessions, pool and caches; nothing of it is shared but by messages.
+class Worker {
+public:
+    using Post = std::function<void(std::size_t worker, std::function<void(Worker&)>)>;
+
+    // `post` runs a function on another worker's thread. Thread-safe.
+    Worker(std::uint16_t index, std::shared_ptr<Shared> shared, Post post_to_worker, Post post_to_others);
+    ~Worker();
+
+    void start();               // the thread
+    void join();
+
+    // --- any thread ---
+    void post(std::function<void(Worker&)> work);
+    [[nodiscard]] const health::WorkerCounters& counters() const { return *counters_; }
+
+    // --- on the worker's thread ---
+    void accept(int socket, int family);
+    void cancel(wire::CancelRequest request);        // of one of this worker's sessions
+    void forward_cancel(wire::CancelRequest request);  // to the worker that owns the session
+    void servers_changed(const health::TopologyPtr& topology);
+    void drain();               // sessions leave as soon as they are between transactions
+    void stop();                // at once
+
+    // --- for this worker's sessions ---
+    [[nodiscard]] Executor executor() { return io_.get_executor(); }
+    [[nodiscard]] const Shared& shared() const { return *shared_; }
+    [[nodiscard]] const conf::Config& config() const { return *shared_->config; }
+    [[nodiscard]] health::Evidence& evidence() { return *shared_->evidence; }
+    [[nodiscard]] auth::Credentials& credentials() { return *shared_->credentials; }
+    [[nodiscard]] Pool& pool() { return *pool_; }
+    [[nodiscard]] health::WorkerCounters& mutable_counters() { return *counters_; }
+    [[nodiscard]] const routing::Topology& topology();  // latest; valid until the next call
+    routing::StatementPtr classify(std::string_view sql);
+    [[nodiscard]] std::uint64_t random() { return random_(); }
+    [[nodiscard]] std::span<const std::uint32_t> in_flight() const { return in_flight_; }
+    void started_on(routing::ServerId server) { ++in_flight_[server.index]; }
+    void finished_on(routing::ServerId server) { --in_flight_[server.index]; }
+    [[nodiscard]] std::uint32_t suspects(const routing::Topology& topology) const { return shared_->evidence->suspects(topology); }
+    [[nodiscard]] bool draining() const { return draining_; }
+
+    // Parameters that a server reports for (database, user, settings): known from an earlier connection.
+    [[nodiscard]] const ParameterMap* known_parameters(const std::string& key) const;
+    void remember_parameters(const std::string& key, const ParameterMap& parameters);
+
+    // Keys of a session, by which a CancelRequest finds it.
+    wire::BackendKeyData register_session(ClientSession& session);
+    void unregister_session(ClientSession& session);
+    [[nodiscard]] bool too_many_clients() const { return shared_->clients.load() > config().listen.max_clients; }
+
+private:
+    awaitable<void> housekeeping();
+    void for_each_session(const std::function<void(ClientSession&)>& action);
+    void run();
+
+    const std::uint16_t index_;
+    std::shared_ptr<Shared> shared_;
+    Post post_to_worker_;
+    Post post_to_others_;
+    asio::io_context io_;
+    std::unique_ptr<health::WorkerCounters> counters_;
+    routing::StatementCache statements_;
+    std::unique_ptr<Pool> pool_;
+    health::TopologyPtr topology_;
+    std::mt19937_64 random_;
+    std::vector<std::uint32_t> in_flight_;
+    std::unordered_map<std::uint32_t, ClientSession*> sessions_;  // by the number in their key
+    std::uint32_t last_session_ = 0;
+    std::map<std::string, ParameterMap> parameters_;
+    Timer housekeeping_timer_;
+    bool draining_ = false;
+    bool stopped_ = false;
+    pthread_t thread_{};
+    bool started_ = false;
+};
+
+}  // namespace pgsteer::proxy

@@ -117,17 +117,18 @@ private:
         result_.text += ' ';
         statement_start_ = false;
     }
-    // 1 rather than 0: float(0) is an error of the grammar.
+    // Not 0: float(0) is an error of the grammar. Not '': the parse tree has an empty string where
+    // there is none, and COPY t TO '' would be COPY t TO STDOUT.
     static std::string_view sample(const Token& token) {
         switch (token.kind) {
             case TokenKind::string:
-                return "''";
+                return "'x'";
             case TokenKind::national_string:
-                return "N''";
+                return "N'x'";
             case TokenKind::bit_string:
-                return "B''";
+                return "B'0'";
             case TokenKind::hex_string:
-                return "X''";
+                return "X'0'";
             case TokenKind::integer:
                 return "1";
             case TokenKind::decimal:

@@ -32,7 +32,7 @@ public:
 
     // What follows from all that by `now`. `next` has the version 0. To be called after every
     // event.
-    [[nodiscard]] routing::Topology assess(routing::TimePoint now);
+    routing::Topology assess(routing::TimePoint now);
 
     // Whether the primary should be made to flush its WAL, because the most advanced replicas wait
     // for that.

@@ -103,6 +103,14 @@ ProbeResult read_position(const PgRows& answer) {
 
 }  // namespace
 
+struct Probe::Lookup {
+    explicit Lookup(const asio::any_io_executor& executor) : resolver{executor}, done{executor} {}
+    asio::ip::tcp::resolver resolver;
+    asio::steady_timer done;  // cancelled when `address` is there
+    std::string address;      // "" = none was found
+    bool is_done = false;
+};
+
 Probe::Probe(asio::any_io_executor executor,
              const conf::ServerConfig& server,
              const conf::HealthConfig& health)
@@ -138,25 +146,22 @@ asio::awaitable<std::string> Probe::resolve(TimePoint deadline) {
     asio::ip::make_address(server_.host, error);
     if (!error || server_.host.starts_with('/')) co_return server_.host;
 
-    struct Lookup {
-        explicit Lookup(const asio::any_io_executor& executor)
-            : resolver{executor}, done{executor} {}
-        asio::ip::tcp::resolver resolver;
-        asio::steady_timer done;
-        std::string address;
-    };
-    const auto lookup = std::make_shared<Lookup>(executor_);
+    // One at a time: a resolver that hangs must not collect a queue of questions.
+    if (!lookup_ || lookup_->is_done) {
+        lookup_ = std::make_shared<Lookup>(executor_);
+        lookup_->resolver.async_resolve(
+            server_.host, "", [lookup = lookup_](boost::system::error_code, const auto& results) {
+                // IPv4 first, as most servers listen there; the order of the answer otherwise.
+                for (const auto& result : results)
+                    if (lookup->address.empty() || (result.endpoint().address().is_v4() &&
+                                                    lookup->address.find(':') != std::string::npos))
+                        lookup->address = result.endpoint().address().to_string();
+                lookup->is_done = true;
+                lookup->done.cancel();
+            });
+    }
+    const auto lookup = lookup_;
     lookup->done.expires_at(deadline);
-    lookup->resolver.async_resolve(
-        server_.host, "", [lookup](boost::system::error_code failed, const auto& results) {
-            // IPv4 first, as most servers listen there; the order of the answer otherwise.
-            for (const auto& result : results)
-                if (lookup->address.empty() || (result.endpoint().address().is_v4() &&
-                                                lookup->address.find(':') != std::string::npos))
-                    lookup->address = result.endpoint().address().to_string();
-            if (failed) lookup->address.clear();
-            lookup->done.cancel();
-        });
     co_await lookup->done.async_wait(asio::as_tuple(asio::use_awaitable));
     if (!lookup->address.empty()) address_ = lookup->address;
     co_return address_;

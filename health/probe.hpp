@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -45,6 +46,7 @@ public:
     void close() { client_.close(); }
 
 private:
+    struct Lookup;
     boost::asio::awaitable<PgError> connect(Connection connection, routing::TimePoint deadline);
     boost::asio::awaitable<std::string> resolve(routing::TimePoint deadline);
     boost::asio::awaitable<std::uint32_t> identify_timeline(routing::TimePoint deadline);
@@ -55,7 +57,8 @@ private:
     conf::ServerConfig server_;
     conf::HealthConfig health_;
     PgClient client_;
-    std::string address_;  // last one resolved
+    std::string address_;             // last one resolved
+    std::shared_ptr<Lookup> lookup_;  // the last one, maybe still going on
     bool has_checked_privileges_ = false;
     std::uint32_t identified_timeline_ = 0;  // by IDENTIFY_SYSTEM, of this run of the server
     std::int64_t identified_run_ = 0;

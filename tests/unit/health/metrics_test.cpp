@@ -1,0 +1,144 @@
+#include "health/metrics.hpp"
+
+#include "health/topology_store.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+#include <sstream>
+
+namespace pgsteer::health {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+struct World {
+    World() {
+        config->servers.resize(2);
+        config->servers[0].name = "pg1";
+        config->servers[1].name = "pg2";
+    }
+    [[nodiscard]] std::string text() const {
+        return Metrics{{.config = config.get(),
+                        .checker = nullptr,
+                        .topology = &store,
+                        .workers = {&first, &second},
+                        .error_names = {"00000 ok", "57P03 no_primary"},
+                        .draining = {}}}
+            .text();
+    }
+    std::shared_ptr<conf::Config> config = std::make_shared<conf::Config>();
+    TopologyStore store{std::make_shared<routing::Topology>()};
+    WorkerCounters first{2};
+    WorkerCounters second{2};
+};
+
+TEST(Metrics, SumsTheWorkersUp) {
+    World world;
+    const auto reason = static_cast<std::size_t>(routing::Reason::fresh_replica);
+    world.first.database("shop").servers[1].replica_requests[reason].add(3);
+    world.second.database("shop").servers[1].replica_requests[reason].add(4);
+    EXPECT_THAT(
+        world.text(),
+        HasSubstr("pgsteer_requests_total{database=\"shop\",server=\"pg2\",role=\"replica\","
+                  "reason=\"fresh_replica\"} 7\n"));
+}
+
+TEST(Metrics, NamesErrorsBySqlstate) {
+    World world;
+    world.first.errors[1].add();
+    EXPECT_THAT(world.text(),
+                HasSubstr("pgsteer_errors_total{sqlstate=\"57P03\",error=\"no_primary\"} 1\n"));
+    EXPECT_THAT(world.text(), Not(HasSubstr("error=\"ok\"")));
+}
+
+TEST(Metrics, EscapesWhatClientsCallTheirDatabases) {
+    World world;
+    world.first.database("a\"b\\c\nd").servers[0].failed.add();
+    EXPECT_THAT(world.text(), HasSubstr(R"(database="a\"b\\c\nd")"));
+}
+
+TEST(Metrics, HasEveryFamilyThatIsShownInTheTable) {
+    World world;
+    world.first.database("shop").servers[0].requests[0].add();
+    world.first.errors[1].add();
+    std::set<std::string> known;
+    for (const auto& family : metric_help()) known.insert(std::string{family.name});
+    EXPECT_EQ(known.size(), metric_help().size()) << "a name occurs twice";
+    std::istringstream lines{world.text()};
+    for (std::string line; std::getline(lines, line);) {
+        if (!line.starts_with("# TYPE ")) continue;
+        const auto name = line.substr(7, line.find(' ', 7) - 7);
+        EXPECT_TRUE(known.contains(name)) << name;
+    }
+}
+
+TEST(Metrics, AreAllInTheDocument) {
+    std::ifstream file{SOURCE_DIR "/health/METRICS.md"};
+    std::stringstream document;
+    document << file.rdbuf();
+    for (const auto& family : metric_help()) {
+        const auto line = "| `" + std::string{family.name} + "` | " + std::string{family.type} +
+                          " | " + std::string{family.labels} + " | " + std::string{family.help} +
+                          " |";
+        EXPECT_THAT(document.str(), HasSubstr(line));
+    }
+}
+
+struct Bound {
+    std::uint64_t microseconds;
+    std::size_t step;
+};
+
+class Latency : public testing::TestWithParam<Bound> {};
+
+TEST_P(Latency, FallsIntoTheBucketWhoseBoundItDoesNotExceed) {
+    LatencyHistogram histogram;
+    histogram.observe(GetParam().microseconds);
+    for (std::size_t step = 0; step < LatencyHistogram::kSteps; ++step)
+        EXPECT_EQ(histogram.buckets[step].get(), step == GetParam().step ? 1U : 0U) << step;
+    EXPECT_EQ(histogram.sum_us.get(), GetParam().microseconds);
+}
+
+INSTANTIATE_TEST_SUITE_P(Bounds,
+                         Latency,
+                         testing::Values(Bound{0, 0},
+                                         Bound{1, 0},
+                                         Bound{64, 0},
+                                         Bound{65, 1},
+                                         Bound{128, 1},
+                                         Bound{129, 2},
+                                         Bound{64ULL << 17, 17},
+                                         Bound{(64ULL << 17) + 1, 18},
+                                         Bound{UINT64_MAX, 18}));
+
+TEST(LatencyHistogram, IsCumulativeInTheText) {
+    World world;
+    auto& latency = world.first.database("shop").servers[0].latency;
+    latency.observe(64);
+    latency.observe(100);
+    latency.observe(3'600'000'000);
+    const auto text = world.text();
+    const std::string labels = R"({database="shop",server="pg1",le=)";
+    const std::string bucket = "pgsteer_request_duration_seconds_bucket" + labels;
+    EXPECT_THAT(text, HasSubstr(bucket + "\"6.4e-05\"} 1\n"));
+    EXPECT_THAT(text, HasSubstr(bucket + "\"0.000128\"} 2\n"));
+    EXPECT_THAT(text, HasSubstr(bucket + "\"+Inf\"} 3\n"));
+}
+
+TEST(WorkerCounters, LetsAllFurtherDatabasesShareOneEntry) {
+    WorkerCounters counters{1};
+    for (std::size_t i = 0; i < 3 * WorkerCounters::kMaxDatabases; ++i)
+        counters.database("db" + std::to_string(i)).servers[0].failed.add();
+    EXPECT_EQ(counters.database_count.load(), WorkerCounters::kMaxDatabases);
+    const auto& last = *counters.databases[WorkerCounters::kMaxDatabases - 1];
+    EXPECT_EQ(last.name, "(other)");
+    EXPECT_EQ(last.servers[0].failed.get(), 2 * WorkerCounters::kMaxDatabases + 1);
+    EXPECT_EQ(&counters.database("db7"), counters.databases[7].get());
+}
+
+}  // namespace
+}  // namespace pgsteer::health

@@ -1,30 +1,12 @@
-#include "health/checker.hpp"
-
-#include "conf/log.hpp"
-#include "health/cluster.hpp"
-#include "health/probe.hpp"
-
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include "health/checker_impl.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <exception>
-#include <mutex>
-#include <thread>
 #include <utility>
 
 namespace pgsteer::health {
 
-namespace asio = boost::asio;
-using routing::Clock;
-using routing::kNever;
 using routing::Role;
-using routing::ServerId;
-using routing::Status;
-using routing::TimePoint;
 using namespace std::chrono_literals;
 
 namespace {
@@ -49,126 +31,6 @@ Clock::duration sample_interval(const conf::Config& config) {
 }
 
 }  // namespace
-
-TopologyPtr first_topology(const conf::Config& config) {
-    auto topology = std::make_shared<routing::Topology>();
-    for (const auto& config_of_one : config.servers) {
-        auto& server = topology->servers.emplace_back();
-        server.priority = config_of_one.priority;
-        server.weight = config_of_one.weight;
-        server.max_lag = config_of_one.max_lag;
-    }
-    return topology;
-}
-
-struct Checker::Impl {
-    enum class Kind { full, cheap };
-    // What the schedule knows of one server.
-    struct Watch {
-        Watch(const asio::any_io_executor& executor,
-              const conf::ServerConfig& server,
-              const conf::HealthConfig& health)
-            : probe{executor, server, health} {}
-        Probe probe;
-        bool is_busy = false;
-        bool is_last_good = false;
-        TimePoint started_at = TimePoint{};  // of the last probe
-        TimePoint next_full = TimePoint{};   // at once
-        TimePoint renewed_at = TimePoint{};
-        TimePoint evidence_seen = kNever;  // Evidence::lost_at that has been acted upon
-        bool must_renew = false;
-        Status logged_status = Status::unknown;
-        std::uint64_t probes = 0;
-        std::uint64_t failures = 0;
-        std::string last_error;
-    };
-
-    Impl(std::shared_ptr<const conf::Config> the_config,
-         TopologyStore& the_store,
-         Evidence& the_evidence)
-        : config{std::move(the_config)}, store{the_store}, evidence{the_evidence}, cluster{config} {
-        for (const auto& server : config->servers)
-            watches.push_back(std::make_unique<Watch>(io->get_executor(), server, config->health));
-        facts.resize(watches.size());
-        published = store.load();
-        // The io_context outlives the checker for late callers.
-        evidence.on_wake([context = io, flag = is_woken, this] {
-            if (flag->exchange(true)) return;
-            asio::post(*context, [flag, this] {
-                if (flag->exchange(false)) on_wake();
-            });
-        });
-    }
-
-    void run();
-    void on_wake();
-    void tick();
-    TimePoint start_due_probes(TimePoint now);
-    void look_at_evidence(TimePoint now);
-    bool waits_for_primary(ServerId server, TimePoint now) const;
-    std::optional<Kind> due(ServerId server, TimePoint now) const;
-    TimePoint next_due(ServerId server, TimePoint now) const;
-    Clock::duration cheap_interval(TimePoint now) const;
-    void start_probe(ServerId server, Kind kind, TimePoint now);
-    asio::awaitable<void> probe(ServerId server, Kind kind);
-    asio::awaitable<ProbeResult> ask(ServerId server, Kind kind, TimePoint deadline);
-    void on_lost(ServerId server);
-    void take(ServerId server, const ProbeResult& result, TimePoint started_at);
-    void consider_nudge(TimePoint now);
-    asio::awaitable<void> nudge(ServerId primary);
-    void publish(TimePoint now);
-    bool is_news(const routing::Topology& next) const;
-    bool must_leave(const routing::Topology& next) const;
-    void log_changes(const routing::Topology& next);
-    void note_facts(ServerId server);
-    template <class Coroutine>
-    void spawn(Coroutine coroutine);
-
-    std::shared_ptr<const conf::Config> config;
-    TopologyStore& store;
-    Evidence& evidence;
-    std::shared_ptr<asio::io_context> io = std::make_shared<asio::io_context>(1);
-    std::shared_ptr<std::atomic<bool>> is_woken = std::make_shared<std::atomic<bool>>(false);
-    asio::steady_timer timer{*io};
-    Cluster cluster;
-    std::vector<std::unique_ptr<Watch>> watches;
-    TopologyPtr published;
-    std::function<void(TopologyPtr)> on_server_change;
-    bool is_stopping = false;
-    bool is_nudging = false;
-    bool was_split = false;
-    TimePoint nudged_at = TimePoint{};
-    TimePoint look_again_at = TimePoint::max();  // at the primary, for a nudge
-
-    // For report(), from other threads.
-    struct Facts {
-        std::string status_reason;
-        std::string last_error;
-        int consecutive_failures = 0;
-        std::uint64_t probes = 0;
-        std::uint64_t failures = 0;
-    };
-    mutable std::mutex mutex;
-    std::vector<Facts> facts;
-    std::atomic<std::uint64_t> probes{0};
-    std::atomic<std::uint64_t> fast_rounds{0};
-    std::atomic<std::uint64_t> nudges{0};
-    std::atomic<std::uint64_t> topology_changes{0};
-
-    std::thread thread;
-};
-
-template <class Coroutine>
-void Checker::Impl::spawn(Coroutine coroutine) {
-    asio::co_spawn(*io, std::move(coroutine), [](const std::exception_ptr& failure) {
-        if (!failure) return;
-        try {
-            std::rethrow_exception(failure);
-        } catch (const std::exception& error) {
-            log::error("a health probe failed unexpectedly", "error", error.what());
-        }
-    });
-}
 
 void Checker::Impl::run() {
     tick();
@@ -394,96 +256,6 @@ asio::awaitable<void> Checker::Impl::nudge(ServerId primary) {
     tick();
 }
 
-bool Checker::Impl::is_news(const routing::Topology& next) const {
-    const auto& last = *published;
-    if (next.primary != last.primary) return true;
-    const Clock::duration refresh = config->health.interval / 4;
-    for (std::size_t i = 0; i < next.servers.size(); ++i) {
-        const auto& before = last.servers[i];
-        const auto& after = next.servers[i];
-        if (after.role != before.role || after.status != before.status ||
-            after.incarnation != before.incarnation || after.fresh_as_of != before.fresh_as_of)
-            return true;
-        if (after.checked_at == before.checked_at) continue;
-        const auto lost_at = evidence.lost_at(ServerId{static_cast<std::uint16_t>(i)});
-        if (before.checked_at == kNever || after.checked_at - before.checked_at >= refresh ||
-            (lost_at != kNever && lost_at >= before.checked_at))
-            return true;
-    }
-    return false;
-}
-
-// Requests in flight on a server have to leave it.
-bool Checker::Impl::must_leave(const routing::Topology& next) const {
-    for (std::size_t i = 0; i < next.servers.size(); ++i) {
-        const auto& before = published->servers[i];
-        const auto& after = next.servers[i];
-        if (after.role != before.role || after.incarnation.number != before.incarnation.number ||
-            (after.status == Status::unhealthy && before.status != Status::unhealthy))
-            return true;
-    }
-    return false;
-}
-
-void Checker::Impl::publish(TimePoint now) {
-    auto next = cluster.assess(now);
-    for (std::uint16_t i = 0; i < watches.size(); ++i) note_facts(ServerId{i});
-    if (!is_news(next)) return;
-    const bool is_new_primary = next.primary && next.primary != published->primary;
-    const bool is_change = must_leave(next) || next.primary != published->primary;
-    if (is_new_primary)  // what its replicas are worth shows in their next answers
-        for (auto& watch : watches) watch->next_full = now;
-    log_changes(next);
-    next.version = published->version + 1;
-    published = std::make_shared<const routing::Topology>(std::move(next));
-    store.publish(published);
-    if (!is_change) return;
-    topology_changes.fetch_add(1, std::memory_order_relaxed);
-    if (on_server_change) on_server_change(published);
-}
-
-void Checker::Impl::log_changes(const routing::Topology& next) {
-    for (std::uint16_t i = 0; i < watches.size(); ++i) {
-        const auto& after = next.servers[i];
-        const std::string& server = config->servers[i].name;
-        if (after.status != published->servers[i].status) {
-            const bool is_bad =
-                after.status == Status::unhealthy || after.status == Status::degraded;
-            const auto& reason = cluster.status(ServerId{i}).reason();
-            if (is_bad)
-                log::warning("server is not healthy", "server", server, "status",
-                             name(after.status), "reason", reason);
-            else
-                log::info("server is healthy", "server", server, "role", name(after.role));
-        }
-        if (after.role != published->servers[i].role)
-            log::info("server changed its role", "server", server, "role", name(after.role),
-                      "timeline", after.incarnation.timeline);
-    }
-    if (next.primary != published->primary) {
-        if (next.primary)
-            log::info("there is a primary", "server", config->servers[next.primary->index].name,
-                      "timeline", next[*next.primary].incarnation.timeline);
-        else
-            log::error("there is no primary: nothing can be written");
-    }
-    if (cluster.roles().is_split && !was_split)
-        log::error("several servers claim to be primary on one timeline: nothing can be written");
-    was_split = cluster.roles().is_split;
-}
-
-void Checker::Impl::note_facts(ServerId server) {
-    const Watch& watch = *watches[server.index];
-    const NodeStatus& status = cluster.status(server);
-    const std::lock_guard lock{mutex};
-    Facts& fact = facts[server.index];
-    if (fact.status_reason != status.reason()) fact.status_reason = status.reason();
-    if (fact.last_error != watch.last_error) fact.last_error = watch.last_error;
-    fact.consecutive_failures = status.consecutive_failures();
-    fact.probes = watch.probes;
-    fact.failures = watch.failures;
-}
-
 Checker::Checker(std::shared_ptr<const conf::Config> config,
                  TopologyStore& store,
                  Evidence& evidence)
@@ -506,59 +278,6 @@ void Checker::stop() {
         impl_->io->stop();
     });
     impl_->thread.join();
-}
-
-std::vector<ServerReport> Checker::report() const {
-    const auto topology = impl_->store.load();
-    const auto now = Clock::now();
-    const auto seconds = [](Clock::duration time) {
-        return std::chrono::duration<double>(time).count();
-    };
-    std::vector<ServerReport> reports;
-    const std::lock_guard lock{impl_->mutex};
-    for (std::size_t i = 0; i < topology->servers.size(); ++i) {
-        const auto& server = topology->servers[i];
-        const auto& fact = impl_->facts[i];
-        auto& report = reports.emplace_back();
-        report.name = impl_->config->servers[i].name;
-        report.host = impl_->config->servers[i].host;
-        report.port = impl_->config->servers[i].port;
-        report.role = server.role;
-        report.status = server.status;
-        report.status_reason = fact.status_reason;
-        report.consecutive_failures = fact.consecutive_failures;
-        report.probes_total = fact.probes;
-        report.probe_failures_total = fact.failures;
-        report.last_error = fact.last_error;
-        report.response_time_seconds = seconds(server.response_time);
-        report.timeline = server.incarnation.timeline;
-        report.lag_seconds = -1;
-        if (server.checked_at != kNever) {
-            report.last_check_age_seconds = seconds(now - server.checked_at);
-            report.position = to_string(server.position);
-        }
-        const bool is_primary = topology->primary && topology->primary->index == i;
-        if (is_primary) {
-            report.lag_seconds = 0;
-            report.lag_bytes = 0;
-        } else if (server.fresh_as_of != kNever) {
-            report.lag_seconds = seconds(now - server.fresh_as_of);
-            if (topology->primary) {
-                const auto ahead = (*topology)[*topology->primary].position.bytes;
-                report.lag_bytes = ahead > server.position.bytes
-                                       ? static_cast<std::int64_t>(ahead - server.position.bytes)
-                                       : 0;
-            }
-        }
-    }
-    return reports;
-}
-
-CheckerCounters Checker::counters() const {
-    return {.probes = impl_->probes.load(std::memory_order_relaxed),
-            .fast_rounds = impl_->fast_rounds.load(std::memory_order_relaxed),
-            .nudges = impl_->nudges.load(std::memory_order_relaxed),
-            .topology_changes = impl_->topology_changes.load(std::memory_order_relaxed)};
 }
 
 }  // namespace pgsteer::health

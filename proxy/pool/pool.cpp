@@ -145,8 +145,12 @@ awaitable<ConnectResult> Pool::open(const PoolTarget& target) {
     auto& connection = *result.connection;
     connection.server = target.server;
     connection.startup_parameters = target.parameters_key;
-    const auto problem = target.replica ? co_await check_replica(connection, (*topology)[target.server], config)
-                                        : check_primary(connection);
+    std::string problem;
+    if (target.replica) {  // no ?: around co_await: GCC 12 destroys its temporary twice
+        problem = co_await check_replica(connection, (*topology)[target.server], config);
+    } else {
+        problem = check_primary(connection);
+    }
     if (!problem.empty()) {
         env_.evidence->connection_lost(target.server);
         log::warning("a server is not what it was", "server", config.name, "problem", problem);

@@ -99,12 +99,9 @@ public:
         depth_.open();
         depth_.close();
         result_.text += group.open;
-        append(sample(group.first));
-        if (group.several) {
-            result_.text += ',';
-            append(sample(group.first));
-        }
-        result_.text += group.open == '(' ? ") " : "] ";
+        result_.text += sample(group.first);
+        if (group.several) result_.text.append(",").append(sample(group.first));
+        append(group.open == '(' ? ")" : "]");
     }
     void finish() {
         result_.nesting = depth_.nesting();

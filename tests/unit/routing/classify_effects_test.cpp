@@ -1,0 +1,177 @@
+// What a text does to its session: the effects in order, what is repeated on another connection,
+// what raises the floor.
+#include "routing/classify.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pgsteer::routing {
+namespace {
+
+using Kind = Effect::Kind;
+
+struct Row {
+    std::string_view sql;
+    std::vector<Effect> effects;
+};
+
+bool same(const Effect& a, const Effect& b) {
+    return a.kind == b.kind && a.statement_index == b.statement_index && a.name == b.name &&
+           a.sql == b.sql;
+}
+
+TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
+    const Row rows[] = {
+        {"SELECT 1", {}},
+        {"DELETE FROM t", {}},
+        {"BEGIN", {{Kind::begin, 0, "", ""}}},
+        {"BEGIN READ ONLY; SELECT 1; COMMIT",
+         {{Kind::begin, 0, "", ""}, {Kind::commit, 2, "", ""}}},
+        {"ABORT", {{Kind::rollback, 0, "", ""}}},
+        {"PREPARE TRANSACTION 'x'", {{Kind::commit, 0, "", ""}}},
+        {"COMMIT PREPARED 'x'", {}},
+        {"SAVEPOINT \"A b\"", {{Kind::savepoint, 0, "A b", ""}}},
+        {"RELEASE Foo", {{Kind::release, 0, "foo", ""}}},
+        {"ROLLBACK TO foo", {{Kind::rollback_to, 0, "foo", ""}}},
+        {"SET Search_Path TO a, \"B\"",
+         {{Kind::set, 0, "search_path", "set search_path to a , \"B\""}}},
+        {"SET x = 'it''s' ; ", {{Kind::set, 0, "x", "set x = 'it''s'"}}},
+        {"SET TIME ZONE 'UTC'", {{Kind::set, 0, "timezone", "set time zone 'UTC'"}}},
+        {"SET ROLE r", {{Kind::set, 0, "role", "set role r"}}},
+        {"SET SESSION AUTHORIZATION u",
+         {{Kind::set, 0, "session_authorization", "set session authorization u"}}},
+        {"SET \"App.X\" TO DEFAULT", {{Kind::set, 0, "app.x", "set \"App.X\" to default"}}},
+        {"/* c */ SET a = 1 /* d */; SET b = 2",
+         {{Kind::set, 0, "a", "set a = 1"}, {Kind::set, 1, "b", "set b = 2"}}},
+        {"SET search_path = pg_temp, a",
+         {{Kind::set, 0, "search_path", "set search_path = pg_temp , a"},
+          {Kind::create_temporary, 0, "", ""}}},
+        {"SET LOCAL a = 1", {{Kind::set_local, 0, "a", ""}}},
+        {"SET TRANSACTION READ ONLY", {{Kind::set_local, 0, "transaction", ""}}},
+        {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+         {{Kind::set_on_primary, 0, "session characteristics", ""}}},
+        {"SET default_transaction_isolation = 'serializable'",
+         {{Kind::set_on_primary, 0, "default_transaction_isolation", ""}}},
+        {"RESET default_transaction_read_only",
+         {{Kind::set_on_primary, 0, "default_transaction_read_only", ""}}},
+        {"RESET a", {{Kind::reset, 0, "a", "reset a"}}},
+        {"RESET ALL", {{Kind::reset_all, 0, "", "reset all"}}},
+        {"SELECT set_config('a.b', 'c', false)",
+         {{Kind::set, 0, "a.b", "select set_config ( 'a.b' , 'c' , false )"}}},
+        {"SELECT set_config('a.b', 'c', true)", {{Kind::set_local, 0, "a.b", ""}}},
+        {"SELECT set_config('a', $1, true), 1", {{Kind::set_local, 0, "a", ""}}},
+        {"SELECT set_config('default_transaction_read_only', 'on', false)",
+         {{Kind::set_on_primary, 0, "default_transaction_read_only", ""}}},
+        {"SELECT set_config($1, 'c', false)", {{Kind::opaque_settings, 0, "", ""}}},
+        {"SELECT set_config('a', 'b', $1)", {{Kind::opaque_settings, 0, "", ""}}},
+        {"SELECT set_config('a', 'b', false) FROM t", {{Kind::opaque_settings, 0, "", ""}}},
+        {"SELECT set_config('a', 'b', false), set_config('c', 'd', false)",
+         {{Kind::opaque_settings, 0, "", ""}, {Kind::opaque_settings, 0, "", ""}}},
+        {"INSERT INTO t SELECT set_config(a, b, false) FROM u",
+         {{Kind::opaque_settings, 0, "", ""}}},
+        {"SELECT \"set_config\"('a', x, false) FROM t", {{Kind::opaque_settings, 0, "", ""}}},
+        {"UPDATE pg_settings SET setting = 'x' WHERE name = 'y'",
+         {{Kind::opaque_settings, 0, "", ""}}},
+        {"LOAD 'x'", {{Kind::opaque_settings, 0, "", ""}}},
+        {"PREPARE P AS SELECT 1", {{Kind::prepare, 0, "p", ""}}},
+        {"DEALLOCATE p", {{Kind::deallocate, 0, "p", ""}}},
+        {"DEALLOCATE ALL", {{Kind::deallocate_all, 0, "", ""}}},
+        {"DISCARD ALL", {{Kind::discard_all, 0, "", ""}}},
+        {"DISCARD TEMP", {{Kind::discard_temporary, 0, "", ""}}},
+        {"DISCARD PLANS", {}},
+        {"CREATE TEMP TABLE t ()", {{Kind::create_temporary, 0, "", ""}}},
+        {"CREATE TEMPORARY TABLE t AS SELECT 1", {{Kind::create_temporary, 0, "", ""}}},
+        {"CREATE LOCAL TEMP SEQUENCE s", {{Kind::create_temporary, 0, "", ""}}},
+        {"CREATE TEMP VIEW v AS SELECT 1", {{Kind::create_temporary, 0, "", ""}}},
+        {"CREATE TABLE pg_temp.t ()", {{Kind::create_temporary, 0, "", ""}}},
+        {"CREATE TYPE pg_temp.t AS ENUM ('a')", {{Kind::create_temporary, 0, "", ""}}},
+        {"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS ''",
+         {{Kind::create_temporary, 0, "", ""}}},
+        {"SELECT 1 INTO TEMP t", {{Kind::create_temporary, 0, "", ""}}},
+        {"SELECT 1; SELECT * INTO TEMPORARY TABLE t FROM u", {{Kind::create_temporary, 1, "", ""}}},
+        {"DECLARE c CURSOR FOR SELECT 1", {}},
+        {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", {{Kind::declare_hold, 0, "c", ""}}},
+        {"CLOSE C", {{Kind::close, 0, "c", ""}}},
+        {"CLOSE ALL", {{Kind::close_all, 0, "", ""}}},
+        {"LISTEN \"Ch\"", {{Kind::listen, 0, "Ch", ""}}},
+        {"UNLISTEN ch", {{Kind::unlisten, 0, "ch", ""}}},
+        {"UNLISTEN *", {{Kind::unlisten_all, 0, "", ""}}},
+        // Newer syntax than ours may well run on the server.
+        {"SELECT FOO BAR BAZ", {}},
+        {"SET x NEW SYNTAX y", {{Kind::opaque_settings, 0, "", ""}}},
+        {"CREATE TEMP SOMETHING NEW", {{Kind::create_temporary, 0, "", ""}}},
+        {"SELECT NEW SYNTAX HERE set_config($1, 'b', false)", {{Kind::opaque_settings, 0, "", ""}}},
+    };
+    for (const Row& row : rows) {
+        const Statement statement = classify(row.sql);
+        ASSERT_EQ(statement.effects.size(), row.effects.size()) << row.sql;
+        for (std::size_t i = 0; i < row.effects.size(); ++i) {
+            const Effect& effect = statement.effects[i];
+            EXPECT_TRUE(same(effect, row.effects[i]))
+                << row.sql << ": " << static_cast<int>(effect.kind) << " " << effect.statement_index
+                << " '" << effect.name << "' '" << effect.sql << "'";
+        }
+    }
+}
+
+TEST(ClassifyEffects, WhatChangesOnlyTheSessionDoesNotRaiseTheFloor) {
+    for (const std::string_view sql :
+         {"SET a = 1", "RESET a", "SET LOCAL a = 1", "DEALLOCATE p", "CLOSE c", "UNLISTEN *",
+          "DISCARD ALL", "ROLLBACK", "SHOW a", "SELECT set_config('a', 'b', false)", ""})
+        EXPECT_FALSE(classify(sql).raises_floor) << sql;
+    for (const std::string_view sql :
+         {"COMMIT", "SELECT 1", "SET a = 1; SELECT 1", "FETCH c", "LISTEN a", "SELEC 1",
+          "SELECT set_config(a, b, false) FROM t", "ROLLBACK; SELECT 1"})
+        EXPECT_TRUE(classify(sql).raises_floor) << sql;
+}
+
+TEST(ClassifyEffects, CursorsAreUsedByFetchMoveAndClose) {
+    for (const std::string_view sql :
+         {"FETCH c", "MOVE c", "CLOSE c", "CLOSE ALL", "SELECT 1; FETCH c"})
+        EXPECT_TRUE(classify(sql).uses_cursor) << sql;
+    for (const std::string_view sql : {"DECLARE c CURSOR FOR SELECT 1", "SELECT 1"})
+        EXPECT_FALSE(classify(sql).uses_cursor) << sql;
+}
+
+TEST(ClassifyEffects, StatementsAreCounted) {
+    EXPECT_EQ(classify("").statement_count, 0);
+    EXPECT_EQ(classify(";;").statement_count, 0);
+    EXPECT_EQ(classify("SELECT 1;").statement_count, 1);
+    EXPECT_EQ(classify("SELECT 1;; SELECT 2; ").statement_count, 2);
+    EXPECT_EQ(classify("SELEC").statement_count, 0);
+}
+
+TEST(ClassifyHint, CountsAtEitherEnd) {
+    const std::pair<std::string_view, Hint> rows[] = {
+        {"SELECT 1", Hint::none},
+        {"/* pgsteer: primary */ SELECT 1", Hint::primary},
+        {"/* pgsteer: replica */ SELECT 1", Hint::replica},
+        {"/*pgsteer:replica*/SELECT 1", Hint::replica},
+        {"/* PGSteer :  Replica\n*/ SELECT 1", Hint::replica},
+        {" -- x\n /* y */ /* pgsteer: replica */ -- z\n SELECT 1", Hint::replica},
+        {"SELECT 1 /* pgsteer: primary */", Hint::primary},
+        {"SELECT 1 /* pgsteer: primary */;", Hint::primary},
+        {"SELECT 1; /* pgsteer: primary */ ", Hint::primary},
+        {"SELECT 1 /* pgsteer: replica */ /* traceparent='x' */", Hint::replica},
+        {"/* pgsteer: replica */ SELECT 1 /* pgsteer: primary */", Hint::primary},
+        {"SELECT /* pgsteer: primary */ 1", Hint::none},
+        {"SELECT 1 /* pgsteer: primary */; SELECT 2", Hint::none},
+        {"SELECT '/* pgsteer: primary */'", Hint::none},
+        {"/* pgsteer: primary */", Hint::primary},
+        {"/* pgsteer: somewhere */ SELECT 1", Hint::none},
+        {"/* pgsteer primary */ SELECT 1", Hint::none},
+        {"/* /* pgsteer: primary */ */ SELECT 1", Hint::none},
+        {"-- pgsteer: primary\nSELECT 1", Hint::none},
+        {"SELECT f((1), /* pgsteer: primary */ (2))", Hint::none},
+        {"SELECT (1) /* pgsteer: primary */", Hint::primary},
+        {"/* pgsteer: primary */ SET a = 1", Hint::primary},
+        {"/* pgsteer: replica */ SELEC", Hint::replica},
+    };
+    for (const auto& [sql, hint] : rows) EXPECT_EQ(classify(sql).hint, hint) << sql;
+}
+
+}  // namespace
+}  // namespace pgsteer::routing

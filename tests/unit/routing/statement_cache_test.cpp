@@ -1,0 +1,87 @@
+#include "routing/statement_cache.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace pgsteer::routing {
+namespace {
+
+constexpr HashSecret kSecret{1, 2};
+
+std::string query(int number) { return "SELECT column_" + std::to_string(number) + " FROM t"; }
+
+TEST(StatementCache, ClassifiesOnceWhatDiffersInLiteralsOnly) {
+    StatementCache cache{1 << 20, kSecret};
+    const StatementPtr first = cache.find_or_classify("SELECT a FROM t WHERE b = 1");
+    EXPECT_EQ(cache.find_or_classify("select a from t where b = 2"), first);
+    EXPECT_NE(cache.find_or_classify("DELETE FROM t WHERE b = 2"), first);
+    EXPECT_EQ(cache.counters().hits, 1U);
+    EXPECT_EQ(cache.counters().misses, 2U);
+    EXPECT_EQ(cache.counters().entries, 2U);
+    EXPECT_EQ(first->statement.access, Access::read_only);
+}
+
+TEST(StatementCache, StaysWithinItsBytes) {
+    StatementCache cache{20'000, kSecret};
+    for (int i = 0; i < 1'000; ++i) {
+        cache.find_or_classify(query(i));
+        ASSERT_LE(cache.counters().bytes, 20'000U);
+    }
+    EXPECT_GT(cache.counters().entries, 10U);
+    EXPECT_EQ(cache.counters().evictions + cache.counters().entries, 1'000U);
+}
+
+TEST(StatementCache, KeepsWhatIsUsed) {
+    StatementCache cache{20'000, kSecret};
+    const StatementPtr hot = cache.find_or_classify("SELECT hot");
+    for (int i = 0; i < 500; ++i) {
+        cache.find_or_classify(query(i));
+        ASSERT_EQ(cache.find_or_classify("SELECT hot"), hot);
+    }
+    EXPECT_GT(cache.counters().evictions, 0U);
+}
+
+TEST(StatementCache, AnEvictedStatementLivesAsLongAsItIsHeld) {
+    StatementCache cache{4'000, kSecret};
+    const StatementPtr held = cache.find_or_classify("SET held = 'value'");
+    for (int i = 0; i < 100; ++i) cache.find_or_classify(query(i));
+    EXPECT_NE(cache.find_or_classify("SET held = 'value'"), held);
+    ASSERT_EQ(held->statement.effects.size(), 1U);
+    EXPECT_EQ(held->statement.effects[0].sql, "set held = 'value'");
+}
+
+TEST(StatementCache, WorksWithoutRoomForAnything) {
+    StatementCache cache{0, kSecret};
+    EXPECT_EQ(cache.find_or_classify("SELECT 1")->statement.access, Access::read_only);
+    EXPECT_EQ(cache.find_or_classify("SELECT 1")->statement.access, Access::read_only);
+    EXPECT_EQ(cache.counters().hits, 0U);
+    EXPECT_EQ(cache.counters().entries, 0U);
+}
+
+TEST(StatementCache, DoesNotKeepWhatIsTooLongToLex) {
+    StatementCache cache{1 << 20, kSecret};
+    const std::string sql = "SELECT '" + std::string(kMaxClassifiedBytes, 'x') + "'";
+    EXPECT_EQ(cache.find_or_classify(sql)->statement.reason, Reason::too_complex);
+    EXPECT_EQ(cache.counters().entries, 0U);
+}
+
+TEST(StatementCache, RemembersARepeatedErrorBesideTheStatement) {
+    StatementCache cache{1 << 20, kSecret};
+    EXPECT_EQ(cache.find_or_classify("SELECT 1")->repeats_error_until, kNever);
+    const TimePoint until{std::chrono::seconds{5}};
+    cache.find_or_classify("SELECT 1")->repeats_error_until = until;
+    EXPECT_EQ(cache.find_or_classify("SELECT 2")->repeats_error_until, until);
+}
+
+TEST(Statement, CountsItsHeapInItsSize) {
+    const Statement small;
+    Statement big;
+    big.detail = std::string(1'000, 'x');
+    big.effects.push_back({Effect::Kind::set, 0, std::string(500, 'y'), std::string(700, 'z')});
+    EXPECT_GE(small.memory_bytes(), sizeof(Statement));
+    EXPECT_GE(big.memory_bytes(), small.memory_bytes() + 2'200 + sizeof(Effect));
+}
+
+}  // namespace
+}  // namespace pgsteer::routing

@@ -114,7 +114,8 @@ constexpr std::array<std::uint8_t, 256> Scanner::make_classes() {
         if (letter || number || c == '$') classes[c] |= part;
         if (number) classes[c] |= digit;
     }
-    for (const unsigned char c : {' ', '\t', '\n', '\r', '\f'}) classes[c] |= space;
+    for (const char c : std::string_view{" \t\n\r\f"})
+        classes[static_cast<unsigned char>(c)] |= space;
     for (const char c : std::string_view{"~!@#^&|`?+-*/%<>="})
         classes[static_cast<unsigned char>(c)] |= operate;
     for (const char c : std::string_view{"~!@#^&|`?%"})

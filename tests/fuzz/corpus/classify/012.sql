@@ -1,0 +1,1 @@
+SELECT * FROM public.t AS x (a, b) WHERE x.a = $1 AND b <> 'y' LIMIT 10 OFFSET 5

@@ -1,0 +1,1 @@
+SELECT * FROM a, LATERAL (SELECT * FROM b WHERE b.x = a.x) s

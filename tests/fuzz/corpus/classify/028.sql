@@ -1,0 +1,1 @@
+SELECT * FROM t TABLESAMPLE bernoulli (1.5)

@@ -1,0 +1,1 @@
+SELECT a LIKE 'x%' ESCAPE '!', a NOT ILIKE 'y', a SIMILAR TO 'z', a ~ 'r', a !~* 'r' FROM t

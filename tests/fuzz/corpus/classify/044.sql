@@ -1,0 +1,1 @@
+SELECT a::int, CAST(b AS numeric(10, 2)), '2020-01-01'::date, int4 '1', float(24) '1.5' FROM t

@@ -1,0 +1,1 @@
+SELECT INTERVAL '1' DAY, INTERVAL(3) '1 s', DATE '2020-01-01', TIME '00:00', '1 day'::interval

@@ -1,0 +1,1 @@
+SELECT has_table_privilege('t', 'select'), pg_get_viewdef('v'), format_type(23, -1), obj_description(1, 'x')

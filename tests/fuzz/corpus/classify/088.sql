@@ -1,0 +1,1 @@
+/* a */ SELECT /* /* nested */ ; DELETE FROM t */ 1 -- ; DELETE FROM t

@@ -1,0 +1,1 @@
+SELECT $q$ SELECT nextval('s') $q$

@@ -1,0 +1,1 @@
+SELECT U&"low!0065r" UESCAPE '!' ('A')

@@ -1,0 +1,1 @@
+SELECT ARRAY[nextval('s')]

@@ -1,0 +1,1 @@
+SELECT * FROM xmltable('/a' PASSING x COLUMNS i int DEFAULT nextval('s'))

@@ -1,0 +1,1 @@
+SELECT * FROM ts_stat('SELECT nextval(1)')

@@ -1,0 +1,1 @@
+SELECT * FROM t TABLESAMPLE my_method (1)

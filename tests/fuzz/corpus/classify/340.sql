@@ -1,0 +1,1 @@
+SET "Default_Transaction_Read_Only" = off

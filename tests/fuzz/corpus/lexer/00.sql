@@ -1,0 +1,1 @@
+SELECT a.b, "C d"."e""f" FROM t WHERE x=1

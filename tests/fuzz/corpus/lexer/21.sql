@@ -1,0 +1,1 @@
+e'x' ee'x' bb'x' xx'y' nn'z' uu&'w' u'v'

@@ -173,6 +173,9 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, b
             co_await answered();
             if (closing_) co_return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
         }
+        if (!again && !requests_.empty() && requests_.back().open && requests_.back().slot == Slot::primary) {
+            co_return Choice{Slot::primary, Reason::in_transaction, false, {}};  // its implicit transaction is open there
+        }
         const auto& topology = worker_.topology();
         const auto now = routing::Clock::now();
         const bool repeats_error = statement->repeats_error_until > now && !state_.transaction_on();
@@ -228,11 +231,7 @@ awaitable<ConnectFailure> ClientSession::take_lease(Slot slot, routing::ServerId
 awaitable<void> ClientSession::leave_open_request() {
     auto& request = requests_.back();
     auto& replies = side(request.slot).lease->replies;
-    if (requests_.size() > 1 || request.slot == Slot::primary) {
-        // Earlier requests come first; an open request on the primary never has to move.
-        if (requests_.size() == 1) co_return die(ProxyErrc::transaction_lost);
-        co_return co_await answered_.wait();
-    }
+    if (requests_.size() > 1) co_return co_await answered_.wait();  // earlier requests come first
     wire::Buffer out;
     wire::encode_sync(out);
     replies.push({.what = Expect::sync, .internal = true});

@@ -1,8 +1,7 @@
 // Replication connections: after the login every byte passes unread between the client and the primary.
-#include <boost/asio/experimental/awaitable_operators.hpp>
-
 #include "conf/log.hpp"
 #include "proxy/session/client_session.hpp"
+#include "proxy/spawn.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/body_writer.hpp"
 #include "proxy/worker.hpp"
@@ -30,8 +29,8 @@ awaitable<void> copy_bytes(Stream& from, InputBuffer& in, Stream& to) {
 awaitable<void> ClientSession::relay_raw() {
     const auto primary = worker_.topology().primary;
     if (!primary) co_return refuse_login(ProxyErrc::no_primary, "57P03", info(ProxyErrc::no_primary).message);
-    ServerLogin login{server_database_, user_, parameters_, true};
-    auto result = co_await connect_to_server(worker_.executor(), worker_.config().servers[primary->index], std::move(login), worker_.credentials());
+    const ServerLogin login{server_database_, user_, parameters_, true};
+    auto result = co_await connect_to_server(worker_.executor(), worker_.config().servers[primary->index], login, worker_.credentials());
     if (!result.connection) {
         if (result.failure.rejected()) {
             client_.write(wire::Bytes{result.failure.error_response});
@@ -47,8 +46,16 @@ awaitable<void> ClientSession::relay_raw() {
     wire::encode_ready_for_query(out, 'I');
     client_.write(wire::Bytes{out});
     login_deadline_.reset();
-    using namespace asio::experimental::awaitable_operators;
-    co_await (copy_bytes(client_, in_, server.stream) && copy_bytes(server.stream, server.in, client_));
+    bool copying = true;
+    const auto from_server = [](ClientSession& session, ServerConnectionPtr from, bool& running) -> awaitable<void> {
+        const auto self = session.shared_from_this();
+        co_await copy_bytes(from->stream, from->in, session.client_);
+        running = false;
+        session.answered_.notify_all();
+    };
+    spawn(worker_.executor(), from_server(*this, result.connection, copying), "session.replication");
+    co_await copy_bytes(client_, in_, server.stream);
+    while (copying) co_await answered_.wait();
 }
 
 }  // namespace pgsteer::proxy

@@ -273,18 +273,20 @@ def test_a_client_that_goes_away_takes_its_query_along(target, cluster):
             server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}")
 
 
-def test_terminate_closes_the_server_connections(target, cluster):
+def test_terminate_gives_the_server_connections_back_without_a_trace(target, cluster):
     name = new_marker()
     session = raw.log_in(target.dsn(application_name=name))
-    session.send(raw.query("SELECT 1"))
-    session.read_until_ready()
-    session.send(raw.query("SELECT 1 FROM pg_advisory_unlock_all()"))
-    session.read_until_ready()
+    for sql in ("SELECT 1", "CREATE TEMP TABLE trace (a int)", "SELECT pg_advisory_lock(4711)"):
+        session.send(raw.query(sql))
+        session.read_until_ready()
     session.send(raw.message(b"X"))
     assert session.read_to_end() == []
     session.socket.close()
-    until(lambda: not any(cluster.in_backends(f"application_name = '{name}'").values()),
-          "no backend of the session is left")
+    until(lambda: not any(cluster.in_backends(f"application_name = '{name}' AND (state <> 'idle' "
+                                              "OR query <> 'DISCARD ALL')").values()),
+          "every backend of the session has been reset")
+    until(lambda: cluster.primary.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
+                                        "AND objid = 4711") == 0, "its lock is gone")
 
 
 def test_big_pipelines_both_ways_do_not_deadlock(session):

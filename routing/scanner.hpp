@@ -171,7 +171,10 @@ inline bool Scanner::skip_space() {
         if (at('-', '-')) {
             while (at_ < end_ && *at_ != '\n' && *at_ != '\r') ++at_;
         } else if (at('/', '*')) {
-            if (!skip_block_comment()) return false;
+            if (!skip_block_comment()) {
+                at_ = begin;  // so that it is still without an end when asked again
+                return false;
+            }
             hint_ = stronger(hint_, hint_in({begin, static_cast<std::size_t>(at_ - begin)}));
         } else {
             return true;

@@ -130,9 +130,10 @@ void TokenStream<Sink>::open_bracket(const Token& token) {
         sink_.op(token);
         return;
     }
-    if (group.open == '(') skip_more_rows(group);
     if (previous_.kind == TokenKind::word && same_word(previous_.text(), "in"))
         group.several = false;
+    else if (group.open == '(')
+        skip_more_rows(group);
     sink_.group(group);
 }
 

@@ -471,6 +471,8 @@ const Row kNotParsed[] = {
     write("SELECT $a$ b $A$", Reason::syntax_error),
     write("SELECT /* 1", Reason::syntax_error),
     write("SELECT /* /* */ 1", Reason::syntax_error),
+    write("/* SELECT 1", Reason::syntax_error),
+    write(" /**/ /* /**/", Reason::syntax_error),
     write("SELECT E'a\\'", Reason::syntax_error),
     write("SELECT 123abc", Reason::syntax_error),
     write("SELECT 1 WHERE a = $1b", Reason::syntax_error),

@@ -1,0 +1,1 @@
+SELECT viewdef(23, -2), (1)v',,/E,CTSELECTCT viewdef(23, -2),ÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿÿ (1)v',,JOIN SELECT vdef(IN ( 23, -2), (1)v',,'E Ciewdef(23, -1.5e102), (1)v',,'E 

@@ -14,8 +14,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr double kLeave = 0.8;  // of a limit: below it, a server that was over it is fine again
-constexpr microseconds kSlowFloor = 5ms;  // nothing faster than this counts as slow
-constexpr int kMaxBackOff = 5;            // 2^5 = 32 times the interval
+constexpr microseconds kSlowFloor = 20ms;  // nothing faster than this counts as slow
+constexpr int kMaxBackOff = 5;             // 2^5 = 32 times the interval
 constexpr milliseconds kMaxProbeInterval = 30s;
 
 // `over` decides by itself on the way up, with some distance on the way down.

@@ -18,7 +18,11 @@ awaitable<void> deliver(Executor executor, const conf::ServerConfig& config, Ser
         wire::encode(out, wire::CancelRequest{connection->key.process_id, connection->key.secret_key});
         stream.write(wire::Bytes{out});
         InputBuffer in;
-        while (!co_await stream.read_some(in)) in.consume(in.size());  // the server closes when it has signalled
+        error_code closed;  // by the server, when it has signalled
+        while (!closed) {
+            closed = co_await stream.read_some(in);
+            in.consume(in.size());
+        }
     }
     --connection->cancels_in_flight;
 }

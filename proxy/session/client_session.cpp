@@ -20,7 +20,8 @@ awaitable<void> ClientSession::run() {
     auto& counters = worker_.mutable_counters();
     counters.clients.add();
     try {
-        if (co_await start_up()) co_await serve();
+        const bool started = co_await start_up();
+        if (started) co_await serve();
     } catch (const std::exception& error) {
         log::error("a session ended with an exception", "session", key_.process_id, "error", error.what());
         if (!closing_) die(ProxyErrc::out_of_memory, "internal error");
@@ -55,8 +56,8 @@ awaitable<void> ClientSession::serve() {
             if (closing_) co_return;
         }
         if (is_idle()) in_.rest();
-        if (co_await client_.read_some(in_)) co_return;
-        if (closing_) co_return;
+        const auto gone = co_await client_.read_some(in_);
+        if (gone || closing_) co_return;
         received_at_ = routing::Clock::now();
     }
 }

@@ -12,13 +12,14 @@ namespace {
 
 // One direction. Ends when either side does; closing both makes the other direction end too.
 awaitable<void> copy_bytes(Stream& from, InputBuffer& in, Stream& to) {
-    for (;;) {
+    error_code ec;  // no co_await in a condition: GCC 12 loses the way out of the loop
+    while (!ec) {
         if (!in.empty()) {
             to.write(in.data());
             in.consume(in.size());
             co_await to.drained();
         }
-        if (co_await from.read_some(in)) break;
+        ec = co_await from.read_some(in);
     }
     from.close();
     to.close();

@@ -1,5 +1,6 @@
 """The endpoints, signals, and the end of the process."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -118,27 +119,36 @@ def test_sigterm_lets_what_runs_finish_and_refuses_the_rest(make_proxy):
     assert time.monotonic() - started < 8 * SLOWDOWN
 
 
-def test_a_second_sigterm_ends_at_once(make_proxy):
-    proxy = make_proxy({"shutdown_timeout": "60s"})
-    with connect(proxy) as session:
-        session.execute("BEGIN")
-        session.execute("CREATE TEMP TABLE mine (n int)")
-        proxy.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        assert proxy.process.poll() is None
-        proxy.process.send_signal(signal.SIGTERM)
-        proxy.process.wait(5 * SLOWDOWN)
+@pytest.fixture
+def in_transaction(make_proxy):
+    """(a pgsteer, a session with an open transaction in it)"""
+    opened = []
+
+    def make(shutdown_timeout):
+        proxy = make_proxy({"shutdown_timeout": shutdown_timeout})
+        opened.append(connect(proxy))
+        opened[0].execute("BEGIN")
+        opened[0].execute("CREATE TEMP TABLE mine (n int)")
+        return proxy, opened[0]
+    yield make
+    opened[0].close()
 
 
-def test_shutdown_timeout_is_kept(make_proxy):
-    proxy = make_proxy({"shutdown_timeout": "1s"})
-    with connect(proxy) as session:
-        session.execute("BEGIN")
-        session.execute("CREATE TEMP TABLE mine (n int)")
-        started = time.monotonic()
-        proxy.process.send_signal(signal.SIGTERM)
-        proxy.process.wait(10 * SLOWDOWN)
-        assert 0.5 < time.monotonic() - started < 4 * SLOWDOWN
+def test_a_second_sigterm_ends_at_once(in_transaction):
+    proxy, _ = in_transaction("60s")
+    proxy.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert proxy.process.poll() is None
+    proxy.process.send_signal(signal.SIGTERM)
+    proxy.process.wait(5 * SLOWDOWN)
+
+
+def test_shutdown_timeout_is_kept(in_transaction):
+    proxy, _ = in_transaction("1s")
+    started = time.monotonic()
+    proxy.process.send_signal(signal.SIGTERM)
+    proxy.process.wait(10 * SLOWDOWN)
+    assert 0.5 < time.monotonic() - started < 4 * SLOWDOWN
 
 
 @pytest.mark.core
@@ -156,7 +166,7 @@ def test_starting_without_any_server_and_finding_one_later(make_proxy, hurt):
 
 
 @pytest.mark.core
-def test_command_line(cluster, tmp_path):
+def test_command_line(proxy, tmp_path):
     def run(*arguments):
         return subprocess.run([find_binary(), *arguments], text=True, capture_output=True,
                               timeout=20 * SLOWDOWN, check=False)
@@ -172,7 +182,7 @@ def test_command_line(cluster, tmp_path):
     assert "primary" in run("explain", "DELETE FROM t").stdout
 
 
-def test_running_without_a_file(cluster):
+def test_running_without_a_file(proxy, cluster):
     """--primary and --replica; the default ports may be taken on this machine."""
     if any(is_taken(port) for port in (6432, 9932)):
         pytest.skip("a default port is taken")

@@ -144,7 +144,7 @@ const Chain kChains[] = {
 TEST(ClassifyLimits, NoChainOfAnyLengthOverflowsTheStack) {
     on_small_stack([] {
         for (const Chain& chain : kChains)
-            for (std::size_t count : {180U, 370U, 745U, 1'500U, 3'000U, 12'000U, 60'000U})
+            for (std::size_t count : {180U, 370U, 745U, 3'000U, 30'000U})
                 classify(text_of(chain, count));
     });
 }

@@ -166,6 +166,29 @@ def test_reads_and_writes_pipelined_keep_their_order(session):
     session.read_until_ready()
 
 
+@pytest.mark.core
+def test_statements_prepared_with_flush_and_used_after_several_syncs(session):
+    """As asyncpg does it: a write and a read prepared, no Sync between, then used in turn."""
+    session.send(raw.query("CREATE TABLE by_flush (n int)"))
+    session.read_until_ready()
+    session.send(raw.parse("i", "INSERT INTO by_flush VALUES ($1::int)"), raw.describe("S", "i"),
+                 raw.FLUSH)
+    assert kinds(session.read_until("n")) == "1tn"
+    session.send(raw.parse("s", "SELECT count(*) FROM by_flush WHERE $1::int > 0"),
+                 raw.describe("S", "s"), raw.FLUSH)
+    assert kinds(session.read_until("T")) == "1tT"
+    for n in range(1, 41):
+        for name, answer in (("i", "2CZ"), ("s", "2DCZ")):
+            session.send(raw.bind("", name, str(n).encode()), raw.execute(""), raw.SYNC)
+            messages = session.read_until_ready()
+            assert kinds(messages) == answer, raw.sqlstates(messages)
+        assert raw.rows(messages) == [[str(n).encode()]]
+        if n % 10 == 0:
+            time.sleep(0.1)  # long enough for a replica to catch up
+    session.send(raw.query("DROP TABLE by_flush"))
+    session.read_until_ready()
+
+
 def test_several_statements_before_one_sync_are_one_transaction(session):
     session.send(raw.query("CREATE TABLE one_batch (n int PRIMARY KEY)"))
     session.read_until_ready()

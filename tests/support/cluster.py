@@ -108,7 +108,8 @@ class Server:
         postmaster = self.postmaster()
         if not postmaster:
             return
-        os.kill(postmaster, signal.SIGSTOP)  # forks no more
+        # All stop before any dies: nobody finds time for a last word to its client.
+        self.hang()
         victims = self.processes()
         for pid in victims:
             _signal(pid, signal.SIGKILL)

@@ -25,6 +25,7 @@ struct ServerConnection {
     InputBuffer in;
     ReplyQueue replies;
     std::uint64_t id = 0;                 // unique in this process
+    std::uint64_t lease_number = 0;       // of the lease that holds it now; unique in this process
     routing::ServerId server;
     std::uint64_t incarnation = 0;        // of the server, when the connection was made; replicas only
     wire::BackendKeyData key;

@@ -1,5 +1,6 @@
 #include "proxy/pool/pool.hpp"
 
+#include <atomic>
 #include <cstdlib>
 
 #include "conf/log.hpp"
@@ -87,7 +88,7 @@ awaitable<LeaseResult> Pool::acquire(const PoolTarget& target) {
     bool woken = false;
     for (;;) {
         if (woken || group.waiters.empty()) {
-            if (auto connection = take_idle(group, target)) co_return LeaseResult{Lease{this, connection}, {}};
+            if (auto connection = take_idle(group, target)) co_return lease_of(std::move(connection));
             if (group.budget->try_take()) break;
             if (!group.idle.empty()) {  // one with other settings makes place
                 const auto oldest = group.idle.front();
@@ -112,7 +113,13 @@ awaitable<LeaseResult> Pool::acquire(const PoolTarget& target) {
     env_.counters->server_connections[target.server.index].add();
     env_.counters->server_connections_opened[target.server.index].add();
     group_by_connection_[result.connection->id] = &group;
-    co_return LeaseResult{Lease{this, result.connection}, {}};
+    co_return lease_of(std::move(result.connection));
+}
+
+LeaseResult Pool::lease_of(ServerConnectionPtr connection) {
+    static std::atomic<std::uint64_t> last_number{0};
+    connection->lease_number = ++last_number;
+    return {Lease{this, std::move(connection)}, {}};
 }
 
 awaitable<bool> Pool::wait_for_place(Group& group, TimePoint until) {

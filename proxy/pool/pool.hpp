@@ -89,6 +89,7 @@ private:
     Group& group_of(const BudgetKey& key);
     ServerConnectionPtr take_idle(Group& group, const PoolTarget& target);
     awaitable<ConnectResult> open(const PoolTarget& target);
+    LeaseResult lease_of(ServerConnectionPtr connection);
     awaitable<bool> wait_for_place(Group& group, routing::TimePoint until);
     void take_back(ServerConnectionPtr connection);
     awaitable<void> reset(ServerConnectionPtr connection);

@@ -103,7 +103,7 @@ void ClientSession::send_error(std::string_view severity, ProxyErrc reason, std:
 
 void ClientSession::send_ready() {
     wire::Buffer out;
-    wire::encode_ready_for_query(out, state_.transaction_status());
+    wire::encode_ready_for_query(out, transaction_ != LostTransaction::none ? 'E' : state_.transaction_status());
     client_.write(wire::Bytes{out});
 }
 

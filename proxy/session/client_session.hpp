@@ -110,6 +110,8 @@ private:
     void inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out);
     void expect_item(const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended);
     [[nodiscard]] bool is_pipeline_full() const;
+    [[nodiscard]] bool is_answered() const;
+    [[nodiscard]] bool is_ignored_in_lost_transaction(const routing::CachedStatement& statement);
     awaitable<void> answered();  // until no request is in flight and none is being run again
     void refuse(const Batch& batch, const ConnectFailure& failure);
 
@@ -184,6 +186,8 @@ private:
     Timer hold_timer_;
     Signal answered_;
     std::optional<Request> moved_;         // the open request, between two servers
+    enum class LostTransaction : std::uint8_t { none, to_report, reported };
+    LostTransaction transaction_ = LostTransaction::none;  // READ ONLY, gone with its replica
     bool running_again_ = false;
     bool draining_ = false;
     bool closing_ = false;

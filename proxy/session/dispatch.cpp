@@ -161,8 +161,16 @@ bool ClientSession::is_pipeline_full() const {
     return (lease && lease->replies.size() > kMaxPipelined) || (kept_bytes_ > kMaxKeptBytes && requests_.size() > 1);
 }
 
+// A request whose Sync is still to come has been answered when nothing more is owed to it.
+bool ClientSession::is_answered() const {
+    if (running_again_ || requests_.size() > 1) return false;
+    if (requests_.empty()) return true;
+    const auto& lease = side(requests_.back().slot).lease;
+    return requests_.back().open && lease && lease->replies.empty();
+}
+
 awaitable<void> ClientSession::answered() {
-    while ((!requests_.empty() || running_again_) && !closing_) co_await answered_.wait();
+    while (!is_answered() && !closing_) co_await answered_.wait();
 }
 
 // Finds a server for `statement` and makes sure that its connection is held. `again`: called while requests are being
@@ -170,7 +178,7 @@ awaitable<void> ClientSession::answered() {
 awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, bool again, bool primary_only, std::uint32_t avoid) {
     for (;;) {
         if (!again && running_again_) {
-            co_await answered();
+            while (running_again_ && !closing_) co_await answered_.wait();
             if (closing_) co_return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
         }
         if (!again && !requests_.empty() && requests_.back().open && requests_.back().slot == Slot::primary) {
@@ -248,7 +256,14 @@ awaitable<void> ClientSession::dispatch() {
     const auto batch_bytes = std::min(batch_.bytes, in_.size());
     auto bytes = in_.data().first(batch_bytes);
     const auto statement = strictest(batch_, bytes);
-    auto choice = co_await choose(statement, false, false, 0);
+    Choice choice;
+    if (is_ignored_in_lost_transaction(*statement)) {
+        choice.failed = true;
+        choice.failure.error = transaction_ == LostTransaction::to_report ? ProxyErrc::transaction_lost_read_only : ProxyErrc::failed_transaction;
+        transaction_ = LostTransaction::reported;
+    } else {
+        choice = co_await choose(statement, false, false, 0);
+    }
     if (closing_) co_return;
     if (choice.failed) {
         refuse(batch_, choice.failure);
@@ -315,10 +330,10 @@ void ClientSession::add_settings(Slot slot, wire::Buffer& out) {
 void ClientSession::inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out) {
     const auto connection = side(slot).lease.connection();
     auto& there = statement->prepared_on[static_cast<std::size_t>(slot)];
-    if (there == connection->id || statement->parse.empty()) return;
+    if (there == connection->lease_number || statement->parse.empty()) return;
     if (!connection->replies.push({.what = Expect::parse, .internal = true, .prepared = statement})) return;
     out.insert(out.end(), statement->parse.begin(), statement->parse.end());
-    there = connection->id;  // taken back if the server refuses it
+    there = connection->lease_number;  // taken back if the server refuses it
 }
 
 // What has to be said to this connection before the batch, because it was said to the other one, or is due.
@@ -412,7 +427,7 @@ void ClientSession::expect_item(const BatchItem& item, wire::Bytes bytes, Slot s
             }
             const auto defined = prepared_.find(name);
             if (replies.push({.what = Expect::parse, .change = true, .prepared = defined}) && defined)
-                defined->prepared_on[static_cast<std::size_t>(slot)] = connection->id;
+                defined->prepared_on[static_cast<std::size_t>(slot)] = connection->lease_number;
             break;
         }
         case wire::frontend::kBind: {
@@ -447,11 +462,25 @@ void ClientSession::expect_item(const BatchItem& item, wire::Bytes bytes, Slot s
     }
 }
 
+// A READ ONLY transaction was lost with its replica: as in any failed transaction, nothing but its end is heard.
+bool ClientSession::is_ignored_in_lost_transaction(const routing::CachedStatement& statement) {
+    if (transaction_ == LostTransaction::none) return false;
+    const auto& effects = statement.statement.effects;
+    const bool ends = !effects.empty() && (effects.front().kind == routing::Effect::Kind::commit || effects.front().kind == routing::Effect::Kind::rollback);
+    if (!ends) return true;
+    transaction_ = LostTransaction::none;
+    return false;
+}
+
 // No server can take the batch: answers as a server would that fails it.
 void ClientSession::refuse(const Batch& batch, const ConnectFailure& failure) {
     const auto reason = failure.error.category() == proxy_category() ? static_cast<ProxyErrc>(failure.error.value())
                                                                      : ProxyErrc::server_unreachable;
     if (reason == ProxyErrc::transaction_lost) return die(reason);
+    if (!requests_.empty()) {  // an open request that has been answered so far: it fails now
+        if (requests_.back().open && batch.ends) requests_.back().open = false;
+        return fail_front(reason);
+    }
     if (failure.rejected()) {  // FATAL, in the server's own words
         client_.write(wire::Bytes{failure.error_response});
         return leave();

@@ -88,7 +88,7 @@ void PreparedStatements::deallocated_all(Slot slot) {
     leftovers(other(slot)) = {{}, true};
 }
 
-// Connection ids are never used again, so `prepared_on` needs no visit.
+// Lease numbers are never used again, so `prepared_on` needs no visit.
 void PreparedStatements::disconnected(Slot slot) { leftovers(slot) = {}; }
 
 }  // namespace pgsteer::proxy

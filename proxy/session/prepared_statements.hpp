@@ -19,7 +19,7 @@ struct PreparedStatement {
     std::string name;
     wire::Buffer parse;                       // the client's whole Parse message; empty: too large to be kept
     routing::StatementPtr statement;          // null: not classified (too large)
-    std::array<std::uint64_t, 2> prepared_on{};  // connection id by slot; 0 = not there
+    std::array<std::uint64_t, 2> prepared_on{};  // lease number by slot; 0 = not there
 };
 
 // A Parse or Close of the client's that the server has not answered yet, so that an error can undo it.

@@ -18,6 +18,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     const bool irreplaceable = state_.irreplaceable(slot);
     const bool in_transaction = state_.transaction_on() == slot;
     const bool cut_mid_message = lost.partial > 0 && !lost.partial_swallowed;
+    const bool cursor_lost = state_.cursor_on() == slot;
     auto last_words = std::move(lost.last_words);
     worker_.evidence().connection_lost(server);
     log::debug("server connection lost", "session", key_.process_id, "server", worker_.config().servers[server.index].name);
@@ -35,6 +36,14 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         for (const auto& request : requests_) counters_->servers[request.server.index].lost.add();
     }
     if (cut_mid_message) co_return leave();  // nothing can be said between two halves of a message
+    if (in_transaction && slot == Slot::replica && !cursor_lost) {
+        transaction_ = busy ? LostTransaction::reported : LostTransaction::to_report;
+        if (!held_.empty()) release_held();
+        if (busy && requests_.front().failed) co_return leave();
+        while (!requests_.empty()) fail_front(ProxyErrc::transaction_lost_read_only);
+        answered_.notify_all();
+        co_return;
+    }
     if (irreplaceable || in_transaction) {
         if (!last_words.empty()) client_.write(wire::Bytes{last_words});
         if (!last_words.empty()) co_return leave();

@@ -38,6 +38,10 @@ def test_a_standby_back_behind_its_position_between_two_probes_serves_no_stale_r
     """Probes every 5 s: pgsteer cannot learn of the crash from them. The session's own floor was
     passed, and forgotten, before the crash; its row is missing on the standby afterwards."""
     replica = hurt.replicas[0]
+    # Recovery starts behind the creation of the table: its absence would send reads to the primary.
+    hurt.primary.sql("CHECKPOINT")
+    hurt.wait_until_replayed()
+    replica.sql("CHECKPOINT")
     proxy = make_proxy({"health": {"interval": "5s"}}, replicas=[replica])
     with connect(proxy) as session, connect(proxy) as unused:
         unused.execute("SELECT 1")

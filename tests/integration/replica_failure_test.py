@@ -10,6 +10,7 @@ import asyncpg
 import psycopg
 import pytest
 
+from support import raw
 from support.waiting import SLOWDOWN, until
 
 READERS, WRITERS = 12, 4
@@ -215,8 +216,9 @@ async def large_answers(load):
 
 
 async def sort(load, error):
-    """08006 is what a cut answer has to be; anything else is a failure."""
-    if getattr(error, "sqlstate", None) == "08006":
+    """08006, or what asyncpg makes of that when the session ends with it; else it is a failure."""
+    gone = (asyncpg.ConnectionDoesNotExistError, asyncpg.InterfaceError)
+    if getattr(error, "sqlstate", None) == "08006" or isinstance(error, gone):
         load.cut.append(repr(error))
     else:
         load.failed_reads.append(repr(error))
@@ -235,19 +237,66 @@ def test_what_was_cut_says_08006_and_nothing_else_fails(guarded, tables):
     assert load.cut, "nothing was in flight on the killed replicas: the test shows nothing"
 
 
-def test_a_cut_transaction_leaves_a_usable_session(guarded, tables):
-    with psycopg.connect(host=guarded.host, port=guarded.port, user="load", password="load",
-                         dbname="app", autocommit=True) as connection:
-        connection.execute("BEGIN READ ONLY")
-        connection.execute("SELECT 1")
+@pytest.mark.core
+@pytest.mark.parametrize("begin, query", [
+    ("BEGIN READ ONLY", "SELECT count(*) FROM items"),
+    ("SELECT 1", "SELECT repeat('x', 1000) FROM generate_series(1, 100000) n, pg_sleep(0)")])
+def test_what_is_cut_fails_with_08006(guarded, tables, begin, query):
+    """A READ ONLY transaction, and an answer of which a part is out already."""
+    dsn = f"host={guarded.host} port={guarded.port} user=load password=load dbname=app"
+    with raw.log_in(dsn) as session:
+        session.send(raw.query(begin))
+        session.read_until_ready()
+        if begin == "SELECT 1":
+            session.send(raw.query(query))
+            session.read_until("D")  # the client reads no further: most of it is still to come
         for victim in tables.replicas:
             victim.kill()
-        with pytest.raises(psycopg.OperationalError) as info:
-            connection.execute("SELECT count(*) FROM items")
-        assert info.value.sqlstate == "08006"
-        if not connection.closed:
-            connection.execute("ROLLBACK")
-            assert connection.execute("SELECT count(*) FROM items").fetchone() == (1000,)
+        if begin != "SELECT 1":
+            session.send(raw.query(query))
+        messages = session.read_to_end(or_until="Z")
+    assert not any(kind == "C" for kind, _ in messages), "a cut answer looks complete"
+    # In the middle of a row there is no place for an error: only the end of the connection.
+    assert raw.sqlstates(messages) == ["08006"] or begin == "SELECT 1" and not raw.sqlstates(messages)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("when", ["after the description", "before the description", "between uses"])
+@pytest.mark.parametrize("how", ["terminated", "killed"])
+def test_a_prepared_read_survives_its_replica(guarded, tables, when, how):
+    """Parse + Describe + Flush, then Bind + Execute + Sync, as asyncpg sends them."""
+    def trouble():
+        for victim in tables.replicas:
+            if how == "killed":
+                victim.kill()
+            else:
+                victim.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                           "WHERE usename = 'load'")
+    dsn = f"host={guarded.host} port={guarded.port} user=load password=load dbname=app"
+    with raw.log_in(dsn) as session:
+        session.send(raw.query("SELECT 1"))
+        session.read_until_ready()
+        if when == "before the description":
+            trouble()
+        session.send(raw.parse("s", "SELECT body FROM items WHERE id = $1::int"),
+                     raw.describe("S", "s"), raw.FLUSH)
+        assert [kind for kind, _ in session.read_until("T")] == ["1", "t", "T"]
+        if when == "after the description":
+            trouble()
+        for n in range(1, 6):
+            session.send(raw.bind("", "s", str(n).encode()), raw.execute(""), raw.SYNC)
+            messages = session.read_until_ready()
+            assert [kind for kind, _ in messages] == ["2", "D", "C", "Z"], raw.sqlstates(messages)
+            assert raw.rows(messages) == [[f"body {n}".encode()]]
+            if when == "between uses":
+                trouble()
+        # The name is taken, wherever the statement lives by now.
+        session.send(raw.parse("s", "SELECT 2"), raw.SYNC)
+        assert raw.sqlstates(session.read_until_ready()) == ["42P05"]
+        session.send(raw.query("INSERT INTO written VALUES (1, 1)"))
+        session.read_until_ready()
+        session.send(raw.bind("", "s", b"7"), raw.execute(""), raw.SYNC)
+        assert raw.rows(session.read_until_ready()) == [[b"body 7"]]
 
 
 def test_a_write_in_flight_on_a_lost_primary_is_not_repeated(make_proxy, tables):

@@ -101,14 +101,16 @@ class Connection:
     def read_until_ready(self) -> list:
         return self.read_until("Z")
 
-    def read_to_end(self) -> list:
-        """All messages until the other side closes (a reset counts as closing)."""
+    def read_to_end(self, or_until="") -> list:
+        """All messages until the other side closes (a reset counts as closing), or until one of
+        type `or_until`."""
         messages = []
         try:
-            while True:
+            while not messages or messages[-1][0] != or_until:
                 messages.append(self.read())
         except (EOFError, ConnectionResetError, BrokenPipeError):
-            return messages
+            pass
+        return messages
 
 
 def connect(host: str, port: int, timeout=20.0) -> Connection:

@@ -262,6 +262,11 @@ class PgsteerTwoReplicas(Pgsteer):
     replicas = ("replica1", "replica2")
 
 
+class PgsteerOtherBuild(PgsteerOneReplica):
+    name = "pgsteer, other build"
+    note = "1 replica, the binary given with --against"
+
+
 ALL = (Direct, HaProxy, PgBouncerSession, PgBouncerTransaction, Pgpool, PgsteerOneReplica, PgsteerTwoReplicas)
 
 

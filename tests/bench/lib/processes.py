@@ -1,6 +1,7 @@
 """What /proc says about a process and all that descend from it."""
 
 import os
+import time
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -13,6 +14,15 @@ def tree(root: int) -> list:
         found.append(pid)
         waiting += _children(pid)
     return found
+
+
+def wait_until_all_started(root: int) -> None:
+    """Until no process has been added for two seconds."""
+    count, since = 0, time.monotonic()
+    while time.monotonic() - since < 2:
+        if len(tree(root)) != count:
+            count, since = len(tree(root)), time.monotonic()
+        time.sleep(0.1)
 
 
 def cpu_seconds(root: int) -> tuple:

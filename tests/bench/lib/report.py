@@ -66,7 +66,7 @@ def _memory_table(result: dict) -> list:
         memory = entry["memory"]
         if memory:
             cells = (_mib(memory.get(key)) for key in ("empty", "logged_in", "used"))
-            lines.append(f"| {name} | {memory['processes']} | " + " | ".join(cells) + " |")
+            lines.append(f"| {name} | {memory.get('processes', '')} | " + " | ".join(cells) + " |")
     return lines
 
 

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -140,6 +141,7 @@ class Pgsteer:
             self.check_health()
             assert self.process.returncode == 0, (
                 f"pgsteer ended with {self.process.returncode}\n{self.log_tail()}")
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def check_health(self) -> None:
         """Fails if a sanitizer has complained or the process has died."""

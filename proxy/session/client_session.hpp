@@ -105,7 +105,7 @@ private:
     awaitable<ConnectFailure> take_lease(Slot slot, routing::ServerId server);
     awaitable<void> leave_open_request();
     void send_batch(const Batch& batch, wire::Bytes bytes, Slot slot, Request& request);
-    void add_prelude(Slot slot, wire::Buffer& out, const Batch& batch, wire::Bytes bytes, bool starts_request);
+    void add_prelude(Slot slot, wire::Buffer& out, const Batch& batch, wire::Bytes bytes, const Request& request, bool starts_request);
     void add_settings(Slot slot, wire::Buffer& out);
     void inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out);
     void expect_item(const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended);

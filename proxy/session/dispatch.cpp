@@ -61,6 +61,10 @@ const BatchItem* parse_before(const Batch& batch, wire::Bytes bytes, const Batch
     return found;
 }
 
+bool defines(const Request& request, const PreparedPtr& statement) {
+    return std::any_of(request.changes.begin(), request.changes.end(), [&](const StatementChange& change) { return change.defined == statement; });
+}
+
 bool binds_portal(const Batch& batch, wire::Bytes bytes, std::string_view portal) {
     return std::any_of(batch.items.begin(), batch.items.end(), [&](const BatchItem& item) {
         return item.type == wire::frontend::kBind && portal_of(item, bytes) == portal;
@@ -305,7 +309,7 @@ void ClientSession::send_batch(const Batch& batch, wire::Bytes bytes, Slot slot,
     const auto connection = side(slot).lease.connection();
     wire::Buffer prelude;
     const bool starts_request = connection->replies.empty() && !state_.transaction_on() && connection->transaction_status == 'I';
-    add_prelude(slot, prelude, batch, bytes, starts_request);
+    add_prelude(slot, prelude, batch, bytes, request, starts_request);
     bool ended = false;
     for (const auto& item : batch.items) expect_item(item, bytes, slot, request, ended);
     if (ended) request.open = false;
@@ -337,7 +341,12 @@ void ClientSession::inject_parse(const PreparedPtr& statement, Slot slot, wire::
 }
 
 // What has to be said to this connection before the batch, because it was said to the other one, or is due.
-void ClientSession::add_prelude(Slot slot, wire::Buffer& out, const Batch& batch, wire::Bytes bytes, bool starts_request) {
+void ClientSession::add_prelude(Slot slot,
+                                wire::Buffer& out,
+                                const Batch& batch,
+                                wire::Bytes bytes,
+                                const Request& request,
+                                bool starts_request) {
     auto& replies = side(slot).lease->replies;
     auto& leftovers = prepared_.leftovers(slot);
     if (starts_request) {
@@ -366,7 +375,9 @@ void ClientSession::add_prelude(Slot slot, wire::Buffer& out, const Batch& batch
             case wire::frontend::kParse: {
                 const auto name = name_of(item, bytes);
                 if (item.type == wire::frontend::kParse && name.empty()) break;
-                if (const auto known = prepared_.find(name); known && !parse_before(batch, bytes, item)) inject_parse(known, slot, out);
+                const auto known = prepared_.find(name);
+                const bool own = known && item.type == wire::frontend::kParse && defines(request, known);  // it runs again
+                if (known && !own && !parse_before(batch, bytes, item)) inject_parse(known, slot, out);
                 break;
             }
             case wire::frontend::kQuery: {

@@ -65,7 +65,8 @@ awaitable<bool> ClientSession::start_up() {
     if (replication_) parameters_.emplace_back("replication", std::string{replication});
     negotiate_protocol(*message);
     if (!co_await authenticate()) co_return false;
-    if (!find_database()) co_return false;
+    const bool has_database = !replication_ || replication == "database";  // physical replication: any name is ignored
+    if (has_database && !find_database()) co_return false;
     if (replication_) {
         key_ = worker_.register_session(*this);
         registered_ = true;

@@ -325,8 +325,13 @@ Effect set_config_effect(const PgQuery__FuncCall& call, bool alone, const Contex
     const char* name = constant_string(call.args[0]);
     const std::optional<bool> local = constant_bool(call.args[2]);
     if (local == true) return context.effect(Kind::set_local, name != nullptr ? lower(name) : "");
-    if (!alone || name == nullptr || constant(call.args[1]) == nullptr || local != false)
-        return context.effect(Kind::opaque_settings);
+    if (!alone || name == nullptr || local != false) return context.effect(Kind::opaque_settings);
+    if (constant(call.args[1]) == nullptr) {
+        const bool names_schemas = lower(name) == "search_path";  // pg_temp may be among them
+        return belongs_to_primary(lower(name)) || names_schemas
+                   ? context.effect(Kind::opaque_settings)
+                   : context.effect(Kind::opaque_settings, lower(name));
+    }
     if (belongs_to_primary(lower(name))) return context.effect(Kind::set_on_primary, lower(name));
     return context.replayed(Kind::set, lower(name));
 }

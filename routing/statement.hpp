@@ -35,7 +35,8 @@ struct Effect {
         set_on_primary,    // default_transaction_*, SET SESSION CHARACTERISTICS: never copied
         reset,             // name; sql = the statement to replay
         reset_all,         // RESET ALL; sql
-        opaque_settings,   // set_config() with arguments that are not constants
+        opaque_settings,   // set_config() with arguments that are not constants. With a name: this setting
+                           // is what the statement's one row says in its one column
         prepare,           // name: PREPARE
         deallocate,        // name
         deallocate_all,    // also DISCARD PLANS does not do this: only DEALLOCATE ALL

@@ -55,6 +55,8 @@ private:
         bool copying_in = false;
         bool discarding = false;         // requests run elsewhere: what is still answered here is dropped
         bool setting_failed = false;     // one of our own settings was refused
+        std::string row_value;           // of the row that says what set_config() has set
+        bool row_seen = false;
         wire::Buffer last_words;         // ErrorResponse that came without a request
     };
 
@@ -125,6 +127,8 @@ private:
     Verdict on_error(Slot slot, wire::Bytes body);
     Verdict on_ready(Slot slot, wire::Bytes body);
     Verdict on_parameter(Slot slot, wire::Bytes body);
+    void note_set_value(Slot slot, const Expected& owed, wire::Bytes body);
+    [[nodiscard]] bool sets_to_result(const Expected& owed) const;
     void apply_effects(Slot slot, const routing::Statement& statement, std::uint16_t index, std::string_view tag);
     void release_replies(std::size_t complete_pieces);
     std::size_t cut_pieces(const std::uint8_t* end);

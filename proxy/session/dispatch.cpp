@@ -408,7 +408,9 @@ void ClientSession::expect_item(const BatchItem& item, wire::Bytes bytes, Slot s
     const auto connection = side(slot).lease.connection();
     auto& replies = connection->replies;
     const auto with_effects = [](const StatementPtr& statement) {
-        return statement && !statement->statement.effects.empty() ? statement : nullptr;
+        if (!statement) return verdicts().too_complex;  // not read: its command tag has to tell
+        const auto& read = statement->statement;
+        return read.effects.empty() && (read.statement_count > 0 || read.access == Access::session_control) ? nullptr : statement;
     };
     const bool again = !request.changes.empty() && running_again_;
     if (replies.skipping() && item.type != wire::frontend::kSync) return;  // ignored by the server

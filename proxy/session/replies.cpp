@@ -215,8 +215,10 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
             side(slot).copying_in = true;
             replies.copy_in_started();
             return Verdict::forward;
-        case backend::kParameterDescription:
         case backend::kDataRow:
+            if (sets_to_result(*owed)) note_set_value(slot, *owed, body);
+            return owed->internal ? Verdict::swallow : Verdict::forward;
+        case backend::kParameterDescription:
         case backend::kCopyData:
         case backend::kCopyDone:
         case backend::kCopyOutResponse:
@@ -270,7 +272,43 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
     return Verdict::forward;
 }
 
+bool ClientSession::sets_to_result(const Expected& owed) const {
+    return owed.effects && owed.effects->statement.effects.size() == 1 &&
+           owed.effects->statement.effects.front().kind == Effect::Kind::opaque_settings &&
+           !owed.effects->statement.effects.front().name.empty();
+}
+
+// set_config('name', $1, false): the new value is not in the text, but in the answer.
+void ClientSession::note_set_value(Slot slot, const Expected& owed, wire::Bytes body) {
+    const auto row = wire::decode_data_row(body);  // fails where the row has not arrived whole: then it is not known
+    auto& side = this->side(slot);
+    side.row_seen = row && row->size() == 1 && row->front().data() != nullptr && owed.effects->statement.statement_count == 1;
+    if (side.row_seen) side.row_value = row->front();
+}
+
+namespace {
+
+std::string quoted(std::string_view text) {
+    std::string out{"'"};
+    for (const char c : text) {
+        if (c == '\'') out.push_back(c);
+        out.push_back(c);
+    }
+    return out + "'";
+}
+
+}  // namespace
+
 void ClientSession::apply_effects(Slot slot, const routing::Statement& statement, std::uint16_t index, std::string_view tag) {
+    auto& side = this->side(slot);
+    if (std::exchange(side.row_seen, false)) {
+        const auto& name = statement.effects.front().name;
+        routing::Statement set;
+        set.statement_count = 1;
+        set.effects.push_back({Effect::Kind::set, index, name,
+                               "SELECT pg_catalog.set_config(" + quoted(name) + ", " + quoted(side.row_value) + ", false)"});
+        return state_.completed(slot, set, index, tag);
+    }
     state_.completed(slot, statement, index, tag);
     for (const auto& effect : statement.effects) {
         if (effect.statement_index != index) continue;

@@ -1,0 +1,154 @@
+// README.md against the sources: a reason, an error or a key that it does not explain fails here.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <optional>
+#include <regex>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace pgsteer::conf {
+namespace {
+
+std::string read(const std::string& path) {
+    std::ifstream file{std::string{SOURCE_DIR} + "/" + path};
+    EXPECT_TRUE(file) << path;
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+    std::vector<std::string> lines;
+    std::istringstream in{text};
+    for (std::string line; std::getline(in, line);) lines.push_back(line);
+    return lines;
+}
+
+// The row of a table in README.md that begins with these cells.
+std::optional<std::string> row(const std::string& cells) {
+    static const std::vector<std::string> kLines = lines_of(read("README.md"));
+    const auto found = std::find_if(kLines.begin(), kLines.end(), [&](const std::string& line) {
+        return line.starts_with("| " + cells + " |");
+    });
+    if (found == kLines.end()) return std::nullopt;
+    return *found;
+}
+
+// What is said in the last cell of a row.
+std::string last_cell(const std::string& line) {
+    static const std::regex kLast{R"(\|\s*([^|]*?)\s*\|\s*$)"};
+    std::smatch match;
+    return std::regex_search(line, match, kLast) ? match[1].str() : std::string{};
+}
+
+std::vector<std::smatch> matches(const std::string& text, const std::regex& pattern) {
+    return {std::sregex_iterator{text.begin(), text.end(), pattern}, std::sregex_iterator{}};
+}
+
+TEST(Readme, ExplainsEveryReasonAndPin) {
+    const std::string source = read("routing/reason.cpp");
+    const std::regex name{R"(return \"(\w+)\";)"};
+    std::size_t count = 0;
+    for (const auto& match : matches(source, name)) {
+        if (match[1] == "unknown") continue;  // no enumerator
+        ++count;
+        const auto line = row("`" + match[1].str() + "`");
+        ASSERT_TRUE(line) << match[1] << " has no row";
+        EXPECT_THAT(last_cell(*line), testing::Not(testing::IsEmpty())) << match[1];
+    }
+    EXPECT_GE(count, 34U) << "the pattern no longer finds the names";
+}
+
+// In the order of the source: SQLSTATE and message, as the client sees them.
+TEST(Readme, ExplainsEveryErrorOfOurs) {
+    const std::string source = read("proxy/errors.hpp");
+    const std::regex error{R"re(ErrorInfo\{\s*ProxyErrc::(\w+),\s*"(\w{5})",\s*"([^"]*)"\s*\})re"};
+    const auto errors = matches(source, error);
+    EXPECT_GE(errors.size(), 28U) << "the pattern no longer finds the errors";
+    for (const auto& match : errors) {
+        if (match[1] == "ok") continue;  // never sent
+        EXPECT_TRUE(row(match[2].str() + " | " + match[3].str())) << match[1] << " has no row";
+    }
+}
+
+struct Key {
+    std::string path;
+    std::string value;
+    bool is_example = false;
+};
+
+// The keys of full.yaml, which is kept to one `key: value` a line.
+std::vector<Key> keys_of_full_sample() {
+    const std::regex entry{R"(^( *)(- )?(\w+):\s*([^#]*?)\s*(#.*)?$)"};
+    std::vector<Key> keys;
+    std::string section;
+    std::string list;
+    for (const std::string& line : lines_of(read("conf/samples/full.yaml"))) {
+        std::smatch match;
+        if (line.starts_with('#') || !std::regex_match(line, match, entry)) continue;
+        const std::size_t indent = match[1].str().size();
+        const std::string name = match[3];
+        const std::string value = match[4];
+        if (indent == 0) section = name;
+        if (indent <= 2 && !match[2].matched) list.clear();
+        if (match[2].matched) list = "[]";
+        if (value.empty()) {  // a section or a list
+            if (indent > 0) section += "." + name;
+            continue;
+        }
+        const bool is_example = match[5].str().find("example") != std::string::npos;
+        keys.push_back({indent == 0 ? name : section + list + "." + name, value, is_example});
+    }
+    return keys;
+}
+
+TEST(Readme, ListsEveryKeyWithItsDefault) {
+    const auto keys = keys_of_full_sample();
+    EXPECT_GE(keys.size(), 45U) << "the pattern no longer finds the keys";
+    for (const Key& key : keys) {
+        const auto line = row("`" + key.path + "`");
+        EXPECT_TRUE(line) << key.path << " has no row";
+        if (!line || key.is_example) continue;
+        EXPECT_THAT(*line, testing::StartsWith("| `" + key.path + "` | `" + key.value + "` |"));
+    }
+}
+
+// Keys that the loader knows and refuses are named, so that nobody looks for them in vain.
+TEST(Readme, NamesEveryKeyThatIsNotSupportedYet) {
+    const std::string readme = read("README.md");
+    const std::string source = read("conf/loader.cpp");
+    const std::regex single{R"re(unsupported\("(\w+)"\))re"};
+    const std::regex several{R"re(:\s*\{((?:"\w+",?\s*)+)\}\)\s*in\.unsupported)re"};
+    const std::regex quoted{R"re("(\w+)")re"};
+    std::vector<std::string> names;
+    for (const auto& match : matches(source, single)) names.push_back(match[1]);
+    for (const auto& match : matches(source, several)) {
+        const std::string list = match[1];
+        for (const auto& name : matches(list, quoted)) names.push_back(name[1]);
+    }
+    EXPECT_GE(names.size(), 12U) << "the pattern no longer finds the keys";
+    for (const std::string& name : names)
+        EXPECT_THAT(readme, testing::HasSubstr("." + name + "`")) << name;
+}
+
+TEST(Readme, LinksToFilesThatExist) {
+    const std::regex link{R"(\]\(([\w./-]+)\))"};
+    for (const std::string document : {"README.md", "proxy/README.md"}) {
+        const std::string text = read(document);
+        const auto slash = document.find_last_of('/');
+        const std::string folder = slash == std::string::npos ? "" : document.substr(0, slash + 1);
+        const auto links = matches(text, link);
+        EXPECT_FALSE(links.empty()) << document;
+        for (const auto& match : links) {
+            const std::string target = std::string{SOURCE_DIR} + "/" + folder + match[1].str();
+            EXPECT_TRUE(std::ifstream{target}) << document << ": " << match[1];
+        }
+    }
+}
+
+}  // namespace
+}  // namespace pgsteer::conf

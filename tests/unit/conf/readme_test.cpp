@@ -132,7 +132,7 @@ TEST(Readme, NamesEveryKeyThatIsNotSupportedYet) {
     }
     EXPECT_GE(names.size(), 12U) << "the pattern no longer finds the keys";
     for (const std::string& name : names)
-        EXPECT_THAT(readme, testing::HasSubstr("." + name + "`")) << name;
+        EXPECT_NE(readme.find("." + name + "`"), std::string::npos) << name << " is not named";
 }
 
 TEST(Readme, LinksToFilesThatExist) {

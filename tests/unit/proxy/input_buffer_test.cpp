@@ -123,11 +123,11 @@ TEST(InputBuffer, IsAQueueOfBytes) {
     const auto up_to = [&](std::size_t most) {
         return std::uniform_int_distribution<std::size_t>{0, most}(random);
     };
-    for (int round = 0; round < 40; ++round) {
+    for (int round = 0; round < 20; ++round) {
         InputBuffer buffer;
         std::deque<std::uint8_t> model;
         std::uint8_t next = 0;
-        for (int step = 0; step < 300; ++step) {
+        for (int step = 0; step < 150; ++step) {
             switch (up_to(7)) {
                 case 0:
                 case 1:

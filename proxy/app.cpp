@@ -1,21 +1,21 @@
 #include "proxy/app.hpp"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include <boost/asio/post.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <csignal>
-#include <random>
-#include <thread>
-
 #include "conf/log.hpp"
 #include "health/admin_server.hpp"
 #include "health/checker.hpp"
 #include "proxy/errors.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/worker.hpp"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <csignal>
+#include <random>
+#include <sys/resource.h>
+#include <thread>
+#include <unistd.h>
 
 namespace pgsteer::proxy {
 
@@ -29,7 +29,8 @@ void raise_file_limit(int max_clients) {
     ::setrlimit(RLIMIT_NOFILE, &limit);
     const auto wanted = static_cast<rlim_t>(max_clients) * 3 + 256;
     if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < wanted)
-        log::warning("the limit of open files is low for max_clients", "limit", limit.rlim_cur, "wanted", wanted);
+        log::warning("the limit of open files is low for max_clients", "limit", limit.rlim_cur,
+                     "wanted", wanted);
 }
 
 routing::HashSecret random_secret() {
@@ -46,7 +47,7 @@ health::TopologyPtr unknown_topology(const conf::Config& config) {
 
 std::vector<std::string> error_names() {
     std::vector<std::string> names;
-    for (const auto& error : kErrors) names.emplace_back(error.sqlstate);
+    for (const auto& error : kErrors) names.push_back(fmt::format("{} {}", error.sqlstate, error.name));
     return names;
 }
 
@@ -69,19 +70,22 @@ public:
         shared_->hash_secret = random_secret();
         make_workers();
         make_admin();
-        listener_ = std::make_unique<Listener>(config_->listen, [this](int socket, int family) { hand_out(socket, family); });
+        listener_ = std::make_unique<Listener>(
+            config_->listen, [this](int socket, int family) { hand_out(socket, family); });
     }
 
     int run() {
         checker_.on_server_change([this](const health::TopologyPtr& topology) {
-            for (auto& worker : workers_) worker->post([topology](Worker& target) { target.servers_changed(topology); });
+            for (auto& worker : workers_)
+                worker->post([topology](Worker& target) { target.servers_changed(topology); });
         });
         for (auto& worker : workers_) worker->start();
         checker_.start();
         admin_->start();
         listener_->start();
-        log::info("pgsteer is ready", "address", config_->listen.address, "port", listener_->port(), "unix_socket",
-                  listener_->unix_path(), "admin_port", admin_->port(), "workers", workers_.size());
+        log::info("pgsteer is ready", "address", config_->listen.address, "port", listener_->port(),
+                  "unix_socket", listener_->unix_path(), "admin_port", admin_->port(), "workers",
+                  workers_.size());
         wait_for_signals();
         for (auto& worker : workers_) worker->post([](Worker& target) { target.stop(); });
         for (auto& worker : workers_) worker->join();
@@ -104,7 +108,8 @@ private:
                 for (std::size_t other = 0; other < workers_.size(); ++other)
                     if (other != sender) workers_[other]->post(work);
             };
-            workers_.push_back(std::make_unique<Worker>(static_cast<std::uint16_t>(i), shared_, to_worker, to_others));
+            workers_.push_back(std::make_unique<Worker>(static_cast<std::uint16_t>(i), shared_,
+                                                        to_worker, to_others));
         }
     }
 
@@ -117,9 +122,10 @@ private:
         sources.error_names = error_names();
         sources.draining = [shared = shared_] { return shared->draining.load(); };
         metrics_ = std::make_unique<health::Metrics>(std::move(sources));
-        admin_ = std::make_unique<health::AdminServer>(config_->admin, [this](std::string_view method, std::string_view target) {
-            return health::respond(*metrics_, method, target);
-        });
+        admin_ = std::make_unique<health::AdminServer>(
+            config_->admin, [this](std::string_view method, std::string_view target) {
+                return health::respond(*metrics_, method, target);
+            });
     }
 
     // Called by the listener: clients go to the workers in turn.
@@ -136,7 +142,9 @@ private:
         asio::steady_timer timer{io};
         bool draining = false;
         std::function<void()> check = [&] {
-            if (shared_->clients.load() <= 0 || asio::steady_timer::clock_type::now() >= drain_until_) return io.stop();
+            if (shared_->clients.load() <= 0 ||
+                asio::steady_timer::clock_type::now() >= drain_until_)
+                return io.stop();
             timer.expires_after(std::chrono::milliseconds{20});
             timer.async_wait([&](error_code) { check(); });
         };
@@ -144,7 +152,9 @@ private:
             signals.async_wait([&](error_code ec, int signal) {
                 if (ec) return;
                 if (signal == SIGHUP) {
-                    log::warning("reloading the configuration is not supported yet: restart to apply changes");
+                    log::warning(
+                        "reloading the configuration is not supported yet: restart to apply "
+                        "changes");
                 } else if (draining) {
                     log::info("stopping at once");
                     return io.stop();
@@ -161,8 +171,9 @@ private:
     }
 
     void drain() {
-        log::info("draining: no new clients, open transactions may finish", "clients", shared_->clients.load(),
-                  "shutdown_timeout_ms", config_->shutdown_timeout.count());
+        log::info("draining: no new clients, open transactions may finish", "clients",
+                  shared_->clients.load(), "shutdown_timeout_ms",
+                  config_->shutdown_timeout.count());
         drain_until_ = asio::steady_timer::clock_type::now() + config_->shutdown_timeout;
         shared_->draining = true;
         for (auto& worker : workers_) worker->post([](Worker& target) { target.drain(); });

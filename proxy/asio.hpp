@@ -1,5 +1,5 @@
-// The few Asio types that proxy/ uses, with one concrete executor: everything of a worker runs on its
-// io_context, so no type erasure and no strands.
+// The few Asio types that proxy/ uses, with one concrete executor: everything of a worker runs on
+// its io_context, so no type erasure and no strands.
 #pragma once
 
 #include <boost/asio/as_tuple.hpp>
@@ -11,6 +11,7 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
 #include <chrono>
 
 namespace pgsteer::proxy {

@@ -1,20 +1,26 @@
 #pragma once
 
-#include <memory>
-
 #include "proxy/asio.hpp"
 #include "proxy/stream.hpp"
 
+#include <functional>
+#include <memory>
+
 namespace pgsteer::proxy {
 
-// Closes a stream when a time has come, unless destroyed before. The stream must outlive it.
+// Closes a stream when a time has come, unless destroyed before; first calls `last_words`, if there
+// are any. The stream must outlive it.
 class Deadline {
 public:
-    Deadline(Executor executor, Stream& stream, std::chrono::steady_clock::time_point when)
-        : timer_{executor, when}, state_{std::make_shared<State>(&stream)} {
+    Deadline(Executor executor,
+             Stream& stream,
+             std::chrono::steady_clock::time_point when,
+             std::function<void()> last_words = {})
+        : timer_{executor, when}, state_{std::make_shared<State>(&stream, std::move(last_words))} {
         timer_.async_wait([state = state_](error_code ec) {
             if (ec || state->stream == nullptr) return;
             state->expired = true;
+            if (state->last_words) state->last_words();
             state->stream->close();
         });
     }
@@ -25,8 +31,10 @@ public:
 
 private:
     struct State {
-        explicit State(Stream* watched) : stream{watched} {}
+        State(Stream* watched, std::function<void()> words)
+            : stream{watched}, last_words{std::move(words)} {}
         Stream* stream;
+        std::function<void()> last_words;
         bool expired = false;
     };
     Timer timer_;

@@ -1,16 +1,16 @@
 #pragma once
 
+#include "proxy/wire/bytes.hpp"
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
 
-#include "proxy/wire/bytes.hpp"
-
 namespace pgsteer::proxy {
 
-// Bytes received and not yet consumed, contiguous. Small reads land inside the object, so that an idle
-// connection owns no heap memory; a busy one grows up to what its reads fill. Worker-local.
+// Bytes received and not yet consumed, contiguous. Small reads land inside the object, so that an
+// idle connection owns no heap memory; a busy one grows up to what its reads fill. Worker-local.
 class InputBuffer {
 public:
     static constexpr std::size_t kInlineBytes = 1024;
@@ -22,7 +22,8 @@ public:
 
     // Room for the next read, at least one byte. Views into data() are invalid afterwards.
     std::span<std::uint8_t> prepare();
-    // `count` bytes were read into prepare()'s room. True if the room was filled: more may be waiting.
+    // `count` bytes were read into prepare()'s room. True if the room was filled: more may be
+    // waiting.
     bool commit(std::size_t count);
     void consume(std::size_t count);
     // Nothing is expected soon: gives the heap back if nothing is unread.

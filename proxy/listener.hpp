@@ -1,17 +1,19 @@
 #pragma once
 
+#include "conf/config.hpp"
+
 #include <functional>
 #include <memory>
 #include <string>
 
-#include "conf/config.hpp"
-
 namespace pgsteer::proxy {
 
-// Accepts clients, TCP and Unix, on a thread of its own and hands each socket out, in turn to each worker.
+// Accepts clients, TCP and Unix, on a thread of its own and hands each socket out, in turn to each
+// worker.
 class Listener {
 public:
-    using HandOut = std::function<void(int socket, int family)>;  // on the listener's thread; takes the socket over
+    using HandOut = std::function<void(
+        int socket, int family)>;  // on the listener's thread; takes the socket over
 
     // Binds at once; throws std::runtime_error naming the address if it cannot.
     Listener(const conf::ListenConfig& config, HandOut hand_out);

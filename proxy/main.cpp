@@ -1,14 +1,15 @@
 // The command line.
-#include <CLI/CLI.hpp>
-#include <cstdio>
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "conf/loader.hpp"
 #include "health/conninfo.hpp"
 #include "proxy/app.hpp"
 #include "routing/explain.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace {
 
@@ -26,7 +27,8 @@ struct Options {
 
 // Prints every problem; true if there is none.
 bool report(const conf::Loaded& loaded) {
-    for (const auto& problem : loaded.problems) std::fprintf(stderr, "%s\n", problem.text().c_str());
+    for (const auto& problem : loaded.problems)
+        std::fprintf(stderr, "%s\n", problem.text().c_str());
     return loaded.ok();
 }
 
@@ -42,14 +44,17 @@ int run_file(const std::string& file) {
     return proxy::run(std::make_shared<const conf::Config>(std::move(loaded.config)));
 }
 
-// A configuration from connection strings alone: the primary's user is both the health role and the one client user.
+// A configuration from connection strings alone: the primary's user is both the health role and the
+// one client user.
 int run_uris(const Options& options) {
     conf::Config config;
     bool valid = true;
     const auto add = [&](const std::string& uri, conf::ServerRole role) {
         auto info = health::parse_conninfo(uri);
         if (!info.error.empty()) {
-            std::fprintf(stderr, "--%s: %s\n", role == conf::ServerRole::primary ? "primary" : "replica", info.error.c_str());
+            std::fprintf(stderr, "--%s: %s\n",
+                         role == conf::ServerRole::primary ? "primary" : "replica",
+                         info.error.c_str());
             valid = false;
             return;
         }
@@ -76,7 +81,8 @@ int run_uris(const Options& options) {
 }
 
 int explain(const Options& options) {
-    if (!options.explain_config.empty() && !report(conf::load_file(options.explain_config))) return 1;
+    if (!options.explain_config.empty() && !report(conf::load_file(options.explain_config)))
+        return 1;
     std::fputs(routing::explain_text(options.explain_sql).c_str(), stdout);
     return 0;
 }
@@ -85,15 +91,21 @@ int explain(const Options& options) {
 
 int main(int argc, char** argv) {
     Options options;
-    CLI::App app{"pgsteer: a PostgreSQL proxy that sends writes to the primary and reads to fresh replicas", "pgsteer"};
+    CLI::App app{
+        "pgsteer: a PostgreSQL proxy that sends writes to the primary and reads to fresh replicas",
+        "pgsteer"};
     app.set_version_flag("--version", "pgsteer " PGSTEER_VERSION);
     auto* config = app.add_option("--config", options.config_file, "run with this YAML file");
-    auto* check_config = app.add_option("--check-config", options.check_file, "check this YAML file and exit");
-    auto* primary = app.add_option("--primary", options.primary, "run without a file: connection string of the primary");
-    app.add_option("--replica", options.replicas, "connection string of a replica; may be repeated")->needs(primary);
+    auto* check_config =
+        app.add_option("--check-config", options.check_file, "check this YAML file and exit");
+    auto* primary = app.add_option("--primary", options.primary,
+                                   "run without a file: connection string of the primary");
+    app.add_option("--replica", options.replicas, "connection string of a replica; may be repeated")
+        ->needs(primary);
     config->excludes(check_config)->excludes(primary);
     check_config->excludes(primary);
-    auto* explain_command = app.add_subcommand("explain", "say where a statement would run, and why");
+    auto* explain_command =
+        app.add_subcommand("explain", "say where a statement would run, and why");
     explain_command->add_option("--config", options.explain_config, "YAML file to check it with");
     explain_command->add_option("sql", options.explain_sql, "SQL text")->required();
     app.require_subcommand(0, 1);

@@ -1,12 +1,5 @@
 #include "proxy/server_connection.hpp"
 
-#include <fmt/format.h>
-
-#include <atomic>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
-#include <charconv>
-
 #include "proxy/auth/md5.hpp"
 #include "proxy/auth/scram.hpp"
 #include "proxy/deadline.hpp"
@@ -14,11 +7,19 @@
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
 
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <fmt/format.h>
+
+#include <atomic>
+#include <charconv>
+
 namespace pgsteer::proxy {
 
 namespace {
 
-constexpr std::uint32_t kMaxLoginMessage = 1024 * 1024;  // no login message of a sane server is larger
+constexpr std::uint32_t kMaxLoginMessage =
+    1024 * 1024;  // no login message of a sane server is larger
 constexpr std::uint32_t kMaxScramIterations = 1'000'000;
 
 std::uint64_t next_connection_id() {
@@ -59,7 +60,9 @@ private:
     std::size_t last_bytes_ = 0;
 };
 
-void send(ServerConnection& connection, const wire::Buffer& bytes) { connection.stream.write(wire::Bytes{bytes}); }
+void send(ServerConnection& connection, const wire::Buffer& bytes) {
+    connection.stream.write(wire::Bytes{bytes});
+}
 
 // The authentication exchange, from the request that the server sent last.
 class Login {
@@ -81,7 +84,8 @@ public:
             case wire::AuthenticationKind::md5:
                 if (user.password.empty()) return no_password();
                 if (request.data.size() != 4) return ProxyErrc::server_protocol;
-                wire::encode_password(out, auth::md5_response(login_.user, user.password, request.data.first<4>()));
+                wire::encode_password(
+                    out, auth::md5_response(login_.user, user.password, request.data.first<4>()));
                 break;
             case wire::AuthenticationKind::sasl:
                 if (const auto error = start_scram(user, request.data)) return error;
@@ -99,7 +103,9 @@ public:
                 if (const auto error = scram_->verify(wire::as_text(request.data))) return error;
                 return Progress::more;
             default:
-                explanation = fmt::format("the server asks for authentication method {}, which is not supported", request.kind);
+                explanation = fmt::format(
+                    "the server asks for authentication method {}, which is not supported",
+                    request.kind);
                 return ProxyErrc::server_login_failed;
         }
         send(connection_, out);
@@ -110,7 +116,8 @@ public:
 
 private:
     error_code no_password() {
-        explanation = fmt::format("the server asks for a password, and none is known for user \"{}\"", login_.user);
+        explanation = fmt::format(
+            "the server asks for a password, and none is known for user \"{}\"", login_.user);
         return ProxyErrc::server_login_failed;
     }
 
@@ -122,8 +129,10 @@ private:
         }
         if (!user.password.empty()) {
             scram_ = auth::ScramClient::with_key_source(
-                [&credentials = credentials_, password = user.password](std::string_view salt, std::uint32_t iterations) {
-                    return credentials.keys_for(password, salt, std::min(iterations, kMaxScramIterations));
+                [&credentials = credentials_, password = user.password](std::string_view salt,
+                                                                        std::uint32_t iterations) {
+                    return credentials.keys_for(password, salt,
+                                                std::min(iterations, kMaxScramIterations));
                 },
                 auth::random_nonce());
             return {};
@@ -156,9 +165,13 @@ ConnectResult rejection(const Message& message) {
     return {nullptr, std::move(failure)};
 }
 
-awaitable<ConnectResult> log_in(ServerConnectionPtr connection, const ServerLogin& login, auth::Credentials& credentials) {
-    wire::StartupMessage startup{wire::kProtocol30, {{"user", login.user}, {"database", login.database}}};
-    startup.parameters.insert(startup.parameters.end(), login.parameters.begin(), login.parameters.end());
+awaitable<ConnectResult> log_in(ServerConnectionPtr connection,
+                                const ServerLogin& login,
+                                auth::Credentials& credentials) {
+    wire::StartupMessage startup{wire::kProtocol30,
+                                 {{"user", login.user}, {"database", login.database}}};
+    startup.parameters.insert(startup.parameters.end(), login.parameters.begin(),
+                              login.parameters.end());
     wire::Buffer out;
     wire::encode(out, startup);
     send(*connection, out);
@@ -204,7 +217,9 @@ awaitable<ConnectResult> log_in(ServerConnectionPtr connection, const ServerLogi
 namespace {
 
 // Connects one socket, which is closed when `until` has come.
-awaitable<error_code> connect_until(Socket& socket, const asio::generic::stream_protocol::endpoint& endpoint, routing::TimePoint until) {
+awaitable<error_code> connect_until(Socket& socket,
+                                    const asio::generic::stream_protocol::endpoint& endpoint,
+                                    routing::TimePoint until) {
     Timer timer{socket.get_executor(), until};
     const auto waiting = std::make_shared<bool>(true);
     timer.async_wait([&socket, waiting](error_code ec) {
@@ -219,16 +234,20 @@ awaitable<error_code> connect_until(Socket& socket, const asio::generic::stream_
 
 }  // namespace
 
-awaitable<Result<Socket>> open_socket(Executor executor, const conf::ServerConfig& config, routing::TimePoint until) {
+awaitable<Result<Socket>> open_socket(Executor executor,
+                                      const conf::ServerConfig& config,
+                                      routing::TimePoint until) {
     std::vector<asio::generic::stream_protocol::endpoint> endpoints;
     error_code last;
     if (config.host.starts_with('/')) {
-        endpoints.emplace_back(asio::local::stream_protocol::endpoint{fmt::format("{}/.s.PGSQL.{}", config.host, config.port)});
+        endpoints.emplace_back(asio::local::stream_protocol::endpoint{
+            fmt::format("{}/.s.PGSQL.{}", config.host, config.port)});
     } else if (const auto address = asio::ip::make_address(config.host, last); !last) {
         endpoints.emplace_back(asio::ip::tcp::endpoint{address, config.port});
     } else {
         asio::ip::basic_resolver<asio::ip::tcp, Executor> resolver{executor};
-        auto [resolve_error, results] = co_await resolver.async_resolve(config.host, std::to_string(config.port), as_result);
+        auto [resolve_error, results] =
+            co_await resolver.async_resolve(config.host, std::to_string(config.port), as_result);
         if (resolve_error) co_return resolve_error;
         for (const auto& result : results) endpoints.emplace_back(result.endpoint());
     }
@@ -247,21 +266,25 @@ awaitable<ConnectResult> connect_to_server(Executor executor,
                                            auth::Credentials& credentials) {
     const auto until = routing::Clock::now() + config.connect_timeout;
     auto socket = co_await open_socket(executor, config, until);
-    if (!socket) co_return failure_of(socket.error(), fmt::format("cannot connect: {}", socket.error().message()));
+    if (!socket)
+        co_return failure_of(socket.error(),
+                             fmt::format("cannot connect: {}", socket.error().message()));
 
     auto connection = std::make_shared<ServerConnection>(std::move(*socket));
     connection->id = next_connection_id();
     connection->opened_at = routing::Clock::now();
     Deadline deadline{executor, connection->stream, until};
     auto result = co_await log_in(connection, login, credentials);
-    if (deadline.expired()) co_return failure_of(asio::error::timed_out, "no login within connect_timeout");
+    if (deadline.expired())
+        co_return failure_of(asio::error::timed_out, "no login within connect_timeout");
     co_return result;
 }
 
 awaitable<Result<ReplicaPosition>> read_replica_position(ServerConnection& connection) {
     static constexpr std::string_view kSql =
         "SELECT pg_catalog.pg_is_in_recovery(), "
-        "(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, "
+        "(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) "
+        "1000000)::pg_catalog.int8, "
         "pg_catalog.pg_last_wal_replay_lsn()";
     wire::Buffer out;
     wire::encode_query(out, kSql);
@@ -272,13 +295,15 @@ awaitable<Result<ReplicaPosition>> read_replica_position(ServerConnection& conne
     for (;;) {
         const auto message = co_await reader.next();
         if (!message) co_return message.error();
-        if (message->type == wire::backend::kErrorResponse) co_return ProxyErrc::server_login_failed;
+        if (message->type == wire::backend::kErrorResponse)
+            co_return ProxyErrc::server_login_failed;
         if (message->type == wire::backend::kDataRow) {
             const auto row = wire::decode_data_row(message->body);
             if (!row || row->size() != 3) co_return ProxyErrc::server_protocol;
             position.in_recovery = (*row)[0] == "t";
             const auto start = (*row)[1];
-            std::from_chars(start.data(), start.data() + start.size(), position.postmaster_start_us);
+            std::from_chars(start.data(), start.data() + start.size(),
+                            position.postmaster_start_us);
             if (const auto lsn = routing::parse_lsn((*row)[2])) position.replayed = *lsn;
             row_seen = true;
         }

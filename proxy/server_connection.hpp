@@ -1,9 +1,5 @@
 #pragma once
 
-#include <map>
-#include <memory>
-#include <string>
-
 #include "conf/config.hpp"
 #include "proxy/asio.hpp"
 #include "proxy/auth/credentials.hpp"
@@ -13,9 +9,14 @@
 #include "proxy/wire/startup.hpp"
 #include "routing/topology.hpp"
 
+#include <map>
+#include <memory>
+#include <string>
+
 namespace pgsteer::proxy {
 
-using ParameterMap = std::map<std::string, std::string, std::less<>>;  // as ParameterStatus reports them
+using ParameterMap =
+    std::map<std::string, std::string, std::less<>>;  // as ParameterStatus reports them
 
 // One logged-in connection to a server. Worker-local; owned by the pool or by one session's lease.
 struct ServerConnection {
@@ -24,19 +25,19 @@ struct ServerConnection {
     Stream stream;
     InputBuffer in;
     ReplyQueue replies;
-    std::uint64_t id = 0;                 // unique in this process
-    std::uint64_t lease_number = 0;       // of the lease that holds it now; unique in this process
+    std::uint64_t id = 0;            // unique in this process
+    std::uint64_t lease_number = 0;  // of the lease that holds it now; unique in this process
     routing::ServerId server;
-    std::uint64_t incarnation = 0;        // of the server, when the connection was made; replicas only
+    std::uint64_t incarnation = 0;  // of the server, when the connection was made; replicas only
     wire::BackendKeyData key;
     ParameterMap parameters;
-    std::string startup_parameters;       // part of the pool's key
+    std::string startup_parameters;  // part of the pool's key
     routing::TimePoint opened_at{};
     routing::TimePoint idle_since{};
     std::uint8_t transaction_status = 'I';
-    bool reading = false;                 // a read is pending: see Pool::take_back
-    bool returning = false;               // given back while a read was pending
-    int cancels_in_flight = 0;            // not given to anybody before they have arrived
+    bool reading = false;       // a read is pending: see Pool::take_back
+    bool returning = false;     // given back while a read was pending
+    int cancels_in_flight = 0;  // not given to anybody before they have arrived
 };
 using ServerConnectionPtr = std::shared_ptr<ServerConnection>;
 
@@ -62,9 +63,9 @@ struct ConnectResult {
     ConnectFailure failure;
 };
 
-// Connects, authenticates, reads parameters up to ReadyForQuery; on a replica then reads which incarnation it
-// is and what it has replayed. Bounded by the server's connect_timeout.
-// The role is checked: a connection meant for a replica must be in recovery, one for the primary must not.
+// Connects, authenticates, reads parameters up to ReadyForQuery; on a replica then reads which
+// incarnation it is and what it has replayed. Bounded by the server's connect_timeout. The role is
+// checked: a connection meant for a replica must be in recovery, one for the primary must not.
 awaitable<ConnectResult> connect_to_server(Executor executor,
                                            const conf::ServerConfig& config,
                                            ServerLogin login,
@@ -82,6 +83,8 @@ awaitable<Result<ReplicaPosition>> read_replica_position(ServerConnection& conne
 awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql);
 
 // Opens a socket to the server, TCP or Unix. Errors: timed_out when `until` has come.
-awaitable<Result<Socket>> open_socket(Executor executor, const conf::ServerConfig& config, routing::TimePoint until);
+awaitable<Result<Socket>> open_socket(Executor executor,
+                                      const conf::ServerConfig& config,
+                                      routing::TimePoint until);
 
 }  // namespace pgsteer::proxy

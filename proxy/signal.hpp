@@ -4,11 +4,13 @@
 
 namespace pgsteer::proxy {
 
-// Lets coroutines of one worker wait until another one says that something has changed. Worker-local.
-// A waiter looks at the state again after each wake-up: wake-ups carry no meaning of their own.
+// Lets coroutines of one worker wait until another one says that something has changed.
+// Worker-local. A waiter looks at the state again after each wake-up: wake-ups carry no meaning of
+// their own.
 class Signal {
 public:
-    explicit Signal(Executor executor) : timer_{executor, std::chrono::steady_clock::time_point::max()} {}
+    explicit Signal(Executor executor)
+        : timer_{executor, std::chrono::steady_clock::time_point::max()} {}
 
     awaitable<void> wait() {
         ++waiters_;

@@ -1,11 +1,12 @@
 #pragma once
 
-#include <boost/asio/co_spawn.hpp>
-#include <exception>
-#include <string_view>
-
 #include "conf/log.hpp"
 #include "proxy/asio.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+
+#include <exception>
+#include <string_view>
 
 namespace pgsteer::proxy {
 

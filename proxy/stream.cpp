@@ -1,17 +1,18 @@
 #include "proxy/stream.hpp"
 
-#include <sys/socket.h>
+#include "proxy/signal.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/container/small_vector.hpp>
 
-#include "proxy/signal.hpp"
+#include <sys/socket.h>
 
 namespace pgsteer::proxy {
 
 // Shared with the one pending wait for writability, which may outlive the Stream.
 struct Stream::State {
-    explicit State(Socket connected) : socket{std::move(connected)}, sent_signal{socket.get_executor()} {}
+    explicit State(Socket connected)
+        : socket{std::move(connected)}, sent_signal{socket.get_executor()} {}
     Socket socket;
     Signal sent_signal;
     wire::Buffer backlog;
@@ -34,7 +35,8 @@ Stream::~Stream() { close(); }
 
 awaitable<error_code> Stream::read_some(InputBuffer& in) {
     auto room = in.prepare();
-    auto [ec, count] = co_await state_->socket.async_read_some(asio::buffer(room.data(), room.size()), as_result);
+    auto [ec, count] =
+        co_await state_->socket.async_read_some(asio::buffer(room.data(), room.size()), as_result);
     if (ec) co_return ec;
     bytes_received_ += count;
     while (in.commit(count) && in.size() < InputBuffer::kReadBytes) {
@@ -57,7 +59,8 @@ void Stream::write(std::span<const wire::Bytes> parts) {
         } else {
             boost::container::small_vector<asio::const_buffer, 16> buffers;
             for (const auto& part : parts) buffers.emplace_back(part.data(), part.size());
-            sent = state.socket.write_some(buffers, ec);  // at most IOV_MAX of them: the rest is backlog
+            sent = state.socket.write_some(buffers,
+                                           ec);  // at most IOV_MAX of them: the rest is backlog
         }
         if (ec && ec != asio::error::would_block && ec != asio::error::try_again) {
             state.write_error = ec;
@@ -68,7 +71,8 @@ void Stream::write(std::span<const wire::Bytes> parts) {
     for (const auto& part : parts) {
         const std::size_t skipped = std::min(sent, part.size());
         sent -= skipped;
-        state.backlog.insert(state.backlog.end(), part.begin() + static_cast<std::ptrdiff_t>(skipped), part.end());
+        state.backlog.insert(state.backlog.end(),
+                             part.begin() + static_cast<std::ptrdiff_t>(skipped), part.end());
     }
     if (!state.backlog.empty() && !state.flushing) flush_later(state_);
 }

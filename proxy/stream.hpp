@@ -1,27 +1,27 @@
 #pragma once
 
-#include <initializer_list>
-#include <memory>
-#include <span>
-
 #include "proxy/asio.hpp"
 #include "proxy/errors.hpp"
 #include "proxy/input_buffer.hpp"
 #include "proxy/wire/bytes.hpp"
 
+#include <initializer_list>
+#include <memory>
+#include <span>
+
 namespace pgsteer::proxy {
 
-// One connected socket, TCP or Unix, with what could not be sent yet. Worker-local. Sends at once what the
-// socket takes; the rest goes out by itself as the peer reads. Writers keep the rest small by waiting on
-// drained() before they write more.
+// One connected socket, TCP or Unix, with what could not be sent yet. Worker-local. Sends at once
+// what the socket takes; the rest goes out by itself as the peer reads. Writers keep the rest small
+// by waiting on drained() before they write more.
 class Stream {
 public:
     explicit Stream(Socket socket);
     ~Stream();
     Stream(Stream&&) = delete;
 
-    // Waits for bytes and appends them to `in`: one recv in the usual case, more while they fill the room.
-    // Errors: asio::error::eof, operation_aborted after cancel() or close(), any of recv.
+    // Waits for bytes and appends them to `in`: one recv in the usual case, more while they fill
+    // the room. Errors: asio::error::eof, operation_aborted after cancel() or close(), any of recv.
     awaitable<error_code> read_some(InputBuffer& in);
 
     // An error is kept and found by the next read; bytes are dropped after one.

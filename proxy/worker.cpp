@@ -1,13 +1,13 @@
 #include "proxy/worker.hpp"
 
-#include <pthread.h>
-
-#include <boost/asio/post.hpp>
-
 #include "conf/log.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/spawn.hpp"
 #include "routing/classify.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <pthread.h>
 
 namespace pgsteer::proxy {
 
@@ -20,7 +20,10 @@ constexpr std::uint32_t kSessionBits = 24;
 
 }  // namespace
 
-Worker::Worker(std::uint16_t index, std::shared_ptr<Shared> shared, Post post_to_worker, Post post_to_others)
+Worker::Worker(std::uint16_t index,
+               std::shared_ptr<Shared> shared,
+               Post post_to_worker,
+               Post post_to_others)
     : index_{index},
       shared_{std::move(shared)},
       post_to_worker_{std::move(post_to_worker)},
@@ -40,8 +43,14 @@ Worker::Worker(std::uint16_t index, std::shared_ptr<Shared> shared, Post post_to
         .topology = shared_->topology,
         .evidence = shared_->evidence,
         .counters = counters_.get(),
-        .ask_other_workers = [this](const BudgetKey& key) { post_to_others_(index_, [key](Worker& other) { other.pool().close_idle(key); }); },
-        .tell_other_workers = [this](const BudgetKey& key) { post_to_others_(index_, [key](Worker& other) { other.pool().wake(key); }); },
+        .ask_other_workers =
+            [this](const BudgetKey& key) {
+                post_to_others_(index_, [key](Worker& other) { other.pool().close_idle(key); });
+            },
+        .tell_other_workers =
+            [this](const BudgetKey& key) {
+                post_to_others_(index_, [key](Worker& other) { other.pool().wake(key); });
+            },
     });
 }
 
@@ -60,7 +69,8 @@ void Worker::start() {
         static_cast<Worker*>(self)->run();
         return nullptr;
     };
-    if (pthread_create(&thread_, &attributes, body, this) != 0) throw std::runtime_error("cannot start a worker thread");
+    if (pthread_create(&thread_, &attributes, body, this) != 0)
+        throw std::runtime_error("cannot start a worker thread");
     pthread_attr_destroy(&attributes);
     started_ = true;
 }
@@ -108,7 +118,8 @@ void Worker::unregister_session(ClientSession& session) {
 }
 
 void Worker::forward_cancel(wire::CancelRequest request) {
-    post_to_worker_(request.process_id >> kSessionBits, [request](Worker& owner) { owner.cancel(request); });
+    post_to_worker_(request.process_id >> kSessionBits,
+                    [request](Worker& owner) { owner.cancel(request); });
 }
 
 void Worker::cancel(wire::CancelRequest request) {
@@ -131,7 +142,8 @@ void Worker::for_each_session(const std::function<void(ClientSession&)>& action)
 
 void Worker::servers_changed(const health::TopologyPtr& topology) {
     for (std::uint16_t i = 0; i < topology->servers.size(); ++i) {
-        if (topology->servers[i].status == routing::Status::unhealthy) pool_->close_idle_to(routing::ServerId{i});
+        if (topology->servers[i].status == routing::Status::unhealthy)
+            pool_->close_idle_to(routing::ServerId{i});
     }
     for_each_session([&](ClientSession& session) { session.servers_changed(*topology); });
 }
@@ -154,7 +166,9 @@ const routing::Topology& Worker::topology() {
     return *topology_;
 }
 
-routing::StatementPtr Worker::classify(std::string_view sql) { return statements_.find_or_classify(sql); }
+routing::StatementPtr Worker::classify(std::string_view sql) {
+    return statements_.find_or_classify(sql);
+}
 
 const ParameterMap* Worker::known_parameters(const std::string& key) const {
     const auto known = parameters_.find(key);
@@ -177,13 +191,15 @@ awaitable<void> Worker::housekeeping() {
         if (stopped_) break;
         const auto now = routing::Clock::now();
         pool_->close_expired(now);
-        if (std::any_of(config().servers.begin(), config().servers.end(), [](const auto& server) { return server.query_timeout.count() > 0; }))
+        if (std::any_of(config().servers.begin(), config().servers.end(),
+                        [](const auto& server) { return server.query_timeout.count() > 0; }))
             for_each_session([&](ClientSession& session) { session.check_timeouts(now); });
         const auto& cache = statements_.counters();
         counters_->cache_hits.add(cache.hits - std::exchange(hits, cache.hits));
         counters_->cache_misses.add(cache.misses - std::exchange(misses, cache.misses));
         counters_->cache_evictions.add(cache.evictions - std::exchange(evictions, cache.evictions));
-        counters_->cache_bytes.add(cache.bytes - std::exchange(bytes, static_cast<std::uint64_t>(cache.bytes)));
+        counters_->cache_bytes.add(cache.bytes -
+                                   std::exchange(bytes, static_cast<std::uint64_t>(cache.bytes)));
     }
 }
 

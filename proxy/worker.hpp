@@ -1,16 +1,5 @@
 #pragma once
 
-#include <pthread.h>
-
-#include <atomic>
-#include <map>
-#include <memory>
-#include <random>
-#include <string>
-#include <thread>
-#include <unordered_map>
-#include <vector>
-
 #include "conf/config.hpp"
 #include "health/checker.hpp"
 #include "health/metrics.hpp"
@@ -20,6 +9,16 @@
 #include "proxy/wire/startup.hpp"
 #include "routing/statement_cache.hpp"
 #include "routing/topology.hpp"
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <pthread.h>
+#include <random>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
 
 namespace pgsteer::proxy {
 
@@ -33,20 +32,24 @@ struct Shared {
     auth::Credentials* credentials = nullptr;
     Budgets* budgets = nullptr;
     routing::HashSecret hash_secret;
-    std::atomic<int> clients{0};          // accepted and not gone yet, over all workers
+    std::atomic<int> clients{0};  // accepted and not gone yet, over all workers
     std::atomic<bool> draining{false};
 };
 
-// One thread with its own io_context, sessions, pool and caches; nothing of it is shared but by messages.
+// One thread with its own io_context, sessions, pool and caches; nothing of it is shared but by
+// messages.
 class Worker {
 public:
     using Post = std::function<void(std::size_t worker, std::function<void(Worker&)>)>;
 
     // `post` runs a function on another worker's thread. Thread-safe.
-    Worker(std::uint16_t index, std::shared_ptr<Shared> shared, Post post_to_worker, Post post_to_others);
+    Worker(std::uint16_t index,
+           std::shared_ptr<Shared> shared,
+           Post post_to_worker,
+           Post post_to_others);
     ~Worker();
 
-    void start();               // the thread
+    void start();  // the thread
     void join();
 
     // --- any thread ---
@@ -55,11 +58,11 @@ public:
 
     // --- on the worker's thread ---
     void accept(int socket, int family);
-    void cancel(wire::CancelRequest request);        // of one of this worker's sessions
+    void cancel(wire::CancelRequest request);          // of one of this worker's sessions
     void forward_cancel(wire::CancelRequest request);  // to the worker that owns the session
     void servers_changed(const health::TopologyPtr& topology);
-    void drain();               // sessions leave as soon as they are between transactions
-    void stop();                // at once
+    void drain();  // sessions leave as soon as they are between transactions
+    void stop();   // at once
 
     // --- for this worker's sessions ---
     [[nodiscard]] Executor executor() { return io_.get_executor(); }
@@ -75,17 +78,22 @@ public:
     [[nodiscard]] std::span<const std::uint32_t> in_flight() const { return in_flight_; }
     void started_on(routing::ServerId server) { ++in_flight_[server.index]; }
     void finished_on(routing::ServerId server) { --in_flight_[server.index]; }
-    [[nodiscard]] std::uint32_t suspects(const routing::Topology& topology) const { return shared_->evidence->suspects(topology); }
+    [[nodiscard]] std::uint32_t suspects(const routing::Topology& topology) const {
+        return shared_->evidence->suspects(topology);
+    }
     [[nodiscard]] bool draining() const { return draining_; }
 
-    // Parameters that a server reports for (database, user, settings): known from an earlier connection.
+    // Parameters that a server reports for (database, user, settings): known from an earlier
+    // connection.
     [[nodiscard]] const ParameterMap* known_parameters(const std::string& key) const;
     void remember_parameters(const std::string& key, const ParameterMap& parameters);
 
     // Keys of a session, by which a CancelRequest finds it.
     wire::BackendKeyData register_session(ClientSession& session);
     void unregister_session(ClientSession& session);
-    [[nodiscard]] bool too_many_clients() const { return shared_->clients.load() > config().listen.max_clients; }
+    [[nodiscard]] bool too_many_clients() const {
+        return shared_->clients.load() > config().listen.max_clients;
+    }
 
 private:
     awaitable<void> housekeeping();

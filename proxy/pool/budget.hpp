@@ -1,12 +1,12 @@
 #pragma once
 
+#include "routing/topology.hpp"
+
 #include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
-
-#include "routing/topology.hpp"
 
 namespace pgsteer::proxy {
 

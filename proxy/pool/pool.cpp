@@ -1,12 +1,12 @@
 #include "proxy/pool/pool.hpp"
 
-#include <atomic>
-#include <cstdlib>
-
 #include "conf/log.hpp"
 #include "proxy/deadline.hpp"
 #include "proxy/spawn.hpp"
 #include "proxy/wire/frontend.hpp"
+
+#include <atomic>
+#include <cstdlib>
 
 namespace pgsteer::proxy {
 
@@ -88,7 +88,8 @@ awaitable<LeaseResult> Pool::acquire(const PoolTarget& target) {
     bool woken = false;
     for (;;) {
         if (woken || group.waiters.empty()) {
-            if (auto connection = take_idle(group, target)) co_return lease_of(std::move(connection));
+            if (auto connection = take_idle(group, target))
+                co_return lease_of(std::move(connection));
             if (group.budget->try_take()) break;
             if (!group.idle.empty()) {  // one with other settings makes place
                 const auto oldest = group.idle.front();
@@ -138,15 +139,18 @@ awaitable<bool> Pool::wait_for_place(Group& group, TimePoint until) {
 // Opens what `target` asks for and makes sure that it is that.
 awaitable<ConnectResult> Pool::open(const PoolTarget& target) {
     const auto& config = env_.config->servers[target.server.index];
-    const auto topology = env_.topology->load();  // before the position is read: that one must not be older
+    const auto topology =
+        env_.topology->load();  // before the position is read: that one must not be older
     ServerLogin login{target.database, target.user, target.parameters, false};
     if (target.replica) login.parameters.emplace_back("default_transaction_read_only", "on");
 
-    auto result = co_await connect_to_server(env_.executor, config, std::move(login), *env_.credentials);
+    auto result =
+        co_await connect_to_server(env_.executor, config, std::move(login), *env_.credentials);
     if (!result.connection) {
-        if (!result.failure.rejected() || result.failure.sqlstate.starts_with("57P0")) env_.evidence->connection_lost(target.server);
-        log::warning("cannot open a server connection", "server", config.name, "database", target.database, "user",
-                     target.user, "error", result.failure.text);
+        if (!result.failure.rejected() || result.failure.sqlstate.starts_with("57P0"))
+            env_.evidence->connection_lost(target.server);
+        log::warning("cannot open a server connection", "server", config.name, "database",
+                     target.database, "user", target.user, "error", result.failure.text);
         co_return result;
     }
     auto& connection = *result.connection;
@@ -182,8 +186,10 @@ awaitable<std::string> Pool::check_replica(ServerConnection& connection,
 }
 
 std::string Pool::check_primary(const ServerConnection& connection) {
-    const auto standby = connection.parameters.find("in_hot_standby");  // reported since PostgreSQL 14
-    return standby != connection.parameters.end() && standby->second == "on" ? "it is in recovery" : "";
+    const auto standby =
+        connection.parameters.find("in_hot_standby");  // reported since PostgreSQL 14
+    return standby != connection.parameters.end() && standby->second == "on" ? "it is in recovery"
+                                                                             : "";
 }
 
 void Pool::take_back(ServerConnectionPtr connection) {
@@ -192,8 +198,9 @@ void Pool::take_back(ServerConnectionPtr connection) {
         connection->stream.cancel_read();
         return;
     }
-    const bool usable = !closing_ && connection->stream.is_open() && connection->transaction_status == 'I' &&
-                        connection->replies.empty() && !connection->replies.skipping() && connection->in.empty() &&
+    const bool usable = !closing_ && connection->stream.is_open() &&
+                        connection->transaction_status == 'I' && connection->replies.empty() &&
+                        !connection->replies.skipping() && connection->in.empty() &&
                         !connection->stream.backlogged() && connection->cancels_in_flight == 0 &&
                         !is_worn_out(*connection);
     if (!usable) return close(connection);
@@ -254,7 +261,8 @@ void Pool::wake(const BudgetKey& key) {
     if (const auto group = groups_.find(key); group != groups_.end()) wake_one(*group->second);
 }
 
-void Pool::close_idle_where(Group& group, const std::function<bool(const ServerConnection&)>& leaves) {
+void Pool::close_idle_where(Group& group,
+                            const std::function<bool(const ServerConnection&)>& leaves) {
     std::vector<ServerConnectionPtr> leaving;
     std::erase_if(group.idle, [&](const ServerConnectionPtr& connection) {
         if (!leaves(*connection)) return false;
@@ -271,17 +279,20 @@ void Pool::close_idle(const BudgetKey& key) {
 
 void Pool::close_idle_to(routing::ServerId server) {
     for (auto& [key, group] : groups_)
-        if (key.server == server) close_idle_where(*group, [](const ServerConnection&) { return true; });
+        if (key.server == server)
+            close_idle_where(*group, [](const ServerConnection&) { return true; });
 }
 
 void Pool::close_all_idle() {
-    for (auto& [key, group] : groups_) close_idle_where(*group, [](const ServerConnection&) { return true; });
+    for (auto& [key, group] : groups_)
+        close_idle_where(*group, [](const ServerConnection&) { return true; });
 }
 
 void Pool::close_expired(TimePoint now) {
     for (auto& [key, group] : groups_) {
         close_idle_where(*group, [&](const ServerConnection& connection) {
-            return now - connection.idle_since > env_.config->pool.idle_timeout || is_worn_out(connection);
+            return now - connection.idle_since > env_.config->pool.idle_timeout ||
+                   is_worn_out(connection);
         });
     }
 }

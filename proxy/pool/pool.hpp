@@ -1,6 +1,12 @@
 // Server connections of one worker: those that nobody holds, and the way to get and give them back.
 #pragma once
 
+#include "conf/config.hpp"
+#include "health/checker.hpp"
+#include "health/metrics.hpp"
+#include "proxy/pool/budget.hpp"
+#include "proxy/server_connection.hpp"
+
 #include <deque>
 #include <functional>
 #include <map>
@@ -8,22 +14,17 @@
 #include <string>
 #include <vector>
 
-#include "conf/config.hpp"
-#include "health/checker.hpp"
-#include "health/metrics.hpp"
-#include "proxy/pool/budget.hpp"
-#include "proxy/server_connection.hpp"
-
 namespace pgsteer::proxy {
 
 class Pool;
 
-// The right to use one server connection. Gives it back when destroyed: to the pool if it can be used again,
-// else it is closed. Move-only, worker-local.
+// The right to use one server connection. Gives it back when destroyed: to the pool if it can be
+// used again, else it is closed. Move-only, worker-local.
 class Lease {
 public:
     Lease() = default;
-    Lease(Pool* pool, ServerConnectionPtr connection) : pool_{pool}, connection_{std::move(connection)} {}
+    Lease(Pool* pool, ServerConnectionPtr connection)
+        : pool_{pool}, connection_{std::move(connection)} {}
     Lease(Lease&& other) noexcept : pool_{other.pool_}, connection_{std::move(other.connection_)} {}
     Lease& operator=(Lease&& other) noexcept;
     ~Lease() { give_back(); }
@@ -47,11 +48,13 @@ struct LeaseResult {
 // What the connection is to be.
 struct PoolTarget {
     routing::ServerId server;
-    bool replica = false;       // the connection gets default_transaction_read_only=on and is checked for its position
-    std::string database;       // as the server calls it
+    bool replica = false;  // the connection gets default_transaction_read_only=on and is checked
+                           // for its position
+    std::string database;  // as the server calls it
     std::string user;
-    wire::Parameters parameters;      // of the client's startup packet
-    std::string parameters_key;       // the same as one string: connections are shared only where it is equal
+    wire::Parameters parameters;  // of the client's startup packet
+    std::string
+        parameters_key;  // the same as one string: connections are shared only where it is equal
 };
 
 // Worker-local.
@@ -65,7 +68,8 @@ public:
         health::TopologyStore* topology;
         health::Evidence* evidence;
         health::WorkerCounters* counters;
-        std::function<void(const BudgetKey&)> ask_other_workers;   // a session waits: give idle ones back
+        std::function<void(const BudgetKey&)>
+            ask_other_workers;  // a session waits: give idle ones back
         std::function<void(const BudgetKey&)> tell_other_workers;  // a place became free
     };
     explicit Pool(Environment environment);
@@ -73,11 +77,11 @@ public:
 
     awaitable<LeaseResult> acquire(const PoolTarget& target);
 
-    void close_idle(const BudgetKey& key);             // another worker starves
-    void wake(const BudgetKey& key);                   // a place became free elsewhere
-    void close_idle_to(routing::ServerId server);      // it is UNHEALTHY, or not what it was
+    void close_idle(const BudgetKey& key);         // another worker starves
+    void wake(const BudgetKey& key);               // a place became free elsewhere
+    void close_idle_to(routing::ServerId server);  // it is UNHEALTHY, or not what it was
     void close_all_idle();
-    void close_expired(routing::TimePoint now);        // idle_timeout, max_lifetime; called every second
+    void close_expired(routing::TimePoint now);  // idle_timeout, max_lifetime; called every second
 
     // For the reader of a connection that was given back while it was being read.
     void finish_return(ServerConnectionPtr connection) { take_back(std::move(connection)); }

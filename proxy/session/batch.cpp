@@ -1,10 +1,10 @@
 #include "proxy/session/batch.hpp"
 
-#include <algorithm>
-
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
+
+#include <algorithm>
 
 namespace pgsteer::proxy {
 
@@ -13,7 +13,8 @@ namespace frontend = wire::frontend;
 namespace {
 
 std::size_t offset_in(wire::Bytes whole, std::string_view part) {
-    return static_cast<std::size_t>(reinterpret_cast<const std::uint8_t*>(part.data()) - whole.data());
+    return static_cast<std::size_t>(reinterpret_cast<const std::uint8_t*>(part.data()) -
+                                    whole.data());
 }
 
 void set_name(BatchItem& item, wire::Bytes whole, std::string_view name) {
@@ -23,12 +24,17 @@ void set_name(BatchItem& item, wire::Bytes whole, std::string_view name) {
 
 }  // namespace
 
-Result<std::optional<ReadItem>> read_item(wire::Bytes whole, std::size_t at, std::uint8_t type, std::size_t message_bytes) {
+Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
+                                          std::size_t at,
+                                          std::uint8_t type,
+                                          std::size_t message_bytes) {
     const auto available = std::min(whole.size() - at, message_bytes);
     const auto body = whole.subspan(at + wire::kHeaderBytes, available - wire::kHeaderBytes);
     const bool complete = available == message_bytes;
     const bool has_sql = complete && message_bytes <= kMaxWholeMessage;
-    ReadItem read{.item = {.type = type, .begin = at, .end = at + message_bytes}, .sql = {}, .has_sql = false};
+    ReadItem read{.item = {.type = type, .begin = at, .end = at + message_bytes},
+                  .sql = {},
+                  .has_sql = false};
     auto& item = read.item;
 
     switch (type) {
@@ -50,7 +56,8 @@ Result<std::optional<ReadItem>> read_item(wire::Bytes whole, std::size_t at, std
             } else {
                 const auto end = std::find(body.begin(), body.end(), 0);
                 if (end == body.end()) return ProxyErrc::protocol_violation;
-                set_name(item, whole, wire::as_text(body.first(static_cast<std::size_t>(end - body.begin()))));
+                set_name(item, whole,
+                         wire::as_text(body.first(static_cast<std::size_t>(end - body.begin()))));
             }
             break;
         }

@@ -8,14 +8,17 @@ namespace pgsteer::proxy {
 
 namespace {
 
-awaitable<void> deliver(Executor executor, const conf::ServerConfig& config, ServerConnectionPtr connection) {
+awaitable<void> deliver(Executor executor,
+                        const conf::ServerConfig& config,
+                        ServerConnectionPtr connection) {
     const auto until = routing::Clock::now() + config.connect_timeout;
     auto socket = co_await open_socket(executor, config, until);
     if (socket) {
         Stream stream{std::move(*socket)};
         Deadline deadline{executor, stream, until};
         wire::Buffer out;
-        wire::encode(out, wire::CancelRequest{connection->key.process_id, connection->key.secret_key});
+        wire::encode(out,
+                     wire::CancelRequest{connection->key.process_id, connection->key.secret_key});
         stream.write(wire::Bytes{out});
         InputBuffer in;
         error_code closed;  // by the server, when it has signalled
@@ -31,7 +34,8 @@ awaitable<void> deliver(Executor executor, const conf::ServerConfig& config, Ser
 
 void send_cancel(Worker& worker, const ServerConnectionPtr& connection) {
     ++connection->cancels_in_flight;
-    spawn(worker.executor(), deliver(worker.executor(), worker.config().servers[connection->server.index], connection),
+    spawn(worker.executor(),
+          deliver(worker.executor(), worker.config().servers[connection->server.index], connection),
           "cancel");
 }
 

@@ -1,21 +1,20 @@
-// From the client's bytes to batches: frames messages, collects what belongs to one request, and passes on in
-// pieces what is too large to be kept.
-#include <fmt/format.h>
-
+// From the client's bytes to batches: frames messages, collects what belongs to one request, and
+// passes on in pieces what is too large to be kept.
 #include "proxy/session/batch.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "proxy/worker.hpp"
 
+#include <fmt/format.h>
+
 namespace pgsteer::proxy {
 
 namespace {
 
-// A batch is sent on when it has grown to this, complete or not.
-constexpr std::size_t kMaxBatchBytes = 64 * 1024;
 bool ends_request(std::uint8_t type) {
-    return type == wire::frontend::kSync || type == wire::frontend::kQuery || type == wire::frontend::kFunctionCall;
+    return type == wire::frontend::kSync || type == wire::frontend::kQuery ||
+           type == wire::frontend::kFunctionCall;
 }
 
 bool is_read_whole(std::uint8_t type) {
@@ -45,7 +44,9 @@ ClientSession::Step ClientSession::next_step() {
         if (!*header) return batch_.bytes >= kMaxBatchBytes ? Step::dispatch : Step::need_more;
         const auto [type, body_size] = **header;
         const auto limit = wire::max_frontend_body(type);
-        if (limit == 0) return violation(ProxyErrc::unknown_message, fmt::format("invalid frontend message type {}", type));
+        if (limit == 0)
+            return violation(ProxyErrc::unknown_message,
+                             fmt::format("invalid frontend message type {}", type));
         if (body_size > limit) return violation(ProxyErrc::bad_length, "invalid message length");
 
         const auto message_bytes = (*header)->message_bytes();
@@ -63,16 +64,19 @@ ClientSession::Step ClientSession::next_step() {
             if (streamed_ > 0) return Step::need_more;
             continue;
         }
-        if (type == wire::frontend::kCopyData || type == wire::frontend::kCopyDone || type == wire::frontend::kCopyFail)
+        if (type == wire::frontend::kCopyData || type == wire::frontend::kCopyDone ||
+            type == wire::frontend::kCopyFail)
             return batch_.items.empty() ? Step::copy : Step::dispatch;
 
         if (const auto step = collect(rest, type, message_bytes); step != Step::stream) return step;
     }
 }
 
-// Adds the message at the front of `rest` to the batch. Returns Step::stream to go on, Step::dispatch when the batch
-// has to be sent, Step::need_more when its names have not arrived.
-ClientSession::Step ClientSession::collect(const wire::Bytes& rest, std::uint8_t type, std::size_t message_bytes) {
+// Adds the message at the front of `rest` to the batch. Returns Step::stream to go on,
+// Step::dispatch when the batch has to be sent, Step::need_more when its names have not arrived.
+ClientSession::Step ClientSession::collect(const wire::Bytes& rest,
+                                           std::uint8_t type,
+                                           std::size_t message_bytes) {
     auto read = read_item(in_.data(), batch_.bytes, type, message_bytes);
     if (!read) return violation(ProxyErrc::protocol_violation, read.error().message());
     if (!*read) return batch_.items.empty() ? Step::need_more : Step::dispatch;
@@ -83,7 +87,8 @@ ClientSession::Step ClientSession::collect(const wire::Bytes& rest, std::uint8_t
     batch_.ends = ends_request(type);
     const bool incomplete = rest.size() < message_bytes;
     const bool full = batch_.bytes >= kMaxBatchBytes;
-    return incomplete || full || batch_.ends || type == wire::frontend::kFlush ? Step::dispatch : Step::stream;
+    return incomplete || full || batch_.ends || type == wire::frontend::kFlush ? Step::dispatch
+                                                                               : Step::stream;
 }
 
 Batch ClientSession::parse_batch(wire::Bytes bytes) const {
@@ -118,8 +123,8 @@ void ClientSession::stream_on() {
     streamed_ -= count;
 }
 
-// CopyData, CopyDone, CopyFail: to the server that is being talked to. Where nothing is in flight a server ignores
-// them: they follow a copy that has failed. PostgreSQL docs, "COPY Operations".
+// CopyData, CopyDone, CopyFail: to the server that is being talked to. Where nothing is in flight a
+// server ignores them: they follow a copy that has failed. PostgreSQL docs, "COPY Operations".
 void ClientSession::copy_on() {
     const auto header = **wire::peek_header(in_.data(), wire::kMaxLargeBody);
     streamed_ = header.message_bytes();

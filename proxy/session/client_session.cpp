@@ -9,7 +9,10 @@
 namespace pgsteer::proxy {
 
 ClientSession::ClientSession(Worker& worker, Socket socket)
-    : worker_{worker}, client_{std::move(socket)}, hold_timer_{worker.executor()}, answered_{worker.executor()} {}
+    : worker_{worker},
+      client_{std::move(socket)},
+      hold_timer_{worker.executor()},
+      answered_{worker.executor()} {}
 
 ClientSession::~ClientSession() = default;
 
@@ -23,7 +26,8 @@ awaitable<void> ClientSession::run() {
         const bool started = co_await start_up();
         if (started) co_await serve();
     } catch (const std::exception& error) {
-        log::error("a session ended with an exception", "session", key_.process_id, "error", error.what());
+        log::error("a session ended with an exception", "session", key_.process_id, "error",
+                   error.what());
         if (!closing_) die(ProxyErrc::out_of_memory, "internal error");
     }
     leave();
@@ -50,7 +54,8 @@ awaitable<void> ClientSession::serve() {
                     co_return;
             }
             for (Slot slot : {Slot::primary, Slot::replica}) {
-                if (const auto connection = side(slot).lease.connection(); connection && connection->stream.backlogged())
+                if (const auto connection = side(slot).lease.connection();
+                    connection && connection->stream.backlogged())
                     co_await connection->stream.drained();
             }
             if (closing_) co_return;
@@ -64,7 +69,8 @@ awaitable<void> ClientSession::serve() {
 
 // Requests in flight are cancelled: nobody will read their answers.
 void ClientSession::leave() {
-    if (closing_ && !client_.is_open() && !side(Slot::primary).lease && !side(Slot::replica).lease) return;
+    if (closing_ && !client_.is_open() && !side(Slot::primary).lease && !side(Slot::replica).lease)
+        return;
     closing_ = true;
     client_.close();
     hold_timer_.cancel();
@@ -93,7 +99,9 @@ void ClientSession::release(Slot slot) {
     if (last_used_ == slot) last_used_.reset();
 }
 
-void ClientSession::send_error(std::string_view severity, ProxyErrc reason, std::string_view message) {
+void ClientSession::send_error(std::string_view severity,
+                               ProxyErrc reason,
+                               std::string_view message) {
     const auto& error = info(reason);
     worker_.mutable_counters().errors[static_cast<std::size_t>(reason)].add();
     wire::Buffer out;
@@ -103,7 +111,8 @@ void ClientSession::send_error(std::string_view severity, ProxyErrc reason, std:
 
 void ClientSession::send_ready() {
     wire::Buffer out;
-    wire::encode_ready_for_query(out, transaction_ != LostTransaction::none ? 'E' : state_.transaction_status());
+    wire::encode_ready_for_query(
+        out, transaction_ != LostTransaction::none ? 'E' : state_.transaction_status());
     client_.write(wire::Bytes{out});
 }
 
@@ -115,7 +124,8 @@ void ClientSession::die(ProxyErrc reason, std::string_view message) {
 
 void ClientSession::drain() {
     draining_ = true;
-    if (registered_ && is_idle() && state_.transaction_status() == 'I' && batch_.items.empty() && streamed_ == 0)
+    if (registered_ && is_idle() && state_.transaction_status() == 'I' && batch_.items.empty() &&
+        streamed_ == 0)
         die(ProxyErrc::shutting_down);
 }
 
@@ -130,7 +140,8 @@ void ClientSession::stop() {
 void ClientSession::cancel_requested(std::uint32_t secret_key) {
     if (secret_key != key_.secret_key || requests_.empty()) return;
     worker_.mutable_counters().cancels.add();
-    if (const auto& lease = side(requests_.front().slot).lease) send_cancel(worker_, lease.connection());
+    if (const auto& lease = side(requests_.front().slot).lease)
+        send_cancel(worker_, lease.connection());
 }
 
 void ClientSession::servers_changed(const routing::Topology& topology) {

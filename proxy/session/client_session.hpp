@@ -1,15 +1,10 @@
 // One client and the server connections that serve it. proxy/README.md tells the life of a request.
 #pragma once
 
-#include <array>
-#include <deque>
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "proxy/asio.hpp"
 #include "proxy/deadline.hpp"
 #include "proxy/pool/pool.hpp"
+#include "proxy/session/batch_verdict.hpp"
 #include "proxy/session/parameter_status.hpp"
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/session/request.hpp"
@@ -19,12 +14,18 @@
 #include "routing/decide.hpp"
 #include "routing/session_state.hpp"
 
+#include <array>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace pgsteer::proxy {
 
 class Worker;
 
-// Worker-local. Lives as long as one of its coroutines: serve() reads the client and sends requests on; one
-// pump() for each server connection reads the replies and passes them to the client.
+// Worker-local. Lives as long as one of its coroutines: serve() reads the client and sends requests
+// on; one pump() for each server connection reads the replies and passes them to the client.
 class ClientSession : public std::enable_shared_from_this<ClientSession> {
 public:
     ClientSession(Worker& worker, Socket socket);
@@ -50,20 +51,20 @@ private:
     // A server connection of this session and what is going on on it.
     struct Side {
         Lease lease;
-        std::uint64_t partial = 0;       // bytes still to come of a message that is passed on in pieces
+        std::uint64_t partial = 0;  // bytes still to come of a message that is passed on in pieces
         bool partial_swallowed = false;
         bool copying_in = false;
-        bool discarding = false;         // requests run elsewhere: what is still answered here is dropped
-        bool setting_failed = false;     // one of our own settings was refused
-        std::string row_value;           // of the row that says what set_config() has set
+        bool discarding = false;  // requests run elsewhere: what is still answered here is dropped
+        bool setting_failed = false;  // one of our own settings was refused
+        std::string row_value;        // of the row that says what set_config() has set
         bool row_seen = false;
-        wire::Buffer last_words;         // ErrorResponse that came without a request
+        wire::Buffer last_words;  // ErrorResponse that came without a request
     };
 
     // --- client_session.cpp: life ---
     awaitable<void> run();
     awaitable<void> serve();
-    void leave();                                    // closes everything; idempotent
+    void leave();                                               // closes everything; idempotent
     void die(ProxyErrc reason, std::string_view message = {});  // FATAL to the client, then leave()
     void send_error(std::string_view severity, ProxyErrc reason, std::string_view message = {});
     void send_ready();
@@ -87,7 +88,8 @@ private:
     // --- client_messages.cpp: from bytes to batches ---
     Step next_step();
     Step collect(const wire::Bytes& rest, std::uint8_t type, std::size_t message_bytes);
-    [[nodiscard]] Batch parse_batch(wire::Bytes bytes) const;  // of messages that were collected before
+    [[nodiscard]] Batch parse_batch(
+        wire::Bytes bytes) const;  // of messages that were collected before
     [[nodiscard]] Step violation(ProxyErrc reason, std::string_view message);
     void stream_on();
     void copy_on();
@@ -101,16 +103,26 @@ private:
         ConnectFailure failure;
     };
     awaitable<void> dispatch();
-    [[nodiscard]] routing::StatementPtr strictest(const Batch& batch, wire::Bytes bytes) const;
-    [[nodiscard]] routing::SessionView view(const routing::Topology& topology, std::uint32_t avoid) const;
-    awaitable<Choice> choose(routing::StatementPtr statement, bool again, bool primary_only, std::uint32_t avoid);
+    [[nodiscard]] std::size_t max_read_bytes() const;
+    [[nodiscard]] routing::SessionView view(const routing::Topology& topology,
+                                            std::uint32_t avoid) const;
+    awaitable<Choice> choose(routing::StatementPtr statement,
+                             bool again,
+                             bool primary_only,
+                             std::uint32_t avoid);
     awaitable<ConnectFailure> take_lease(Slot slot, routing::ServerId server);
     awaitable<void> leave_open_request();
     void send_batch(const Batch& batch, wire::Bytes bytes, Slot slot, Request& request);
-    void add_prelude(Slot slot, wire::Buffer& out, const Batch& batch, wire::Bytes bytes, const Request& request, bool starts_request);
+    void add_prelude(Slot slot,
+                     wire::Buffer& out,
+                     const Batch& batch,
+                     wire::Bytes bytes,
+                     const Request& request,
+                     bool starts_request);
     void add_settings(Slot slot, wire::Buffer& out);
     void inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out);
-    void expect_item(const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended);
+    void expect_item(
+        const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended);
     [[nodiscard]] bool is_pipeline_full() const;
     [[nodiscard]] bool is_answered() const;
     [[nodiscard]] bool is_ignored_in_lost_transaction(const routing::CachedStatement& statement);
@@ -129,7 +141,10 @@ private:
     Verdict on_parameter(Slot slot, wire::Bytes body);
     void note_set_value(Slot slot, const Expected& owed, wire::Bytes body);
     [[nodiscard]] bool sets_to_result(const Expected& owed) const;
-    void apply_effects(Slot slot, const routing::Statement& statement, std::uint16_t index, std::string_view tag);
+    void apply_effects(Slot slot,
+                       const routing::Statement& statement,
+                       std::uint16_t index,
+                       std::string_view tag);
     void release_replies(std::size_t complete_pieces);
     std::size_t cut_pieces(const std::uint8_t* end);
     void hold_replies(std::size_t from_piece);
@@ -146,24 +161,27 @@ private:
     [[nodiscard]] bool all_retryable() const;
 
     Side& side(Slot slot) { return sides_[static_cast<std::size_t>(slot)]; }
-    [[nodiscard]] const Side& side(Slot slot) const { return sides_[static_cast<std::size_t>(slot)]; }
+    [[nodiscard]] const Side& side(Slot slot) const {
+        return sides_[static_cast<std::size_t>(slot)];
+    }
     [[nodiscard]] bool is_idle() const { return requests_.empty() && !running_again_; }
 
     Worker& worker_;
     Stream client_;
     InputBuffer in_;
     Batch batch_;
-    std::size_t streamed_ = 0;             // bytes of the client's current message still to be passed on
+    std::size_t streamed_ = 0;  // bytes of the client's current message still to be passed on
     Slot streamed_to_ = Slot::primary;
-    bool stream_dropped_ = false;          // they are thrown away: their request has failed
-    bool skipping_to_sync_ = false;        // we answered an error ourselves: as a server, ignore all up to Sync
+    bool stream_dropped_ = false;  // they are thrown away: their request has failed
+    bool skipping_to_sync_ =
+        false;  // we answered an error ourselves: as a server, ignore all up to Sync
     routing::TimePoint received_at_{};
 
     // Who the client is.
     std::string user_;
-    std::string database_;                 // as the client calls it
+    std::string database_;  // as the client calls it
     std::string server_database_;
-    wire::Parameters parameters_;          // settings of the startup packet
+    wire::Parameters parameters_;  // settings of the startup packet
     std::string parameters_key_;
     bool replication_ = false;
     ParameterView parameter_view_;
@@ -174,22 +192,22 @@ private:
 
     // What it is doing.
     std::array<Side, 2> sides_;
-    std::deque<Request> requests_;         // in flight, oldest first; all on one slot
+    std::deque<Request> requests_;  // in flight, oldest first; all on one slot
     routing::SessionState state_;
     routing::Floor floor_;
     std::optional<Slot> last_used_;
     PreparedStatements prepared_;
-    std::vector<std::pair<std::string, routing::StatementPtr>> portals_;  // bound, and may still be executed
-    std::vector<wire::Bytes> pieces_;      // of the replies being processed
-    wire::Buffer held_;                    // of the oldest request's answer, while it may be run elsewhere
-    wire::Buffer repeated_prefix_;         // already released: dropped when the answer comes again
+    Portals portals_;
+    std::vector<wire::Bytes> pieces_;  // of the replies being processed
+    wire::Buffer held_;             // of the oldest request's answer, while it may be run elsewhere
+    wire::Buffer repeated_prefix_;  // already released: dropped when the answer comes again
     routing::TimePoint held_since_{};
-    routing::TimePoint replies_at_{};      // read after the last recv from a server
-    std::size_t kept_bytes_ = 0;           // of Request::messages
+    routing::TimePoint replies_at_{};  // read after the last recv from a server
+    std::size_t kept_bytes_ = 0;       // of Request::messages
     bool hold_timer_armed_ = false;
     Timer hold_timer_;
     Signal answered_;
-    std::optional<Request> moved_;         // the open request, between two servers
+    std::optional<Request> moved_;  // the open request, between two servers
     enum class LostTransaction : std::uint8_t { none, to_report, reported };
     LostTransaction transaction_ = LostTransaction::none;  // READ ONLY, gone with its replica
     bool running_again_ = false;

@@ -12,11 +12,13 @@ bool differs_on_a_replica(std::string_view name) {
     return name == "in_hot_standby" || name == "default_transaction_read_only";
 }
 
-// PostgreSQL docs, "Character Set Support": the encodings that a server may use are ASCII-safe in all their bytes;
-// of the client-only ones none is.
+// PostgreSQL docs, "Character Set Support": the encodings that a server may use are ASCII-safe in
+// all their bytes; of the client-only ones none is.
 bool is_safe_encoding(std::string_view encoding) {
-    static constexpr std::array<std::string_view, 7> kPrefixes{"UTF8", "SQL_ASCII", "LATIN", "WIN", "ISO_8859", "KOI8", "EUC_"};
-    return std::any_of(kPrefixes.begin(), kPrefixes.end(), [&](auto prefix) { return encoding.starts_with(prefix); });
+    static constexpr std::array<std::string_view, 7> kPrefixes{
+        "UTF8", "SQL_ASCII", "LATIN", "WIN", "ISO_8859", "KOI8", "EUC_"};
+    return std::any_of(kPrefixes.begin(), kPrefixes.end(),
+                       [&](auto prefix) { return encoding.starts_with(prefix); });
 }
 
 }  // namespace
@@ -45,8 +47,12 @@ void ParameterView::note(std::string_view name, std::string_view value) {
     if (name != "standard_conforming_strings" && name != "client_encoding") return;
     const auto strings = parameters_.find("standard_conforming_strings");
     const auto encoding = parameters_.find("client_encoding");
-    const bool strings_ok = name == "standard_conforming_strings" ? value == "on" : strings == parameters_.end() || strings->second == "on";
-    const bool encoding_ok = name == "client_encoding" ? is_safe_encoding(value) : encoding == parameters_.end() || is_safe_encoding(encoding->second);
+    const bool strings_ok = name == "standard_conforming_strings"
+                                ? value == "on"
+                                : strings == parameters_.end() || strings->second == "on";
+    const bool encoding_ok = name == "client_encoding" ? is_safe_encoding(value)
+                                                       : encoding == parameters_.end() ||
+                                                             is_safe_encoding(encoding->second);
     can_classify_ = strings_ok && encoding_ok;
 }
 

@@ -1,25 +1,27 @@
 #pragma once
 
-#include <string>
-#include <string_view>
-
 #include "proxy/server_connection.hpp"
 #include "proxy/wire/bytes.hpp"
 
+#include <string>
+#include <string_view>
+
 namespace pgsteer::proxy {
 
-// What the client has been told by ParameterStatus. Two servers tell the client one story: only changes are
-// passed on, and what differs on a replica by nature is never shown.
+// What the client has been told by ParameterStatus. Two servers tell the client one story: only
+// changes are passed on, and what differs on a replica by nature is never shown.
 class ParameterView {
 public:
-    // The first report, at login. From a replica, what differs by nature is turned into the primary's values.
+    // The first report, at login. From a replica, what differs by nature is turned into the
+    // primary's values.
     void start(const ParameterMap& parameters);
     // A server reports; true if the client has to hear of it.
     bool changed(std::string_view name, std::string_view value);
     [[nodiscard]] const ParameterMap& all() const { return parameters_; }
 
-    // False where SQL text cannot be lexed safely: standard_conforming_strings=off, or a client_encoding whose
-    // trail bytes can look like ASCII (SJIS, BIG5, GBK, UHC, GB18030, JOHAB, SHIFT_JIS_2004).
+    // False where SQL text cannot be lexed safely: standard_conforming_strings=off, or a
+    // client_encoding whose trail bytes can look like ASCII (SJIS, BIG5, GBK, UHC, GB18030, JOHAB,
+    // SHIFT_JIS_2004).
     [[nodiscard]] bool can_classify() const { return can_classify_; }
 
 private:

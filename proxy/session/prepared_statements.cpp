@@ -19,10 +19,13 @@ bool PreparedStatements::may_keep(std::size_t bytes) const {
     return bytes_ + bytes <= kMaxBytes && named_.size() < kMaxStatements;
 }
 
-StatementChange PreparedStatements::define(std::string_view name, wire::Bytes message, routing::StatementPtr statement) {
+StatementChange PreparedStatements::define(std::string_view name,
+                                           wire::Bytes message,
+                                           routing::StatementPtr statement) {
     StatementChange change;
     if (name.empty()) {
-        // Parse of the unnamed statement is frequent: its object is used again unless somebody else holds it.
+        // Parse of the unnamed statement is frequent: its object is used again unless somebody else
+        // holds it.
         if (!unnamed_ || unnamed_.use_count() > 1) unnamed_ = std::make_shared<PreparedStatement>();
         unnamed_->parse.assign(message.begin(), message.end());
         unnamed_->statement = std::move(statement);
@@ -46,7 +49,8 @@ void PreparedStatements::forget(const PreparedPtr& statement) {
     bytes_ -= statement->name.empty() ? 0 : statement->parse.size();
     if (statement->name.empty()) {
         if (unnamed_ == statement) unnamed_.reset();
-    } else if (const auto found = named_.find(statement->name); found != named_.end() && found->second == statement) {
+    } else if (const auto found = named_.find(statement->name);
+               found != named_.end() && found->second == statement) {
         named_.erase(found);
     }
 }
@@ -71,7 +75,8 @@ void PreparedStatements::undo(const StatementChange& change) {
 }
 
 void PreparedStatements::closed_on(const PreparedStatement& statement, Slot slot) {
-    if (statement.prepared_on[index_of(other(slot))] != 0) leftovers(other(slot)).names.push_back(statement.name);
+    if (statement.prepared_on[index_of(other(slot))] != 0)
+        leftovers(other(slot)).names.push_back(statement.name);
 }
 
 void PreparedStatements::deallocated(std::string_view name, Slot slot) {

@@ -1,5 +1,9 @@
 #pragma once
 
+#include "proxy/session/reply_queue.hpp"
+#include "proxy/wire/bytes.hpp"
+#include "routing/session_state.hpp"
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -8,28 +12,25 @@
 #include <unordered_map>
 #include <vector>
 
-#include "proxy/session/reply_queue.hpp"
-#include "proxy/wire/bytes.hpp"
-#include "routing/session_state.hpp"
-
 namespace pgsteer::proxy {
 
 // A prepared statement of one client, and where it is prepared.
 struct PreparedStatement {
     std::string name;
-    wire::Buffer parse;                       // the client's whole Parse message; empty: too large to be kept
-    routing::StatementPtr statement;          // null: not classified (too large)
+    wire::Buffer parse;  // the client's whole Parse message; empty: too large to be kept
+    routing::StatementPtr statement;             // null: not classified (too large)
     std::array<std::uint64_t, 2> prepared_on{};  // lease number by slot; 0 = not there
 };
 
-// A Parse or Close of the client's that the server has not answered yet, so that an error can undo it.
+// A Parse or Close of the client's that the server has not answered yet, so that an error can undo
+// it.
 struct StatementChange {
     PreparedPtr defined;  // by Parse
     PreparedPtr closed;   // by Close, or replaced by Parse (unnamed statement)
 };
 
-// The prepared statements of one client session. Worker-local. Memory: at most kMaxBytes of SQL are kept; beyond
-// that a statement lives on the primary alone.
+// The prepared statements of one client session. Worker-local. Memory: at most kMaxBytes of SQL are
+// kept; beyond that a statement lives on the primary alone.
 class PreparedStatements {
 public:
     static constexpr std::size_t kMaxBytes = 16 * 1024 * 1024;
@@ -38,7 +39,9 @@ public:
     [[nodiscard]] PreparedPtr find(std::string_view name) const;
     [[nodiscard]] bool may_keep(std::size_t bytes) const;  // of a Parse message
     // Parse: `message` is whole. A named statement must not exist yet.
-    StatementChange define(std::string_view name, wire::Bytes message, routing::StatementPtr statement);
+    StatementChange define(std::string_view name,
+                           wire::Bytes message,
+                           routing::StatementPtr statement);
     StatementChange close(std::string_view name);
     void undo(const StatementChange& change);
 
@@ -46,22 +49,27 @@ public:
     void deallocated(std::string_view name, routing::Slot slot);
     void deallocated_all(routing::Slot slot);
 
-    // Statements that the client has closed and that are still prepared on the other connection: their names, to
-    // be closed there before its next use. `all`: DEALLOCATE ALL is due there.
+    // Statements that the client has closed and that are still prepared on the other connection:
+    // their names, to be closed there before its next use. `all`: DEALLOCATE ALL is due there.
     struct Leftovers {
         std::vector<std::string> names;
         bool all = false;
         [[nodiscard]] bool empty() const { return names.empty() && !all; }
     };
-    [[nodiscard]] Leftovers& leftovers(routing::Slot slot) { return leftovers_[static_cast<std::size_t>(slot)]; }
+    [[nodiscard]] Leftovers& leftovers(routing::Slot slot) {
+        return leftovers_[static_cast<std::size_t>(slot)];
+    }
     void disconnected(routing::Slot slot);
-    // A closed statement has been answered with CloseComplete by `slot`: the other one may still hold it.
+    // A closed statement has been answered with CloseComplete by `slot`: the other one may still
+    // hold it.
     void closed_on(const PreparedStatement& statement, routing::Slot slot);
 
 private:
     struct Hash {
         using is_transparent = void;
-        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+        std::size_t operator()(std::string_view text) const {
+            return std::hash<std::string_view>{}(text);
+        }
     };
     void forget(const PreparedPtr& statement);
 

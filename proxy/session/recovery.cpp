@@ -1,5 +1,5 @@
-// When a server is lost, or a replica could not do what it was asked: what can run elsewhere does, what cannot is
-// answered with an error, and only a session that has lost state of its own ends.
+// When a server is lost, or a replica could not do what it was asked: what can run elsewhere does,
+// what cannot is answered with an error, and only a session that has lost state of its own ends.
 #include "conf/log.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
@@ -9,7 +9,8 @@
 namespace pgsteer::proxy {
 
 bool ClientSession::all_retryable() const {
-    return std::all_of(requests_.begin(), requests_.end(), [](const Request& request) { return request.retryable; });
+    return std::all_of(requests_.begin(), requests_.end(),
+                       [](const Request& request) { return request.retryable; });
 }
 
 awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
@@ -21,7 +22,8 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     const bool cursor_lost = state_.cursor_on() == slot;
     auto last_words = std::move(lost.last_words);
     worker_.evidence().connection_lost(server);
-    log::debug("server connection lost", "session", key_.process_id, "server", worker_.config().servers[server.index].name);
+    log::debug("server connection lost", "session", key_.process_id, "server",
+               worker_.config().servers[server.index].name);
 
     const bool busy = !requests_.empty() && requests_.front().slot == slot;
     lost.partial = 0;
@@ -64,10 +66,12 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     co_await run_again(false, 1U << server.index);
 }
 
-// The oldest request cannot be answered by anybody: an error, and what a server would send behind it.
+// The oldest request cannot be answered by anybody: an error, and what a server would send behind
+// it.
 void ClientSession::fail_front(ProxyErrc reason) {
     auto& request = requests_.front();
-    for (auto change = request.changes.rbegin(); change != request.changes.rend(); ++change) prepared_.undo(*change);
+    for (auto change = request.changes.rbegin(); change != request.changes.rend(); ++change)
+        prepared_.undo(*change);
     send_error("ERROR", reason);
     if (request.open) {
         skipping_to_sync_ = true;
@@ -80,7 +84,8 @@ void ClientSession::fail_front(ProxyErrc reason) {
     requests_.pop_front();
 }
 
-// Runs everything that is in flight again, elsewhere. All of it is retryable and none of its rows was released.
+// Runs everything that is in flight again, elsewhere. All of it is retryable and none of its rows
+// was released.
 awaitable<void> ClientSession::run_again(bool primary_only, std::uint32_t avoid) {
     running_again_ = true;
     auto again = std::move(requests_);
@@ -97,7 +102,8 @@ awaitable<void> ClientSession::run_again(bool primary_only, std::uint32_t avoid)
     for (auto& request : again) {
         request.slot = choice.slot;
         request.retryable = choice.slot == Slot::replica;
-        request.reason = choice.slot == Slot::replica ? choice.reason : routing::Reason::failed_on_replica;
+        request.reason =
+            choice.slot == Slot::replica ? choice.reason : routing::Reason::failed_on_replica;
         if (!choice.failed) request.server = side(choice.slot).lease->server;
         worker_.started_on(request.server);
         auto& placed = requests_.emplace_back(std::move(request));
@@ -109,8 +115,9 @@ awaitable<void> ClientSession::run_again(bool primary_only, std::uint32_t avoid)
         placed.open = was_open;
     }
     if (choice.failed) {
-        const auto reason = choice.failure.error.category() == proxy_category() ? static_cast<ProxyErrc>(choice.failure.error.value())
-                                                                                : ProxyErrc::server_unreachable;
+        const auto reason = choice.failure.error.category() == proxy_category()
+                                ? static_cast<ProxyErrc>(choice.failure.error.value())
+                                : ProxyErrc::server_unreachable;
         while (!requests_.empty()) fail_front(reason);
     }
     running_again_ = false;

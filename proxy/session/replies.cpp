@@ -1,5 +1,6 @@
-// From the servers' bytes to the client's: hops from message to message, forwards the same bytes, drops what answers
-// our own messages, and holds back what may still have to be fetched from another server.
+// From the servers' bytes to the client's: hops from message to message, forwards the same bytes,
+// drops what answers our own messages, and holds back what may still have to be fetched from
+// another server.
 #include "conf/log.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
@@ -13,28 +14,29 @@ namespace pgsteer::proxy {
 
 namespace backend = wire::backend;
 using routing::Clock;
-using routing::Effect;
 
 namespace {
 
-constexpr std::size_t kMaxInspected = 1024 * 1024;  // a message that is read whole; a larger one is passed on unread
-constexpr std::chrono::milliseconds kQuiet{20};     // a server silent for this long has its partial answer released
+constexpr std::size_t kMaxInspected =
+    1024 * 1024;  // a message that is read whole; a larger one is passed on unread
 constexpr std::chrono::seconds kErrorRemembered{10};
 
 // Messages whose body matters here.
 bool is_inspected(std::uint8_t type) {
-    return type == backend::kErrorResponse || type == backend::kReadyForQuery || type == backend::kParameterStatus ||
-           type == backend::kCommandComplete;
+    return type == backend::kErrorResponse || type == backend::kReadyForQuery ||
+           type == backend::kParameterStatus || type == backend::kCommandComplete;
 }
 
 // What precedes rows and says nothing about data: may come twice if it is the same.
 bool is_description(std::uint8_t type) {
-    return type == backend::kParseComplete || type == backend::kBindComplete || type == backend::kCloseComplete ||
-           type == backend::kParameterDescription || type == backend::kRowDescription || type == backend::kNoData;
+    return type == backend::kParseComplete || type == backend::kBindComplete ||
+           type == backend::kCloseComplete || type == backend::kParameterDescription ||
+           type == backend::kRowDescription || type == backend::kNoData;
 }
 
 bool is_asynchronous(std::uint8_t type) {
-    return type == backend::kNoticeResponse || type == backend::kNotificationResponse || type == backend::kParameterStatus;
+    return type == backend::kNoticeResponse || type == backend::kNotificationResponse ||
+           type == backend::kParameterStatus;
 }
 
 }  // namespace
@@ -54,7 +56,8 @@ awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
         replies_at_ = Clock::now();
         const auto outcome = process_replies(slot);
         if (closing_ || side(slot).lease.connection() != connection) co_return;
-        if (outcome == Outcome::broken) co_return co_await server_lost(slot, ProxyErrc::server_protocol);
+        if (outcome == Outcome::broken)
+            co_return co_await server_lost(slot, ProxyErrc::server_protocol);
         if (side(slot).discarding && connection->replies.empty()) {
             side(slot).discarding = false;
             if (side(slot).setting_failed) release(slot);
@@ -74,7 +77,8 @@ ClientSession::Outcome ClientSession::process_replies(Slot slot) {
     std::size_t complete = 0;  // bytes up to here belong to answers that are complete
     pieces_.clear();
     const auto forward = [&](std::size_t begin, std::size_t end) {
-        if (!pieces_.empty() && pieces_.back().data() + pieces_.back().size() == data.data() + begin) {
+        if (!pieces_.empty() &&
+            pieces_.back().data() + pieces_.back().size() == data.data() + begin) {
             pieces_.back() = {pieces_.back().data(), pieces_.back().size() + end - begin};
         } else if (end > begin) {
             pieces_.push_back(data.subspan(begin, end - begin));
@@ -98,11 +102,14 @@ ClientSession::Outcome ClientSession::process_replies(Slot slot) {
         if (!*header) break;
         const auto message_bytes = (*header)->message_bytes();
         const auto available = std::min(rest.size(), message_bytes);
-        if (available < message_bytes && is_inspected((*header)->type) && message_bytes <= kMaxInspected) break;
+        if (available < message_bytes && is_inspected((*header)->type) &&
+            message_bytes <= kMaxInspected)
+            break;
 
         const auto body = rest.subspan(wire::kHeaderBytes, available - wire::kHeaderBytes);
         const auto requests_before = requests_.size();
-        const auto verdict = side.discarding ? handle_discarded(slot, (*header)->type, body) : handle_reply(slot, (*header)->type, body);
+        const auto verdict = side.discarding ? handle_discarded(slot, (*header)->type, body)
+                                             : handle_reply(slot, (*header)->type, body);
         if (verdict == Verdict::broken) {
             broken = true;
             break;
@@ -126,33 +133,26 @@ ClientSession::Outcome ClientSession::process_replies(Slot slot) {
     return broken ? Outcome::broken : Outcome::ok;
 }
 
-// Splits what is to be forwarded at `end`; returns how many pieces come before it.
-std::size_t ClientSession::cut_pieces(const std::uint8_t* end) {
-    std::size_t before = pieces_.size();
-    while (before > 0 && pieces_[before - 1].data() >= end) --before;
-    if (before == 0 || pieces_[before - 1].data() + pieces_[before - 1].size() <= end) return before;
-    const auto piece = pieces_[before - 1];
-    const auto head = static_cast<std::size_t>(end - piece.data());
-    pieces_[before - 1] = piece.first(head);
-    pieces_.insert(pieces_.begin() + static_cast<std::ptrdiff_t>(before), piece.subspan(head));
-    return before;
-}
-
 // Answers of requests that are being run elsewhere: only the order of what is owed still matters.
-ClientSession::Verdict ClientSession::handle_discarded(Slot slot, std::uint8_t type, wire::Bytes body) {
+ClientSession::Verdict ClientSession::handle_discarded(Slot slot,
+                                                       std::uint8_t type,
+                                                       wire::Bytes body) {
     auto& replies = side(slot).lease->replies;
     if (is_asynchronous(type)) {
         if (type == backend::kParameterStatus) on_parameter(slot, body);
         return Verdict::swallow;
     }
     auto* owed = replies.front();
-    if (owed == nullptr) return type == backend::kErrorResponse ? Verdict::swallow : Verdict::broken;
+    if (owed == nullptr)
+        return type == backend::kErrorResponse ? Verdict::swallow : Verdict::broken;
     switch (type) {
         case backend::kErrorResponse:
             skip_to_sync(slot);
             break;
         case backend::kReadyForQuery:
-            if (owed->what != Expect::sync && owed->what != Expect::query && owed->what != Expect::function_call) return Verdict::broken;
+            if (owed->what != Expect::sync && owed->what != Expect::query &&
+                owed->what != Expect::function_call)
+                return Verdict::broken;
             replies.pop();
             break;
         case backend::kParseComplete:
@@ -192,9 +192,11 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
             break;
     }
     auto* owed = replies.front();
-    if (type == backend::kNoticeResponse) return owed != nullptr && owed->internal ? Verdict::swallow : Verdict::forward;
+    if (type == backend::kNoticeResponse)
+        return owed != nullptr && owed->internal ? Verdict::swallow : Verdict::forward;
     if (owed == nullptr) return Verdict::broken;
-    if (!owed->internal && !requests_.empty() && !is_description(type)) requests_.front().rows_seen = true;
+    if (!owed->internal && !requests_.empty() && !is_description(type))
+        requests_.front().rows_seen = true;
     switch (type) {
         case backend::kParseComplete:
         case backend::kCloseComplete:
@@ -206,7 +208,8 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
         case backend::kRowDescription:
         case backend::kNoData:
             if (owed->what == Expect::describe) replies.pop();
-            return owed->internal && owed->what == Expect::query ? Verdict::swallow : Verdict::forward;
+            return owed->internal && owed->what == Expect::query ? Verdict::swallow
+                                                                 : Verdict::forward;
         case backend::kCommandComplete:
         case backend::kEmptyQueryResponse:
         case backend::kPortalSuspended:
@@ -234,17 +237,20 @@ ClientSession::Verdict ClientSession::on_parameter(Slot slot, wire::Bytes body) 
     if (!status) return Verdict::broken;
     auto& connection = *side(slot).lease.connection();
     connection.parameters[std::string{status->name}] = status->value;
-    if (slot == Slot::replica && (status->name == "in_hot_standby" || status->name == "default_transaction_read_only"))
+    if (slot == Slot::replica &&
+        (status->name == "in_hot_standby" || status->name == "default_transaction_read_only"))
         return Verdict::swallow;
     const auto* owed = connection.replies.front();
     if (owed != nullptr && owed->internal) return Verdict::swallow;
-    return parameter_view_.changed(status->name, status->value) ? Verdict::forward : Verdict::swallow;
+    return parameter_view_.changed(status->name, status->value) ? Verdict::forward
+                                                                : Verdict::swallow;
 }
 
 ClientSession::Verdict ClientSession::on_parse_or_close_complete(Slot slot, std::uint8_t type) {
     auto& replies = side(slot).lease->replies;
     const auto owed = std::move(*replies.front());
-    if (owed.what != (type == backend::kParseComplete ? Expect::parse : Expect::close)) return Verdict::broken;
+    if (owed.what != (type == backend::kParseComplete ? Expect::parse : Expect::close))
+        return Verdict::broken;
     replies.pop();
     if (owed.internal) return Verdict::swallow;
     if (owed.change && !requests_.empty()) {
@@ -265,61 +271,19 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
     if (owed.internal) return Verdict::swallow;
     if (owed.effects && type == backend::kCommandComplete) {
         const auto tag = wire::decode_command_complete(body);
-        apply_effects(slot, owed.effects->statement, owed.statement_index, tag ? *tag : std::string_view{});
+        apply_effects(slot, owed.effects->statement, owed.statement_index,
+                      tag ? *tag : std::string_view{});
     }
     ++owed.statement_index;
     if (owed.what == Expect::execute) replies.pop();
     return Verdict::forward;
 }
 
-bool ClientSession::sets_to_result(const Expected& owed) const {
-    return owed.effects && owed.effects->statement.effects.size() == 1 &&
-           owed.effects->statement.effects.front().kind == Effect::Kind::opaque_settings &&
-           !owed.effects->statement.effects.front().name.empty();
-}
-
-// set_config('name', $1, false): the new value is not in the text, but in the answer.
-void ClientSession::note_set_value(Slot slot, const Expected& owed, wire::Bytes body) {
-    const auto row = wire::decode_data_row(body);  // fails where the row has not arrived whole: then it is not known
-    auto& side = this->side(slot);
-    side.row_seen = row && row->size() == 1 && row->front().data() != nullptr && owed.effects->statement.statement_count == 1;
-    if (side.row_seen) side.row_value = row->front();
-}
-
-namespace {
-
-std::string quoted(std::string_view text) {
-    std::string out{"'"};
-    for (const char c : text) {
-        if (c == '\'') out.push_back(c);
-        out.push_back(c);
-    }
-    return out + "'";
-}
-
-}  // namespace
-
-void ClientSession::apply_effects(Slot slot, const routing::Statement& statement, std::uint16_t index, std::string_view tag) {
-    auto& side = this->side(slot);
-    if (std::exchange(side.row_seen, false)) {
-        const auto& name = statement.effects.front().name;
-        routing::Statement set;
-        set.statement_count = 1;
-        set.effects.push_back({Effect::Kind::set, index, name,
-                               "SELECT pg_catalog.set_config(" + quoted(name) + ", " + quoted(side.row_value) + ", false)"});
-        return state_.completed(slot, set, index, tag);
-    }
-    state_.completed(slot, statement, index, tag);
-    for (const auto& effect : statement.effects) {
-        if (effect.statement_index != index) continue;
-        if (effect.kind == Effect::Kind::deallocate) prepared_.deallocated(effect.name, slot);
-        if (effect.kind == Effect::Kind::deallocate_all || effect.kind == Effect::Kind::discard_all) prepared_.deallocated_all(slot);
-    }
-}
-
 void ClientSession::skip_to_sync(Slot slot) {
     auto& replies = side(slot).lease->replies;
-    if (const auto* owed = replies.front(); owed == nullptr || owed->what == Expect::query || owed->what == Expect::function_call || owed->what == Expect::sync)
+    if (const auto* owed = replies.front(); owed == nullptr || owed->what == Expect::query ||
+                                            owed->what == Expect::function_call ||
+                                            owed->what == Expect::sync)
         return;
     replies.skip_to_sync([&](Expected& dropped) {
         if (dropped.prepared) dropped.prepared->prepared_on[static_cast<std::size_t>(slot)] = 0;
@@ -340,7 +304,8 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     const std::string_view sqlstate = fields ? fields->sqlstate : std::string_view{};
     side.copying_in = false;
     if (owed->internal && owed->what == Expect::query) {
-        log::warning("a setting of the session was refused", "session", key_.process_id, "sqlstate", sqlstate);
+        log::warning("a setting of the session was refused", "session", key_.process_id, "sqlstate",
+                     sqlstate);
         side.setting_failed = true;
         if (slot == Slot::primary) {
             die(ProxyErrc::settings_not_applied);
@@ -350,7 +315,8 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
         return all_retryable() ? Verdict::run_again : Verdict::broken;
     }
     auto* request = requests_.empty() ? nullptr : &requests_.front();
-    const bool may_run_again = request != nullptr && request->retryable && !request->failed && all_retryable();
+    const bool may_run_again =
+        request != nullptr && request->retryable && !request->failed && all_retryable();
     if (slot == Slot::replica && may_run_again && routing::runs_again_on_primary(sqlstate)) {
         const bool open = requests_.back().open;
         skip_to_sync(slot);
@@ -363,7 +329,8 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
         return Verdict::run_again;
     }
     if (request != nullptr) {
-        if (request->reason == routing::Reason::failed_on_replica && request->statement && routing::runs_again_on_primary(sqlstate))
+        if (request->reason == routing::Reason::failed_on_replica && request->statement &&
+            routing::runs_again_on_primary(sqlstate))
             request->statement->repeats_error_until = replies_at_ + kErrorRemembered;
         request->failed = true;
         request->rows_seen = true;
@@ -381,7 +348,9 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     auto& connection = *side(slot).lease.connection();
     const auto status = wire::decode_ready_for_query(body);
     auto* owed = connection.replies.front();
-    if (!status || owed == nullptr || (owed->what != Expect::sync && owed->what != Expect::query && owed->what != Expect::function_call))
+    if (!status || owed == nullptr ||
+        (owed->what != Expect::sync && owed->what != Expect::query &&
+         owed->what != Expect::function_call))
         return Verdict::broken;
     const bool internal = owed->internal;
     connection.replies.pop();
@@ -403,89 +372,21 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     return Verdict::forward;
 }
 
-// The oldest request has been answered: counts it and forgets it. Its bytes are released by process_replies.
+// The oldest request has been answered: counts it and forgets it. Its bytes are released by
+// process_replies.
 void ClientSession::finish_front(Slot slot) {
     auto& request = requests_.front();
     auto& counters = counters_->servers[request.server.index];
-    (slot == Slot::replica ? counters.replica_requests : counters.requests)[static_cast<std::size_t>(request.reason)].add();
-    const auto taken = std::chrono::duration_cast<std::chrono::microseconds>(replies_at_ - request.started);
+    (slot == Slot::replica ? counters.replica_requests
+                           : counters.requests)[static_cast<std::size_t>(request.reason)]
+        .add();
+    const auto taken =
+        std::chrono::duration_cast<std::chrono::microseconds>(replies_at_ - request.started);
     counters.latency.observe(static_cast<std::uint64_t>(std::max<std::int64_t>(0, taken.count())));
     if (request.failed) counters.failed.add();
     worker_.finished_on(request.server);
     kept_bytes_ -= request.messages.size();
     requests_.pop_front();
-}
-
-// Sends what may be sent: everything up to the end of the last complete answer, and beyond it unless the answer may
-// still be fetched from another server.
-void ClientSession::release_replies(std::size_t complete_pieces) {
-    const bool hold = !requests_.empty() && requests_.front().retryable && requests_.front().slot == Slot::replica &&
-                      !requests_.front().failed;
-    const auto releasable = hold ? complete_pieces : pieces_.size();
-    if (releasable > 0) {
-        if (!repeated_prefix_.empty()) {
-            // Rare: an answer that has been released in part comes again.
-            for (std::size_t i = 0; i < releasable; ++i) held_.insert(held_.end(), pieces_[i].begin(), pieces_[i].end());
-            if (!drop_repeated_prefix()) return;
-            client_.write(wire::Bytes{held_});
-        } else if (held_.empty()) {
-            client_.write(std::span{pieces_.data(), releasable});
-        } else {
-            pieces_.insert(pieces_.begin(), wire::Bytes{held_});
-            client_.write(std::span{pieces_.data(), releasable + 1});
-            pieces_.erase(pieces_.begin());
-        }
-        wire::Buffer{}.swap(held_);
-    }
-    if (hold && pieces_.size() > releasable) hold_replies(releasable);
-}
-
-void ClientSession::hold_replies(std::size_t from_piece) {
-    auto& request = requests_.front();
-    for (std::size_t i = from_piece; i < pieces_.size(); ++i) held_.insert(held_.end(), pieces_[i].begin(), pieces_[i].end());
-    const bool nothing_owed = side(request.slot).lease && side(request.slot).lease->replies.empty();
-    if (held_.size() > worker_.config().routing.retry_buffer || nothing_owed) return release_held();
-    held_since_ = replies_at_;
-    if (hold_timer_armed_) return;
-    hold_timer_armed_ = true;
-    hold_timer_.expires_at(held_since_ + kQuiet);
-    hold_timer_.async_wait([self = shared_from_this()](error_code ec) { self->quiet(ec); });
-}
-
-// The server has been silent for a while: what it has sent so far is passed on.
-void ClientSession::quiet(error_code ec) {
-    hold_timer_armed_ = false;
-    if (ec || closing_ || held_.empty()) return;
-    if (Clock::now() - held_since_ >= kQuiet) return release_held();
-    hold_timer_armed_ = true;
-    hold_timer_.expires_at(held_since_ + kQuiet);
-    hold_timer_.async_wait([self = shared_from_this()](error_code again) { self->quiet(again); });
-}
-
-// From here on the oldest request cannot run elsewhere, unless all that was released are descriptions.
-void ClientSession::release_held() {
-    if (requests_.empty() || held_.empty()) return;
-    if (!repeated_prefix_.empty() && !drop_repeated_prefix()) return;
-    auto& request = requests_.front();
-    client_.write(wire::Bytes{held_});
-    if (request.rows_seen || side(request.slot).partial > 0 || request.released.size() + held_.size() > worker_.config().routing.retry_buffer) {
-        request.retryable = false;
-    } else {
-        request.released.insert(request.released.end(), held_.begin(), held_.end());
-    }
-    wire::Buffer{}.swap(held_);
-}
-
-// The beginning of held_ is what the client already has. False if it is not: the session cannot go on.
-bool ClientSession::drop_repeated_prefix() {
-    const auto count = std::min(held_.size(), repeated_prefix_.size());
-    if (!std::equal(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count), repeated_prefix_.begin())) {
-        die(ProxyErrc::server_lost, "the replica failed, and the primary describes the result differently");
-        return false;
-    }
-    held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count));
-    repeated_prefix_.erase(repeated_prefix_.begin(), repeated_prefix_.begin() + static_cast<std::ptrdiff_t>(count));
-    return true;
 }
 
 }  // namespace pgsteer::proxy

@@ -21,8 +21,11 @@ Expected* ReplyQueue::front() {
 void ReplyQueue::copy_in_started() {
     if (queue_.empty()) return;
     auto after = queue_.begin() + 1;
-    const auto end = std::find_if(after, queue_.end(), [](const Expected& entry) { return entry.what == Expect::copy_end; });
-    queue_.erase(std::remove_if(after, end, [](const Expected& entry) { return entry.what == Expect::sync; }), end);
+    const auto end = std::find_if(
+        after, queue_.end(), [](const Expected& entry) { return entry.what == Expect::copy_end; });
+    queue_.erase(std::remove_if(after, end,
+                                [](const Expected& entry) { return entry.what == Expect::sync; }),
+                 end);
 }
 
 }  // namespace pgsteer::proxy

@@ -1,11 +1,12 @@
 // What a server still owes us: one entry per message sent that is answered by itself. Pure.
 #pragma once
 
+#include "routing/statement_cache.hpp"
+
 #include <boost/container/deque.hpp>
+
 #include <cstdint>
 #include <memory>
-
-#include "routing/statement_cache.hpp"
 
 namespace pgsteer::proxy {
 
@@ -26,32 +27,36 @@ enum class Expect : std::uint8_t {
 
 struct Expected {
     Expect what{};
-    bool internal = false;             // sent by us: the answer is not the client's
-    bool change = false;               // Parse or Close of the client's, kept in Request::changes
-    std::uint16_t statement_index = 0; // query: statements completed so far
-    PreparedPtr prepared = nullptr;    // parse: what it prepares
+    bool internal = false;              // sent by us: the answer is not the client's
+    bool change = false;                // Parse or Close of the client's, kept in Request::changes
+    std::uint16_t statement_index = 0;  // query: statements completed so far
+    PreparedPtr prepared = nullptr;     // parse: what it prepares
     routing::StatementPtr effects = nullptr;  // query, execute: statement with effects; else null
 };
 
 class ReplyQueue {
 public:
-    // In skip mode (an error was seen and no Sync is on its way) the server ignores everything but Sync:
-    // push returns false, and nothing is owed.
+    // In skip mode (an error was seen and no Sync is on its way) the server ignores everything but
+    // Sync: push returns false, and nothing is owed.
     bool push(Expected expected);
     [[nodiscard]] bool empty() const { return queue_.empty(); }
     [[nodiscard]] std::size_t size() const { return queue_.size(); }
-    // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed over.
+    // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
+    // over.
     [[nodiscard]] Expected* front();
     void pop() { queue_.pop_front(); }
     // ErrorResponse in an extended query: everything up to the next Sync is skipped by the server.
     // Calls dropped(entry) for each entry that will never be answered.
     template <class Dropped>
     void skip_to_sync(Dropped&& dropped);
-    // CopyInResponse: Syncs that were sent before the end of the copy are read and ignored by the server.
-    // PostgreSQL docs, "COPY Operations".
+    // CopyInResponse: Syncs that were sent before the end of the copy are read and ignored by the
+    // server. PostgreSQL docs, "COPY Operations".
     void copy_in_started();
     [[nodiscard]] bool skipping() const { return skipping_; }
-    void clear() { queue_.clear(); skipping_ = false; }
+    void clear() {
+        queue_.clear();
+        skipping_ = false;
+    }
 
 private:
     boost::container::deque<Expected> queue_;

@@ -1,13 +1,14 @@
 #pragma once
 
-#include <boost/container/small_vector.hpp>
-#include <optional>
-
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/wire/bytes.hpp"
 #include "routing/route.hpp"
 #include "routing/statement_cache.hpp"
 #include "routing/topology.hpp"
+
+#include <boost/container/small_vector.hpp>
+
+#include <optional>
 
 namespace pgsteer::proxy {
 
@@ -21,34 +22,34 @@ struct Request {
     bool simple = false;              // Query or FunctionCall: has no Sync of its own
     bool open = false;                // the client's Sync has not come yet
     bool raises_floor = true;
-    bool failed = false;              // an ErrorResponse has been passed on
+    bool failed = false;  // an ErrorResponse has been passed on
     // A read whose answer is held back until it is known to be good; it may run elsewhere instead.
     bool retryable = false;
-    bool rows_seen = false;           // something else than descriptions has been received
-    wire::Buffer messages;            // what the client sent, while retryable
-    wire::Buffer released;            // descriptions already passed on, while retryable
+    bool rows_seen = false;  // something else than descriptions has been received
+    wire::Buffer messages;   // what the client sent, while retryable
+    wire::Buffer released;   // descriptions already passed on, while retryable
     boost::container::small_vector<StatementChange, 1> changes;
     std::size_t changes_done = 0;
 };
 
-// Messages of the client in one go: one Query, or extended messages up to Sync, Flush or a limit. Offsets are
-// counted from the batch's first byte, so that they hold while the input buffer moves.
+// Messages of the client in one go: one Query, or extended messages up to Sync, Flush or a limit.
+// Offsets are counted from the batch's first byte, so that they hold while the input buffer moves.
 struct BatchItem {
     std::uint8_t type = 0;
-    std::uint8_t target = 0;          // Describe, Close: 'S' or 'P'
+    std::uint8_t target = 0;  // Describe, Close: 'S' or 'P'
     std::size_t begin = 0;
-    std::size_t end = 0;              // behind the message, also where it has not arrived in full
-    std::size_t name_at = 0;          // Parse, Bind, Describe S, Close S: statement; Execute: portal
+    std::size_t end = 0;      // behind the message, also where it has not arrived in full
+    std::size_t name_at = 0;  // Parse, Bind, Describe S, Close S: statement; Execute: portal
     std::size_t name_size = 0;
-    std::size_t portal_at = 0;        // Bind
+    std::size_t portal_at = 0;  // Bind
     std::size_t portal_size = 0;
     routing::StatementPtr statement = nullptr;  // Parse, Query: classified; null: too large to be
 };
 
 struct Batch {
     std::vector<BatchItem> items;
-    std::size_t bytes = 0;            // of all items
-    bool ends = false;                // Sync, Query or FunctionCall: the request is complete
+    std::size_t bytes = 0;  // of all items
+    bool ends = false;      // Sync, Query or FunctionCall: the request is complete
     void clear() {
         items.clear();
         bytes = 0;

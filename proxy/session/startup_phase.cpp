@@ -1,6 +1,4 @@
 // From accept to the first ReadyForQuery.
-#include <fmt/format.h>
-
 #include "conf/log.hpp"
 #include "proxy/auth/md5.hpp"
 #include "proxy/auth/scram.hpp"
@@ -13,6 +11,8 @@
 #include "proxy/wire/message_types.hpp"
 #include "proxy/worker.hpp"
 
+#include <fmt/format.h>
+
 namespace pgsteer::proxy {
 
 namespace {
@@ -21,26 +21,36 @@ constexpr std::uint32_t kMaxPasswordMessage = 8 * 1024;
 
 // Parameters of the startup packet that are not settings.
 bool is_setting(std::string_view name) {
-    return name != "user" && name != "database" && name != "replication" && !name.starts_with("_pq_.");
+    return name != "user" && name != "database" && name != "replication" &&
+           !name.starts_with("_pq_.");
 }
 
 }  // namespace
 
-void ClientSession::refuse_login(ProxyErrc reason, std::string_view sqlstate, std::string_view message) {
+void ClientSession::refuse_login(ProxyErrc reason,
+                                 std::string_view sqlstate,
+                                 std::string_view message) {
     worker_.mutable_counters().errors[static_cast<std::size_t>(reason)].add();
     worker_.mutable_counters().logins_failed.add();
     wire::Buffer out;
     wire::encode_error(out, {"FATAL", sqlstate, message});
     client_.write(wire::Bytes{out});
-    log::info("login refused", "user", user_, "database", database_, "sqlstate", sqlstate, "message", message);
+    log::info("login refused", "user", user_, "database", database_, "sqlstate", sqlstate,
+              "message", message);
 }
 
 awaitable<bool> ClientSession::start_up() {
-    login_deadline_.emplace(worker_.executor(), client_, routing::Clock::now() + worker_.config().listen.login_timeout);
+    login_deadline_.emplace(worker_.executor(), client_,
+                            routing::Clock::now() + worker_.config().listen.login_timeout, [this] {
+                                refuse_login(ProxyErrc::login_timeout,
+                                             info(ProxyErrc::login_timeout).sqlstate,
+                                             info(ProxyErrc::login_timeout).message);
+                            });
     const auto message = co_await read_startup();
     if (!message) co_return false;
     if (worker_.too_many_clients()) {
-        refuse_login(ProxyErrc::too_many_clients, "53300", info(ProxyErrc::too_many_clients).message);
+        refuse_login(ProxyErrc::too_many_clients, "53300",
+                     info(ProxyErrc::too_many_clients).message);
         co_return false;
     }
     if (worker_.draining()) {
@@ -51,11 +61,13 @@ awaitable<bool> ClientSession::start_up() {
     database_ = message->parameter("database");
     if (database_.empty()) database_ = user_;
     if (user_.empty()) {
-        refuse_login(ProxyErrc::invalid_startup, "28000", "no PostgreSQL user name specified in startup packet");
+        refuse_login(ProxyErrc::invalid_startup, "28000",
+                     "no PostgreSQL user name specified in startup packet");
         co_return false;
     }
     const auto replication = message->parameter("replication");
-    replication_ = !replication.empty() && replication != "false" && replication != "off" && replication != "no" && replication != "0";
+    replication_ = !replication.empty() && replication != "false" && replication != "off" &&
+                   replication != "no" && replication != "0";
     for (const auto& [name, value] : message->parameters) {
         if (!is_setting(name)) continue;
         parameters_.emplace_back(name, value);
@@ -65,7 +77,8 @@ awaitable<bool> ClientSession::start_up() {
     if (replication_) parameters_.emplace_back("replication", std::string{replication});
     negotiate_protocol(*message);
     if (!co_await authenticate()) co_return false;
-    const bool has_database = !replication_ || replication == "database";  // physical replication: any name is ignored
+    const bool has_database =
+        !replication_ || replication == "database";  // physical replication: any name is ignored
     if (has_database && !find_database()) co_return false;
     if (replication_) {
         key_ = worker_.register_session(*this);
@@ -79,7 +92,8 @@ awaitable<bool> ClientSession::start_up() {
     if (!co_await learn_parameters()) co_return false;
 
     wire::Buffer out;
-    for (const auto& [name, value] : parameter_view_.all()) wire::encode_parameter_status(out, name, value);
+    for (const auto& [name, value] : parameter_view_.all())
+        wire::encode_parameter_status(out, name, value);
     wire::encode_backend_key_data(out, key_);
     wire::encode_ready_for_query(out, 'I');
     client_.write(wire::Bytes{out});
@@ -87,7 +101,8 @@ awaitable<bool> ClientSession::start_up() {
     co_return client_.is_open();
 }
 
-// Reads packets until one starts a session. Encryption is not offered; a cancel request ends the connection.
+// Reads packets until one starts a session. Encryption is not offered; a cancel request ends the
+// connection.
 awaitable<Result<wire::StartupMessage>> ClientSession::read_startup() {
     for (;;) {
         const auto bytes = wire::startup_packet_bytes(in_.data());
@@ -106,7 +121,8 @@ awaitable<Result<wire::StartupMessage>> ClientSession::read_startup() {
             refuse_login(reason, sqlstate_of(packet.error()), packet.error().message());
             co_return packet.error();
         }
-        if (auto* startup = std::get_if<wire::StartupMessage>(&*packet)) co_return std::move(*startup);
+        if (auto* startup = std::get_if<wire::StartupMessage>(&*packet))
+            co_return std::move(*startup);
         if (const auto* cancel = std::get_if<wire::CancelRequest>(&*packet)) {
             worker_.forward_cancel(*cancel);
             co_return ProxyErrc::ok;
@@ -116,7 +132,8 @@ awaitable<Result<wire::StartupMessage>> ClientSession::read_startup() {
     }
 }
 
-// PostgreSQL docs, "Start-up": a minor version or _pq_ option that is not known is answered, not refused.
+// PostgreSQL docs, "Start-up": a minor version or _pq_ option that is not known is answered, not
+// refused.
 void ClientSession::negotiate_protocol(const wire::StartupMessage& message) {
     std::vector<std::string> unknown;
     for (const auto& [name, value] : message.parameters)
@@ -134,7 +151,8 @@ bool ClientSession::find_database() {
             return true;
         }
     }
-    refuse_login(ProxyErrc::unknown_database, "3D000", fmt::format("database \"{}\" does not exist", database_));
+    refuse_login(ProxyErrc::unknown_database, "3D000",
+                 fmt::format("database \"{}\" does not exist", database_));
     return false;
 }
 
@@ -178,7 +196,8 @@ awaitable<bool> ClientSession::authenticate_md5() {
     const auto user = worker_.credentials().find(user_);
     const auto salt_bits = static_cast<std::uint32_t>(worker_.random());
     std::array<std::uint8_t, 4> salt{};
-    for (std::size_t i = 0; i < salt.size(); ++i) salt[i] = static_cast<std::uint8_t>(salt_bits >> (8 * i));
+    for (std::size_t i = 0; i < salt.size(); ++i)
+        salt[i] = static_cast<std::uint8_t>(salt_bits >> (8 * i));
     wire::Buffer out;
     wire::encode_authentication(out, wire::AuthenticationKind::md5, salt);
     client_.write(wire::Bytes{out});
@@ -188,8 +207,11 @@ awaitable<bool> ClientSession::authenticate_md5() {
     if (!body) co_return false;
     const auto answer = wire::decode_password(*body);
     const auto wanted = auth::md5_response(user_, user.password, salt);
-    if (answer && auth::equal_in_constant_time(*answer, wanted) && user.known && !user.password.empty()) co_return true;
-    refuse_login(ProxyErrc::authentication_failed, "28P01", fmt::format("password authentication failed for user \"{}\"", user_));
+    if (answer && auth::equal_in_constant_time(*answer, wanted) && user.known &&
+        !user.password.empty())
+        co_return true;
+    refuse_login(ProxyErrc::authentication_failed, "28P01",
+                 fmt::format("password authentication failed for user \"{}\"", user_));
     co_return false;
 }
 
@@ -222,7 +244,8 @@ awaitable<bool> ClientSession::authenticate_scram() {
         co_return false;
     }
     out.clear();
-    wire::encode_authentication(out, wire::AuthenticationKind::sasl_continue, wire::as_bytes(*first));
+    wire::encode_authentication(out, wire::AuthenticationKind::sasl_continue,
+                                wire::as_bytes(*first));
     client_.write(wire::Bytes{out});
 
     body = co_await read_password_message(message);
@@ -232,15 +255,17 @@ awaitable<bool> ClientSession::authenticate_scram() {
         refuse(last.error());
         co_return false;
     }
-    if (user.password.empty()) worker_.credentials().learn(user_, {exchange.client_key(), user.verifier.server_key});
+    if (user.password.empty())
+        worker_.credentials().learn(user_, {exchange.client_key(), user.verifier.server_key});
     out.clear();
     wire::encode_authentication(out, wire::AuthenticationKind::sasl_final, wire::as_bytes(*last));
     client_.write(wire::Bytes{out});
     co_return true;
 }
 
-// What the servers report to a session of this user, database and settings: remembered, or asked by opening the
-// connection to the primary that the session will need anyway (without a primary: one to a replica).
+// What the servers report to a session of this user, database and settings: remembered, or asked by
+// opening the connection to the primary that the session will need anyway (without a primary: one
+// to a replica).
 awaitable<bool> ClientSession::learn_parameters() {
     const std::string key = server_database_ + '\0' + user_ + '\0' + parameters_key_;
     if (const auto* known = worker_.known_parameters(key)) {

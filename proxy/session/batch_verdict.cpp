@@ -1,0 +1,154 @@
+#include "proxy/session/batch_verdict.hpp"
+
+#include "proxy/wire/message_types.hpp"
+
+#include <algorithm>
+
+namespace pgsteer::proxy {
+
+namespace frontend = wire::frontend;
+using routing::Access;
+using routing::Reason;
+using routing::StatementPtr;
+
+namespace {
+
+StatementPtr synthetic(Access access, Reason reason, bool raises_floor = true) {
+    auto cached = std::make_shared<routing::CachedStatement>();
+    cached->statement.access = access;
+    cached->statement.reason = reason;
+    cached->statement.raises_floor = raises_floor;
+    return cached;
+}
+
+bool binds_portal(const Batch& batch, wire::Bytes bytes, std::string_view portal) {
+    return std::any_of(batch.items.begin(), batch.items.end(), [&](const BatchItem& item) {
+        return item.type == frontend::kBind && portal_of(item, bytes) == portal;
+    });
+}
+
+// Joins the verdicts on the parts of a batch.
+class Strictest {
+public:
+    void add(const StatementPtr& statement) {
+        const auto access = statement->statement.access;
+        if (access == Access::session_control)
+            control_ = control_ || statement != synthetic_verdicts().neutral;
+        if (rank(access) > rank(result_->statement.access) ||
+            result_ == synthetic_verdicts().neutral)
+            result_ = statement;
+    }
+    [[nodiscard]] StatementPtr result() const {
+        const auto access = result_->statement.access;
+        const bool reads = access == Access::read_only || access == Access::begin_read_only;
+        return control_ && reads ? synthetic_verdicts().mixed : result_;
+    }
+
+private:
+    static int rank(Access access) {
+        switch (access) {
+            case Access::session_control:
+                return 0;
+            case Access::read_only:
+                return 1;
+            case Access::begin_read_only:
+                return 2;
+            case Access::write:
+                return 3;
+        }
+        return 3;
+    }
+    StatementPtr result_ = synthetic_verdicts().neutral;
+    bool control_ = false;
+};
+
+}  // namespace
+
+SyntheticVerdicts::SyntheticVerdicts()
+    : neutral{synthetic(Access::session_control, Reason::session_control, false)},
+      unclassified_encoding{synthetic(Access::write, Reason::unclassified_encoding)},
+      too_complex{synthetic(Access::write, Reason::too_complex)},
+      mixed{synthetic(Access::write, Reason::multi_statement)},
+      unknown_statement{synthetic(Access::write, Reason::sql_prepare)},
+      unknown_portal{synthetic(Access::write, Reason::cursor)},
+      function_call{synthetic(Access::write, Reason::function_call)},
+      too_large{synthetic(Access::write, Reason::request_too_large)} {}
+
+const SyntheticVerdicts& synthetic_verdicts() {
+    static const SyntheticVerdicts kVerdicts;
+    return kVerdicts;
+}
+
+Portals::iterator find_portal(Portals& portals, std::string_view name) {
+    return std::find_if(portals.begin(), portals.end(),
+                        [&](const auto& entry) { return entry.first == name; });
+}
+
+Portals::const_iterator find_portal(const Portals& portals, std::string_view name) {
+    return std::find_if(portals.begin(), portals.end(),
+                        [&](const auto& entry) { return entry.first == name; });
+}
+
+const BatchItem* parse_before(const Batch& batch, wire::Bytes bytes, const BatchItem& user) {
+    const auto name = name_of(user, bytes);
+    const BatchItem* found = nullptr;
+    for (const auto& item : batch.items) {
+        if (&item == &user) break;
+        if (item.type == frontend::kParse && name_of(item, bytes) == name) found = &item;
+    }
+    return found;
+}
+
+StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictContext& context) {
+    const auto& verdicts = synthetic_verdicts();
+    const auto& unread =
+        context.can_classify ? verdicts.too_complex : verdicts.unclassified_encoding;
+    Strictest strictest;
+    for (const auto& item : batch.items) {
+        switch (item.type) {
+            case frontend::kQuery:
+                strictest.add(item.statement ? item.statement : unread);
+                break;
+            case frontend::kParse:
+                // One that cannot be kept for the other connection has to live on the primary.
+                if (!context.prepared.may_keep(item.end - item.begin))
+                    strictest.add(verdicts.too_large);
+                strictest.add(item.statement ? item.statement : unread);
+                break;
+            case frontend::kDescribe:
+                if (item.target != 'S') break;
+                [[fallthrough]];
+            case frontend::kBind: {
+                if (parse_before(batch, bytes, item) != nullptr) break;  // counted there
+                const auto known = context.prepared.find(name_of(item, bytes));
+                if (!known) {
+                    strictest.add(verdicts.unknown_statement);
+                } else {
+                    strictest.add(known->statement && !known->parse.empty() ? known->statement
+                                                                            : unread);
+                }
+                break;
+            }
+            case frontend::kExecute: {
+                const auto portal = name_of(item, bytes);
+                if (binds_portal(batch, bytes, portal)) break;  // counted there
+                const auto known = find_portal(context.portals, portal);
+                strictest.add(known == context.portals.end() || !known->second
+                                  ? verdicts.unknown_portal
+                                  : known->second);
+                break;
+            }
+            case frontend::kFunctionCall:
+                strictest.add(verdicts.function_call);
+                break;
+            default:
+                break;
+        }
+    }
+    auto result = strictest.result();
+    const auto access = result->statement.access;
+    const bool reads = access == Access::read_only || access == Access::begin_read_only;
+    return reads && batch.bytes > context.max_read_bytes ? verdicts.too_large : result;
+}
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "proxy/session/prepared_statements.hpp"
+#include "proxy/session/request.hpp"
+
+namespace pgsteer::proxy {
+
+// Verdicts on what is not SQL text, or not known; shared by all sessions, never changed.
+struct SyntheticVerdicts {
+    SyntheticVerdicts();
+    routing::StatementPtr neutral;  // asks for nothing: Sync, Close, Describe of a portal
+    routing::StatementPtr unclassified_encoding;
+    routing::StatementPtr too_complex;
+    routing::StatementPtr mixed;
+    routing::StatementPtr unknown_statement;
+    routing::StatementPtr unknown_portal;
+    routing::StatementPtr function_call;
+    routing::StatementPtr too_large;
+};
+const SyntheticVerdicts& synthetic_verdicts();
+
+// Portals that are bound and may still be executed, with the statement they run; null: not known.
+using Portals = std::vector<std::pair<std::string, routing::StatementPtr>>;
+[[nodiscard]] Portals::iterator find_portal(Portals& portals, std::string_view name);
+[[nodiscard]] Portals::const_iterator find_portal(const Portals& portals, std::string_view name);
+
+// The last Parse in the batch, before `user`, of the statement that `user` names; null if there is
+// none.
+const BatchItem* parse_before(const Batch& batch, wire::Bytes bytes, const BatchItem& user);
+
+struct VerdictContext {
+    const PreparedStatements& prepared;
+    const Portals& portals;
+    bool can_classify;           // false: what was not classified was not because of the encoding
+    std::size_t max_read_bytes;  // a larger read is not kept for a retry, and goes to the primary
+};
+
+// The statement that decides where a batch runs: the first that needs the primary, if there is one.
+// Session control beside reads needs it too: both connections would have to take part. Pure.
+routing::StatementPtr strictest(const Batch& batch,
+                                wire::Bytes bytes,
+                                const VerdictContext& context);
+
+}  // namespace pgsteer::proxy

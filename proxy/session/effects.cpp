@@ -1,0 +1,61 @@
+// What completed statements have done to the session.
+#include "proxy/session/client_session.hpp"
+#include "proxy/wire/backend.hpp"
+
+namespace pgsteer::proxy {
+
+using routing::Effect;
+
+bool ClientSession::sets_to_result(const Expected& owed) const {
+    return owed.effects && owed.effects->statement.effects.size() == 1 &&
+           owed.effects->statement.effects.front().kind == Effect::Kind::opaque_settings &&
+           !owed.effects->statement.effects.front().name.empty();
+}
+
+// set_config('name', $1, false): the new value is not in the text, but in the answer.
+void ClientSession::note_set_value(Slot slot, const Expected& owed, wire::Bytes body) {
+    const auto row = wire::decode_data_row(
+        body);  // fails where the row has not arrived whole: then it is not known
+    auto& side = this->side(slot);
+    side.row_seen = row && row->size() == 1 && row->front().data() != nullptr &&
+                    owed.effects->statement.statement_count == 1;
+    if (side.row_seen) side.row_value = row->front();
+}
+
+namespace {
+
+std::string quoted(std::string_view text) {
+    std::string out{"'"};
+    for (const char c : text) {
+        if (c == '\'') out.push_back(c);
+        out.push_back(c);
+    }
+    return out + "'";
+}
+
+}  // namespace
+
+void ClientSession::apply_effects(Slot slot,
+                                  const routing::Statement& statement,
+                                  std::uint16_t index,
+                                  std::string_view tag) {
+    auto& side = this->side(slot);
+    if (std::exchange(side.row_seen, false)) {
+        const auto& name = statement.effects.front().name;
+        routing::Statement set;
+        set.statement_count = 1;
+        set.effects.push_back({Effect::Kind::set, index, name,
+                               "SELECT pg_catalog.set_config(" + quoted(name) + ", " +
+                                   quoted(side.row_value) + ", false)"});
+        return state_.completed(slot, set, index, tag);
+    }
+    state_.completed(slot, statement, index, tag);
+    for (const auto& effect : statement.effects) {
+        if (effect.statement_index != index) continue;
+        if (effect.kind == Effect::Kind::deallocate) prepared_.deallocated(effect.name, slot);
+        if (effect.kind == Effect::Kind::deallocate_all || effect.kind == Effect::Kind::discard_all)
+            prepared_.deallocated_all(slot);
+    }
+}
+
+}  // namespace pgsteer::proxy

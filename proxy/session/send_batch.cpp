@@ -1,0 +1,213 @@
+// What goes to a server: the settings and statements that its connection lacks, then the client's
+// own bytes; and what the server will answer to each of them.
+#include "proxy/session/batch_verdict.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/wire/frontend.hpp"
+#include "proxy/wire/message_types.hpp"
+
+namespace pgsteer::proxy {
+
+using routing::Access;
+using routing::StatementPtr;
+
+namespace {
+
+constexpr std::size_t kMaxPortals = 256;
+
+bool defines(const Request& request, const PreparedPtr& statement) {
+    return std::any_of(request.changes.begin(), request.changes.end(),
+                       [&](const StatementChange& change) { return change.defined == statement; });
+}
+
+}  // namespace
+
+// Writes everything in one go: settings and statements that the connection lacks, then the client's
+// own bytes.
+void ClientSession::send_batch(const Batch& batch, wire::Bytes bytes, Slot slot, Request& request) {
+    const auto connection = side(slot).lease.connection();
+    wire::Buffer prelude;
+    const bool starts_request = connection->replies.empty() && !state_.transaction_on() &&
+                                connection->transaction_status == 'I';
+    add_prelude(slot, prelude, batch, bytes, request, starts_request);
+    bool ended = false;
+    for (const auto& item : batch.items) expect_item(item, bytes, slot, request, ended);
+    if (ended) request.open = false;
+    if (prelude.empty()) {
+        connection->stream.write(bytes);
+    } else {
+        const std::array<wire::Bytes, 2> parts{wire::Bytes{prelude}, bytes};
+        connection->stream.write(parts);
+    }
+    last_used_ = slot;
+}
+
+void ClientSession::add_settings(Slot slot, wire::Buffer& out) {
+    auto& replies = side(slot).lease->replies;
+    for (const auto sql : state_.pending_settings(slot)) {
+        wire::encode_query(out, sql);
+        replies.push({.what = Expect::query, .internal = true});
+    }
+    state_.settings_applied(slot);
+}
+
+void ClientSession::inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out) {
+    const auto connection = side(slot).lease.connection();
+    auto& there = statement->prepared_on[static_cast<std::size_t>(slot)];
+    if (there == connection->lease_number || statement->parse.empty()) return;
+    if (!connection->replies.push({.what = Expect::parse, .internal = true, .prepared = statement}))
+        return;
+    out.insert(out.end(), statement->parse.begin(), statement->parse.end());
+    there = connection->lease_number;  // taken back if the server refuses it
+}
+
+// What has to be said to this connection before the batch, because it was said to the other one, or
+// is due.
+void ClientSession::add_prelude(Slot slot,
+                                wire::Buffer& out,
+                                const Batch& batch,
+                                wire::Bytes bytes,
+                                const Request& request,
+                                bool starts_request) {
+    auto& replies = side(slot).lease->replies;
+    auto& leftovers = prepared_.leftovers(slot);
+    if (starts_request) {
+        if (leftovers.all) {
+            wire::encode_query(out, "DEALLOCATE ALL");
+            replies.push({.what = Expect::query, .internal = true});
+        }
+        if (!leftovers.names.empty()) {
+            for (const auto& name : leftovers.names) {
+                wire::encode_close(out, 'S', name);
+                replies.push({.what = Expect::close, .internal = true});
+            }
+            wire::encode_sync(out);
+            replies.push({.what = Expect::sync, .internal = true});
+        }
+        leftovers = {};
+        if (state_.settings_pending(slot)) add_settings(slot, out);
+    }
+    for (const auto& item : batch.items) {
+        switch (item.type) {
+            case wire::frontend::kDescribe:
+            case wire::frontend::kClose:
+                if (item.target != 'S') break;
+                [[fallthrough]];
+            case wire::frontend::kBind:
+            case wire::frontend::kParse: {
+                const auto name = name_of(item, bytes);
+                if (item.type == wire::frontend::kParse && name.empty()) break;
+                const auto known = prepared_.find(name);
+                const bool own = known && item.type == wire::frontend::kParse &&
+                                 defines(request, known);  // it runs again
+                if (known && !own && !parse_before(batch, bytes, item))
+                    inject_parse(known, slot, out);
+                break;
+            }
+            case wire::frontend::kQuery: {
+                if (!item.statement) break;
+                bool injected = false;
+                for (const auto& effect : item.statement->statement.effects) {
+                    if (effect.kind != routing::Effect::Kind::deallocate) continue;
+                    const auto known = prepared_.find(effect.name);
+                    if (!known || effect.name.empty()) continue;
+                    const auto before = out.size();
+                    inject_parse(known, slot, out);
+                    injected = injected || out.size() > before;
+                }
+                if (injected) {
+                    wire::encode_sync(out);
+                    replies.push({.what = Expect::sync, .internal = true});
+                }
+                break;
+            }
+            default:
+                break;
+        }
+    }
+}
+
+// Notes what the server will answer to one message, and what the message changes.
+void ClientSession::expect_item(
+    const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended) {
+    const auto connection = side(slot).lease.connection();
+    auto& replies = connection->replies;
+    const auto with_effects = [](const StatementPtr& statement) {
+        if (!statement)
+            return synthetic_verdicts().too_complex;  // not read: its command tag has to tell
+        const auto& read = statement->statement;
+        return read.effects.empty() &&
+                       (read.statement_count > 0 || read.access == Access::session_control)
+                   ? nullptr
+                   : statement;
+    };
+    const bool again = !request.changes.empty() && running_again_;
+    if (replies.skipping() && item.type != wire::frontend::kSync) return;  // ignored by the server
+    switch (item.type) {
+        case wire::frontend::kQuery:
+            request.simple = true;
+            if (replies.push({.what = Expect::query, .effects = with_effects(item.statement)}))
+                ended = true;
+            break;
+        case wire::frontend::kFunctionCall:
+            request.simple = true;
+            if (replies.push({.what = Expect::function_call})) ended = true;
+            break;
+        case wire::frontend::kSync:
+            if (side(slot).copying_in) break;  // ignored by the server while it reads copy data
+            replies.push({.what = Expect::sync});
+            ended = true;
+            break;
+        case wire::frontend::kParse: {
+            const auto name = name_of(item, bytes);
+            if (!name.empty() && prepared_.find(name) && !again) {
+                replies.push(
+                    {.what = Expect::parse});  // an error, as everywhere: the statement exists
+                break;
+            }
+            if (!again) {
+                const bool kept = item.end <= bytes.size() && item.statement;
+                request.changes.push_back(prepared_.define(
+                    name, kept ? bytes.subspan(item.begin, item.end - item.begin) : wire::Bytes{},
+                    item.statement));
+            }
+            const auto defined = prepared_.find(name);
+            if (replies.push({.what = Expect::parse, .change = true, .prepared = defined}) &&
+                defined)
+                defined->prepared_on[static_cast<std::size_t>(slot)] = connection->lease_number;
+            break;
+        }
+        case wire::frontend::kBind: {
+            if (!replies.push({.what = Expect::bind})) break;
+            const auto known = prepared_.find(name_of(item, bytes));
+            const auto portal = portal_of(item, bytes);
+            const auto bound = find_portal(portals_, portal);
+            if (bound != portals_.end()) {
+                bound->second = known ? known->statement : nullptr;
+            } else if (portals_.size() < kMaxPortals) {
+                portals_.emplace_back(portal, known ? known->statement : nullptr);
+            }
+            break;
+        }
+        case wire::frontend::kDescribe:
+            replies.push({.what = Expect::describe});
+            break;
+        case wire::frontend::kClose:
+            if (item.target == 'S' && !again) {
+                request.changes.push_back(prepared_.close(name_of(item, bytes)));
+            }
+            replies.push({.what = Expect::close, .change = item.target == 'S'});
+            break;
+        case wire::frontend::kExecute: {
+            const auto portal = name_of(item, bytes);
+            const auto bound = find_portal(portals_, portal);
+            replies.push(
+                {.what = Expect::execute,
+                 .effects = bound == portals_.end() ? nullptr : with_effects(bound->second)});
+            break;
+        }
+        default:
+            break;  // Flush
+    }
+}
+
+}  // namespace pgsteer::proxy

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <set>
 #include <thread>
 #include <vector>
@@ -31,10 +32,17 @@ TEST(Budget, GivesAPlaceThatCameBackAgain) {
 
 TEST(Budget, OfNothingGivesNothing) { EXPECT_FALSE(Budget{0}.try_take()); }
 
+// All begin at once, or the first would be done before the last has started.
 template <class Work>
 void on_threads(int count, Work work) {
+    std::latch start{count};
     std::vector<std::thread> threads;
-    for (int i = 0; i < count; ++i) threads.emplace_back([&work, i] { work(i); });
+    for (int i = 0; i < count; ++i) {
+        threads.emplace_back([&] {
+            start.arrive_and_wait();
+            work();
+        });
+    }
     for (auto& thread : threads) thread.join();
 }
 
@@ -45,7 +53,7 @@ TEST(Budget, IsNeverExceededByThreadsThatTakeAndGiveBack) {
     std::atomic<int> held{0};
     std::atomic<int> most{0};
     std::atomic<int> taken{0};
-    on_threads(4, [&](int) {
+    on_threads(4, [&] {
         for (int i = 0; i < 20'000; ++i) {
             if (!budget.try_take()) continue;
             taken.fetch_add(1);
@@ -63,10 +71,10 @@ TEST(Budget, IsNeverExceededByThreadsThatTakeAndGiveBack) {
 }
 
 TEST(Budget, GivesEachPlaceToOneThread) {
-    constexpr int kLimit = 1000;
+    constexpr int kLimit = 100'000;
     Budget budget{kLimit};
     std::atomic<int> taken{0};
-    on_threads(4, [&](int) {
+    on_threads(4, [&] {
         for (int i = 0; i < kLimit; ++i) taken.fetch_add(budget.try_take() ? 1 : 0);
     });
     EXPECT_EQ(taken.load(), kLimit);
@@ -94,7 +102,7 @@ TEST(Budgets, AreOnePerServerDatabaseAndUser) {
 TEST(Budgets, AreSharedByAllThreads) {
     Budgets budgets{5};
     std::atomic<int> taken{0};
-    on_threads(4, [&](int) {
+    on_threads(4, [&] {
         for (std::uint16_t server = 0; server < 50; ++server) {
             const auto budget = budgets.of({ServerId{server}, "app", "alice"});
             for (int i = 0; i < 5; ++i) taken.fetch_add(budget->try_take() ? 1 : 0);

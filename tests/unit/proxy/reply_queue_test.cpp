@@ -148,6 +148,12 @@ TEST(ReplyQueue, OnlySyncsAreIgnoredDuringACopy) {
     EXPECT_THAT(owed(queue), ElementsAre(Expect::execute, Expect::bind, Expect::query));
 }
 
+TEST(ReplyQueue, ACopyInAnswerToSyncChangesNothing) {
+    auto queue = queue_of({Expect::sync, Expect::bind});
+    queue.copy_in_started();
+    EXPECT_THAT(owed(queue), ElementsAre(Expect::sync, Expect::bind));
+}
+
 TEST(ReplyQueue, ASecondCopyOfAPipelineIsCountedByItself) {
     auto queue = queue_of({Expect::query, Expect::copy_end, Expect::query, Expect::sync,
                            Expect::copy_end, Expect::sync});

@@ -23,6 +23,14 @@ std::string_view name(Access access) {
     return "?";
 }
 
+// As in decide: a hint may send to a replica what is only not known to be harmless.
+bool hint_outweighs(const Statement& statement) {
+    return statement.hint == Hint::replica && (statement.reason == Reason::unknown_function ||
+                                               statement.reason == Reason::unknown_operator ||
+                                               statement.reason == Reason::effect_function ||
+                                               statement.reason == Reason::server_local);
+}
+
 std::string_view runs_on(const Statement& statement) {
     if (statement.hint == Hint::primary) return "the primary (by its hint)";
     switch (statement.access) {
@@ -33,7 +41,9 @@ std::string_view runs_on(const Statement& statement) {
         case Access::session_control:
             return "the server that the session used last";
         case Access::write:
-            return "the primary";
+            return hint_outweighs(statement)
+                       ? "a replica (by its hint), read-only; the primary if that fails"
+                       : "the primary";
     }
     return "?";
 }

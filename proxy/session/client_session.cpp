@@ -163,6 +163,7 @@ void ClientSession::check_timeouts(routing::TimePoint now) {
     if (limit.count() == 0 || request.rows_seen || now - request.started < limit) return;
     if (const auto& lease = side(request.slot).lease) {
         send_cancel(worker_, lease.connection());
+        side(request.slot).lost_because = ProxyErrc::server_timeout;
         lease->stream.close();
     }
 }

@@ -54,6 +54,7 @@ private:
         std::uint64_t partial = 0;  // bytes still to come of a message that is passed on in pieces
         bool partial_swallowed = false;
         bool copying_in = false;
+        ProxyErrc lost_because = ProxyErrc::server_lost;  // what a closed connection means
         bool discarding = false;  // requests run elsewhere: what is still answered here is dropped
         bool setting_failed = false;  // one of our own settings was refused
         std::string row_value;        // of the row that says what set_config() has set
@@ -211,6 +212,7 @@ private:
     enum class LostTransaction : std::uint8_t { none, to_report, reported };
     LostTransaction transaction_ = LostTransaction::none;  // READ ONLY, gone with its replica
     bool running_again_ = false;
+    std::optional<routing::Pin> counted_pin_;
     bool draining_ = false;
     bool closing_ = false;
 };

@@ -52,7 +52,7 @@ awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
             co_return worker_.pool().finish_return(connection);
         }
         if (closing_ || side(slot).lease.connection() != connection) co_return;
-        if (ec) co_return co_await server_lost(slot, ProxyErrc::server_lost);
+        if (ec) co_return co_await server_lost(slot, side(slot).lost_because);
         replies_at_ = Clock::now();
         const auto outcome = process_replies(slot);
         if (closing_ || side(slot).lease.connection() != connection) co_return;
@@ -384,6 +384,10 @@ void ClientSession::finish_front(Slot slot) {
         std::chrono::duration_cast<std::chrono::microseconds>(replies_at_ - request.started);
     counters.latency.observe(static_cast<std::uint64_t>(std::max<std::int64_t>(0, taken.count())));
     if (request.failed) counters.failed.add();
+    if (const auto pin = state_.pin(); pin != counted_pin_) {
+        counted_pin_ = pin;
+        if (pin) worker_.mutable_counters().pins[static_cast<std::size_t>(*pin)].add();
+    }
     worker_.finished_on(request.server);
     kept_bytes_ -= request.messages.size();
     requests_.pop_front();

@@ -95,6 +95,7 @@ void Worker::accept(int socket, int family) {
     error_code ec;
     connected.assign(asio::generic::stream_protocol{family, 0}, socket, ec);
     if (ec) {
+        --shared_->clients;
         log::warning("cannot take over a client's socket", "error", ec.message());
         return;
     }

@@ -212,6 +212,7 @@ private:
     enum class LostTransaction : std::uint8_t { none, to_report, reported };
     LostTransaction transaction_ = LostTransaction::none;  // READ ONLY, gone with its replica
     bool running_again_ = false;
+    bool prefix_ends_in_error_ = false;
     std::optional<routing::Pin> counted_pin_;
     bool draining_ = false;
     bool closing_ = false;

@@ -72,6 +72,7 @@ void ClientSession::fail_front(ProxyErrc reason) {
     auto& request = requests_.front();
     for (auto change = request.changes.rbegin(); change != request.changes.rend(); ++change)
         prepared_.undo(*change);
+    wire::Buffer{}.swap(repeated_prefix_);
     send_error("ERROR", reason);
     if (request.open) {
         skipping_to_sync_ = true;

@@ -92,7 +92,17 @@ void ClientSession::release_held() {
 // The beginning of held_ is what the client already has. False if it is not: the session cannot go
 // on.
 bool ClientSession::drop_repeated_prefix() {
-    const auto count = std::min(held_.size(), repeated_prefix_.size());
+    auto count = std::min(held_.size(), repeated_prefix_.size());
+    if (prefix_ends_in_error_) {  // an error came where the first answer went on: what was equal so
+                                  // far is dropped
+        count = static_cast<std::size_t>(
+            std::mismatch(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count),
+                          repeated_prefix_.begin())
+                .first -
+            held_.begin());
+        repeated_prefix_.resize(count);
+        prefix_ends_in_error_ = false;
+    }
     if (!std::equal(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(count),
                     repeated_prefix_.begin())) {
         die(ProxyErrc::server_lost,

@@ -43,6 +43,13 @@ bool is_asynchronous(std::uint8_t type) {
 
 awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
     const auto self = shared_from_this();
+    const auto lease_number = connection->lease_number;
+    // After every wait: the connection may be somebody else's by now, or this session's under
+    // another lease.
+    const auto is_ours = [&] {
+        return !closing_ && side(slot).lease.connection() == connection &&
+               connection->lease_number == lease_number;
+    };
     for (;;) {
         connection->reading = true;
         const auto ec = co_await connection->stream.read_some(connection->in);
@@ -51,20 +58,21 @@ awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
             connection->returning = false;
             co_return worker_.pool().finish_return(connection);
         }
-        if (closing_ || side(slot).lease.connection() != connection) co_return;
+        if (!is_ours()) co_return;
         if (ec) co_return co_await server_lost(slot, side(slot).lost_because);
         replies_at_ = Clock::now();
         const auto outcome = process_replies(slot);
-        if (closing_ || side(slot).lease.connection() != connection) co_return;
+        if (!is_ours()) co_return;
         if (outcome == Outcome::broken)
             co_return co_await server_lost(slot, ProxyErrc::server_protocol);
         if (side(slot).discarding && connection->replies.empty()) {
             side(slot).discarding = false;
             if (side(slot).setting_failed) release(slot);
             co_await run_again(true, 1U << connection->server.index);
-            if (closing_ || side(slot).lease.connection() != connection) co_return;
+            if (!is_ours()) co_return;
         }
         if (client_.backlogged()) co_await client_.drained();
+        if (!is_ours()) co_return;
         if (is_idle()) connection->in.rest();
     }
 }
@@ -328,6 +336,7 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
         }
         return Verdict::run_again;
     }
+    prefix_ends_in_error_ = !repeated_prefix_.empty();
     if (request != nullptr) {
         if (request->reason == routing::Reason::failed_on_replica && request->statement &&
             routing::runs_again_on_primary(sqlstate))

@@ -55,7 +55,11 @@ Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
                 read.has_sql = true;
             } else {
                 const auto end = std::find(body.begin(), body.end(), 0);
-                if (end == body.end()) return ProxyErrc::protocol_violation;
+                if (end == body.end()) {
+                    if (complete || available > kMaxWholeMessage)
+                        return ProxyErrc::protocol_violation;
+                    return std::optional<ReadItem>{};
+                }
                 set_name(item, whole,
                          wire::as_text(body.first(static_cast<std::size_t>(end - body.begin()))));
             }

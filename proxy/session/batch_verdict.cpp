@@ -148,7 +148,9 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
     auto result = strictest.result();
     const auto access = result->statement.access;
     const bool reads = access == Access::read_only || access == Access::begin_read_only;
-    return reads && batch.bytes > context.max_read_bytes ? verdicts.too_large : result;
+    const bool incomplete = batch.bytes > bytes.size();  // the rest is passed on unkept
+    return reads && (incomplete || batch.bytes > context.max_read_bytes) ? verdicts.too_large
+                                                                         : result;
 }
 
 }  // namespace pgsteer::proxy

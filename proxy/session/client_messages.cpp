@@ -19,7 +19,6 @@ bool ends_request(std::uint8_t type) {
 
 bool is_read_whole(std::uint8_t type) {
     switch (type) {
-        case wire::frontend::kBind:
         case wire::frontend::kFunctionCall:
         case wire::frontend::kCopyData:
             return false;

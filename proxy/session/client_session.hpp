@@ -142,6 +142,15 @@ private:
     Verdict on_parameter(Slot slot, wire::Bytes body);
     void note_set_value(Slot slot, const Expected& owed, wire::Bytes body);
     [[nodiscard]] bool sets_to_result(const Expected& owed) const;
+    void deallocated(std::string_view name, Slot slot);
+    void deallocated_all(Slot slot);
+    bool inject_deallocated(const BatchItem& item,
+                            Slot slot,
+                            const Request& request,
+                            wire::Buffer& out);
+    static void expect_deallocations(PreparedStatements& prepared,
+                                     const routing::StatementPtr& statement,
+                                     Request& request);
     void apply_effects(Slot slot,
                        const routing::Statement& statement,
                        std::uint16_t index,

@@ -35,6 +35,27 @@ std::string quoted(std::string_view text) {
 
 }  // namespace
 
+// The statement was taken off the list when DEALLOCATE was sent: a Parse behind it may have used
+// its name again.
+void ClientSession::deallocated(std::string_view name, Slot slot) {
+    if (requests_.empty()) return;
+    auto& request = requests_.front();
+    if (request.changes_done == request.changes.size()) return;
+    const auto& change = request.changes[request.changes_done];
+    if (change.defined || !change.closed || change.closed->name != name) return;
+    ++request.changes_done;
+    prepared_.closed_on(*change.closed, slot);
+}
+
+void ClientSession::deallocated_all(Slot slot) {
+    if (requests_.empty()) return;
+    auto& request = requests_.front();
+    while (request.changes_done < request.changes.size() &&
+           !request.changes[request.changes_done].defined)
+        ++request.changes_done;
+    prepared_.deallocated_all(slot);
+}
+
 void ClientSession::apply_effects(Slot slot,
                                   const routing::Statement& statement,
                                   std::uint16_t index,
@@ -52,9 +73,9 @@ void ClientSession::apply_effects(Slot slot,
     state_.completed(slot, statement, index, tag);
     for (const auto& effect : statement.effects) {
         if (effect.statement_index != index) continue;
-        if (effect.kind == Effect::Kind::deallocate) prepared_.deallocated(effect.name, slot);
+        if (effect.kind == Effect::Kind::deallocate) deallocated(effect.name, slot);
         if (effect.kind == Effect::Kind::deallocate_all || effect.kind == Effect::Kind::discard_all)
-            prepared_.deallocated_all(slot);
+            deallocated_all(slot);
     }
 }
 

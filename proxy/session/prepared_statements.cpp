@@ -24,12 +24,10 @@ StatementChange PreparedStatements::define(std::string_view name,
                                            routing::StatementPtr statement) {
     StatementChange change;
     if (name.empty()) {
-        // Parse of the unnamed statement is frequent: its object is used again unless somebody else
-        // holds it.
-        if (!unnamed_ || unnamed_.use_count() > 1) unnamed_ = std::make_shared<PreparedStatement>();
+        change.closed = unnamed_;  // what the server keeps if this Parse is skipped behind an error
+        unnamed_ = std::make_shared<PreparedStatement>();
         unnamed_->parse.assign(message.begin(), message.end());
         unnamed_->statement = std::move(statement);
-        unnamed_->prepared_on = {};
         change.defined = unnamed_;
         return change;
     }
@@ -62,6 +60,15 @@ StatementChange PreparedStatements::close(std::string_view name) {
     return change;
 }
 
+std::vector<StatementChange> PreparedStatements::close_all() {
+    std::vector<StatementChange> changes;
+    changes.reserve(named_.size());
+    for (auto& [name, statement] : named_) changes.push_back({nullptr, statement});
+    named_.clear();
+    bytes_ = 0;
+    return changes;
+}
+
 void PreparedStatements::undo(const StatementChange& change) {
     if (change.defined && find(change.defined->name) == change.defined) forget(change.defined);
     if (change.closed && !find(change.closed->name)) {
@@ -75,20 +82,11 @@ void PreparedStatements::undo(const StatementChange& change) {
 }
 
 void PreparedStatements::closed_on(const PreparedStatement& statement, Slot slot) {
-    if (statement.prepared_on[index_of(other(slot))] != 0)
+    if (!statement.name.empty() && statement.prepared_on[index_of(other(slot))] != 0)
         leftovers(other(slot)).names.push_back(statement.name);
 }
 
-void PreparedStatements::deallocated(std::string_view name, Slot slot) {
-    if (const auto statement = find(name); statement && !name.empty()) {
-        forget(statement);
-        closed_on(*statement, slot);
-    }
-}
-
 void PreparedStatements::deallocated_all(Slot slot) {
-    named_.clear();
-    bytes_ = 0;
     leftovers(slot) = {};
     leftovers(other(slot)) = {{}, true};
 }

@@ -43,10 +43,10 @@ public:
                            wire::Bytes message,
                            routing::StatementPtr statement);
     StatementChange close(std::string_view name);
+    std::vector<StatementChange> close_all();  // of the named ones
     void undo(const StatementChange& change);
 
-    // SQL-level DEALLOCATE and DISCARD ALL, completed on `slot`.
-    void deallocated(std::string_view name, routing::Slot slot);
+    // DEALLOCATE ALL or DISCARD ALL completed on `slot`.
     void deallocated_all(routing::Slot slot);
 
     // Statements that the client has closed and that are still prepared on the other connection:

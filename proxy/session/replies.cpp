@@ -214,10 +214,11 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
             replies.pop();
             return Verdict::forward;
         case backend::kRowDescription:
-        case backend::kNoData:
+        case backend::kNoData: {
+            const bool ours = owed->internal && owed->what == Expect::query;
             if (owed->what == Expect::describe) replies.pop();
-            return owed->internal && owed->what == Expect::query ? Verdict::swallow
-                                                                 : Verdict::forward;
+            return ours ? Verdict::swallow : Verdict::forward;
+        }
         case backend::kCommandComplete:
         case backend::kEmptyQueryResponse:
         case backend::kPortalSuspended:

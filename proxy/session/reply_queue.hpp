@@ -44,7 +44,10 @@ public:
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front();
-    void pop() { queue_.pop_front(); }
+    void pop() {
+        queue_.pop_front();
+        while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
+    }
     // ErrorResponse in an extended query: everything up to the next Sync is skipped by the server.
     // Calls dropped(entry) for each entry that will never be answered.
     template <class Dropped>

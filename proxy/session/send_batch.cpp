@@ -14,6 +14,11 @@ namespace {
 
 constexpr std::size_t kMaxPortals = 256;
 
+bool is_deallocate_all(const routing::Effect& effect) {
+    return effect.kind == routing::Effect::Kind::deallocate_all ||
+           effect.kind == routing::Effect::Kind::discard_all;
+}
+
 bool defines(const Request& request, const PreparedPtr& statement) {
     return std::any_of(request.changes.begin(), request.changes.end(),
                        [&](const StatementChange& change) { return change.defined == statement; });
@@ -60,6 +65,24 @@ void ClientSession::inject_parse(const PreparedPtr& statement, Slot slot, wire::
     there = connection->lease_number;  // taken back if the server refuses it
 }
 
+// DEALLOCATE of a statement that is prepared on the other connection only must find it here too.
+bool ClientSession::inject_deallocated(const BatchItem& item,
+                                       Slot slot,
+                                       const Request& request,
+                                       wire::Buffer& out) {
+    if (!item.statement) return false;
+    const auto before = out.size();
+    for (const auto& effect : item.statement->statement.effects) {
+        if (effect.kind != routing::Effect::Kind::deallocate || effect.name.empty()) continue;
+        auto known = prepared_.find(effect.name);
+        for (const auto& change : request.changes)  // the request runs again
+            if (!known && change.closed && change.closed->name == effect.name)
+                known = change.closed;
+        if (known) inject_parse(known, slot, out);
+    }
+    return out.size() > before;
+}
+
 // What has to be said to this connection before the batch, because it was said to the other one, or
 // is due.
 void ClientSession::add_prelude(Slot slot,
@@ -95,6 +118,8 @@ void ClientSession::add_prelude(Slot slot,
             case wire::frontend::kBind:
             case wire::frontend::kParse: {
                 const auto name = name_of(item, bytes);
+                if (item.type == wire::frontend::kParse)
+                    inject_deallocated(item, slot, request, out);
                 if (item.type == wire::frontend::kParse && name.empty()) break;
                 const auto known = prepared_.find(name);
                 const bool own = known && item.type == wire::frontend::kParse &&
@@ -103,25 +128,28 @@ void ClientSession::add_prelude(Slot slot,
                     inject_parse(known, slot, out);
                 break;
             }
-            case wire::frontend::kQuery: {
-                if (!item.statement) break;
-                bool injected = false;
-                for (const auto& effect : item.statement->statement.effects) {
-                    if (effect.kind != routing::Effect::Kind::deallocate) continue;
-                    const auto known = prepared_.find(effect.name);
-                    if (!known || effect.name.empty()) continue;
-                    const auto before = out.size();
-                    inject_parse(known, slot, out);
-                    injected = injected || out.size() > before;
-                }
-                if (injected) {
-                    wire::encode_sync(out);
+            case wire::frontend::kQuery:
+                if (inject_deallocated(item, slot, request, out)) {
+                    wire::encode_sync(out);  // a Query must not be skipped with it
                     replies.push({.what = Expect::sync, .internal = true});
                 }
                 break;
-            }
             default:
                 break;
+        }
+    }
+}
+
+void ClientSession::expect_deallocations(PreparedStatements& prepared,
+                                         const StatementPtr& statement,
+                                         Request& request) {
+    if (!statement) return;
+    for (const auto& effect : statement->statement.effects) {
+        if (is_deallocate_all(effect)) {
+            for (auto& change : prepared.close_all()) request.changes.push_back(std::move(change));
+        } else if (effect.kind == routing::Effect::Kind::deallocate && !effect.name.empty()) {
+            auto change = prepared.close(effect.name);
+            if (change.closed) request.changes.push_back(std::move(change));
         }
     }
 }
@@ -145,6 +173,7 @@ void ClientSession::expect_item(
     switch (item.type) {
         case wire::frontend::kQuery:
             request.simple = true;
+            if (!again) expect_deallocations(prepared_, item.statement, request);
             if (replies.push({.what = Expect::query, .effects = with_effects(item.statement)}))
                 ended = true;
             break;
@@ -200,6 +229,8 @@ void ClientSession::expect_item(
         case wire::frontend::kExecute: {
             const auto portal = name_of(item, bytes);
             const auto bound = find_portal(portals_, portal);
+            if (!again && bound != portals_.end())
+                expect_deallocations(prepared_, bound->second, request);
             replies.push(
                 {.what = Expect::execute,
                  .effects = bound == portals_.end() ? nullptr : with_effects(bound->second)});

@@ -196,8 +196,10 @@ async def read_only_transactions(load):
                     await asyncio.sleep(0.01)
         except Exception as error:  # noqa: BLE001 - sorted apart
             await sort(load, error)
-            if connection.is_closed():
-                connection = await load.connect()
+            # A transaction that failed to end leaves asyncpg's connection unusable: it fails at once, forever.
+            connection.terminate()
+            connection = await load.connect()
+        await asyncio.sleep(0.001)
     await connection.close(timeout=10)
 
 

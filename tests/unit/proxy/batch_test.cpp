@@ -231,7 +231,7 @@ TEST(ReadItem, NeedsOnlyTheNameOfALargeParse) {
     }
 }
 
-TEST(ReadItem, DISABLED_WaitsForTheNameOfALargeParse) {
+TEST(ReadItem, WaitsForTheNameOfALargeParse) {
     const auto parse = message(frontend::kParse, parse_body(2 * kMaxWholeMessage));
     for (std::size_t size = wire::kHeaderBytes; size < wire::kHeaderBytes + 3; ++size) {
         const auto result = read_front(parse, size);

@@ -85,9 +85,10 @@ TEST_F(PreparedStatementsTest, AnUnnamedStatementThatIsStillOwedAnAnswerKeepsIts
     EXPECT_EQ(prepared.find(""), second.defined);
 }
 
-TEST_F(PreparedStatementsTest, AnUnnamedStatementThatNobodyHoldsIsUsedAgain) {
-    const auto* first = define("").defined.get();
-    EXPECT_EQ(define("").defined.get(), first);
+TEST_F(PreparedStatementsTest, ASkippedParseOfTheUnnamedOneLeavesTheFormerOne) {
+    const auto first = define("", "SELECT 1").defined;
+    prepared.undo(define("", "SELECT 2"));
+    EXPECT_EQ(prepared.find(""), first);
 }
 
 TEST_F(PreparedStatementsTest, CloseForgets) {
@@ -168,29 +169,12 @@ TEST_F(PreparedStatementsTest, AStatementPreparedOnOneServerLeavesNothingOver) {
     EXPECT_TRUE(prepared.leftovers(Slot::replica).empty());
 }
 
-TEST_F(PreparedStatementsTest, DeallocateIsAClose) {
-    define_on("s1", {Slot::primary, Slot::replica});
-    define_on("s2", {Slot::primary, Slot::replica});
-    prepared.deallocated("s1", Slot::replica);
-    EXPECT_EQ(prepared.find("s1"), nullptr);
-    EXPECT_NE(prepared.find("s2"), nullptr);
-    EXPECT_THAT(prepared.leftovers(Slot::primary).names, ElementsAre("s1"));
-    EXPECT_TRUE(prepared.leftovers(Slot::replica).empty());
-}
-
-TEST_F(PreparedStatementsTest, DeallocateOfAnUnknownNameChangesNothing) {
-    define_on("", {Slot::primary, Slot::replica});
-    prepared.deallocated("s1", Slot::primary);
-    prepared.deallocated("", Slot::primary);  // SQL has no name for the unnamed one
-    EXPECT_NE(prepared.find(""), nullptr);
-    EXPECT_TRUE(prepared.leftovers(Slot::replica).empty());
-}
-
 TEST_F(PreparedStatementsTest, DeallocateAllIsDueOnTheOtherServer) {
     define_on("s1", {Slot::primary, Slot::replica});
     define_on("s2", {Slot::replica});
-    prepared.deallocated("s2", Slot::primary);
+    prepared.closed_on(*prepared.close("s2").closed, Slot::primary);
     ASSERT_FALSE(prepared.leftovers(Slot::replica).names.empty());
+    prepared.close_all();
     prepared.deallocated_all(Slot::primary);
     EXPECT_EQ(prepared.find("s1"), nullptr);
     EXPECT_TRUE(prepared.leftovers(Slot::primary).empty());
@@ -201,8 +185,10 @@ TEST_F(PreparedStatementsTest, DeallocateAllIsDueOnTheOtherServer) {
 TEST_F(PreparedStatementsTest, DeallocateAllSettlesWhatIsDueOnItsOwnServer) {
     const auto both = define_on("s1", {Slot::primary, Slot::replica});
     prepared.closed_on(*both, Slot::replica);
+    prepared.close_all();
     prepared.deallocated_all(Slot::replica);
     ASSERT_TRUE(prepared.leftovers(Slot::primary).all);
+    prepared.close_all();
     prepared.deallocated_all(Slot::primary);
     EXPECT_TRUE(prepared.leftovers(Slot::primary).empty());
     EXPECT_TRUE(prepared.leftovers(Slot::replica).all);
@@ -210,6 +196,7 @@ TEST_F(PreparedStatementsTest, DeallocateAllSettlesWhatIsDueOnItsOwnServer) {
 
 TEST_F(PreparedStatementsTest, DeallocateAllKeepsTheUnnamedStatement) {
     const auto unnamed = define("").defined;
+    prepared.close_all();
     prepared.deallocated_all(Slot::primary);
     EXPECT_EQ(prepared.find(""), unnamed);
 }
@@ -221,6 +208,7 @@ TEST_F(PreparedStatementsTest, NothingIsLeftOverOnAConnectionThatIsGone) {
     prepared.disconnected(Slot::replica);
     EXPECT_TRUE(prepared.leftovers(Slot::replica).empty());
     EXPECT_FALSE(prepared.leftovers(Slot::primary).empty());
+    prepared.close_all();
     prepared.deallocated_all(Slot::replica);
     prepared.disconnected(Slot::primary);
     EXPECT_TRUE(prepared.leftovers(Slot::primary).empty());
@@ -281,9 +269,7 @@ TEST_F(PreparedStatementsBytesTest, AreGivenBackHoweverAStatementGoes) {
     prepared.close("s1");
     EXPECT_TRUE(is_free());
     define_half("s1");
-    prepared.deallocated("s1", Slot::primary);
-    EXPECT_TRUE(is_free());
-    define_half("s1");
+    prepared.close_all();
     prepared.deallocated_all(Slot::primary);
     EXPECT_TRUE(is_free());
 }
@@ -299,6 +285,7 @@ TEST_F(PreparedStatementsBytesTest, AreCountedAgainWhenACloseIsUndone) {
 
 TEST_F(PreparedStatementsBytesTest, AreGivenBackOnceWhenADefinitionIsUndoneAfterDeallocateAll) {
     const auto change = define_half("s1");
+    prepared.close_all();
     prepared.deallocated_all(Slot::primary);
     prepared.undo(change);
     EXPECT_TRUE(is_free());

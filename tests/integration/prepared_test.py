@@ -1,0 +1,94 @@
+"""Prepared statements whose messages are split, pipelined or undone in awkward places."""
+
+import time
+
+import pytest
+
+from support import raw
+from support.cluster import new_marker
+
+pytestmark = pytest.mark.core
+
+
+@pytest.fixture
+def session(target):
+    with raw.log_in(target.dsn()) as opened:
+        yield opened
+
+
+def run(session, sql):
+    session.send(raw.query(sql))
+    return session.read_until_ready()
+
+
+def kinds(messages):
+    return "".join(kind for kind, _ in messages)
+
+
+@pytest.fixture
+def on_replica(session, target):
+    """The session's next statements run on a replica, as long as they may."""
+    target.read_until_on_replica(lambda marker: run(session, f"SELECT 1 /* {marker} */"))
+
+
+def test_a_large_parse_may_be_split_behind_its_header(session):
+    parse = raw.parse("", "SELECT 1 -- " + "x" * 200_000)
+    session.send(parse[:5])
+    time.sleep(0.2)
+    session.send(parse[5:], raw.bind("", ""), raw.execute(""), raw.SYNC)
+    assert kinds(session.read_until_ready()) == "12DCZ"
+
+
+def test_a_bind_that_came_in_two_parts_runs_again_whole(session, cluster):
+    """An unlogged table cannot be read on a replica: the read is run again on the primary."""
+    cluster.primary.sql("CREATE UNLOGGED TABLE unlogged AS SELECT 1 AS n; "
+                        "GRANT SELECT ON unlogged TO app")
+    cluster.wait_until_replayed()
+    try:
+        bind = raw.bind("", "", b"v" * 20_000)
+        session.send(raw.parse("", "SELECT n, length($1::text) FROM unlogged"), bind[:3000])
+        time.sleep(0.2)
+        session.send(bind[3000:], raw.execute(""), raw.SYNC)
+        messages = session.read_until_ready()
+        assert kinds(messages) == "12DCZ" and raw.rows(messages) == [[b"1", b"20000"]]
+        assert raw.rows(run(session, "SELECT 5")) == [[b"5"]]
+    finally:
+        cluster.primary.sql("DROP TABLE unlogged")
+
+
+def test_a_setting_made_on_a_replica_reaches_the_primary_after_a_copy(session, target):
+    run(session, "CREATE TABLE copied (a text)")
+    try:
+        session.send(raw.query("COPY copied FROM STDIN"))
+        session.read_until("G")
+        session.send(raw.message(b"d", b"x\n"), raw.message(b"c"))
+        session.read_until_ready()
+        target.read_until_on_replica(lambda marker: run(session, f"SELECT 1 /* {marker} */"))
+        run(session, f"SET work_mem = '7MB' /* {new_marker()} */")
+        messages = run(session, "INSERT INTO copied SELECT current_setting('work_mem') RETURNING a")
+        assert raw.rows(messages) == [[b"7MB"]]
+    finally:
+        run(session, "DROP TABLE copied")
+
+
+@pytest.mark.parametrize("how", ["DEALLOCATE ALL", "DEALLOCATE s1"])
+@pytest.mark.parametrize("protocol", ["simple", "extended"])
+def test_deallocate_and_a_new_parse_in_one_pipeline(session, on_replica, how, protocol):
+    session.send(raw.parse("s1", "SELECT 1"), raw.SYNC)
+    session.read_until_ready()
+    first = ([raw.query(how)] if protocol == "simple" else
+             [raw.parse("", how), raw.bind("", ""), raw.execute(""), raw.SYNC])
+    session.send(*first, raw.parse("s1", "SELECT 2"), raw.bind("", "s1"), raw.execute(""), raw.SYNC)
+    session.read_until_ready()
+    assert kinds(session.read_until_ready()) == "12DCZ"
+    session.send(raw.bind("", "s1"), raw.execute(""), raw.SYNC)
+    assert raw.rows(session.read_until_ready()) == [[b"2"]]
+
+
+def test_the_unnamed_statement_survives_a_skipped_parse(session, on_replica):
+    session.send(raw.parse("", "SELECT 1"), raw.SYNC)
+    session.read_until_ready()
+    session.send(raw.execute("no such portal"), raw.parse("", "SELECT 2"), raw.SYNC)
+    assert kinds(session.read_until_ready()) == "EZ"
+    session.send(raw.bind("", ""), raw.execute(""), raw.SYNC)
+    assert raw.rows(session.read_until_ready()) == [[b"1"]]

@@ -91,9 +91,9 @@ Part transaction(const Message* message, const Context& context) {
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START:
             return begin(node, context);
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT:
-            return end(context.effect(Kind::commit), "COMMIT");
+            return end(context.effect(Kind::commit, node.chain ? "chain" : ""), "COMMIT");
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: {
-            Part part = end(context.effect(Kind::rollback), "ROLLBACK");
+            Part part = end(context.effect(Kind::rollback, node.chain ? "chain" : ""), "ROLLBACK");
             part.raises_floor = false;  // nothing became visible by it
             return part;
         }
@@ -105,7 +105,7 @@ Part transaction(const Message* message, const Context& context) {
             return end(context.effect(Kind::rollback_to, node.savepoint_name), "ROLLBACK TO");
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_PREPARE: {
             Part part = write(Reason::transaction_control, "PREPARE TRANSACTION");
-            part.effects.push_back(context.effect(Kind::commit));
+            part.effects.push_back(context.effect(Kind::commit, "prepare"));
             return part;
         }
         default:

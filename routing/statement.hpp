@@ -25,8 +25,8 @@ enum class Hint : std::uint8_t { none, primary, replica };
 struct Effect {
     enum class Kind : std::uint8_t {
         begin,             // also START TRANSACTION
-        commit,            // also END, PREPARE TRANSACTION
-        rollback,          // also ABORT
+        commit,            // also END; name = "chain" with AND CHAIN, "prepare" for PREPARE TRANSACTION
+        rollback,          // also ABORT; name = "chain" with AND CHAIN
         savepoint,         // name
         release,           // name
         rollback_to,       // name

@@ -17,6 +17,7 @@ public:
     [[nodiscard]] bool try_take();
     void give_back() { used_.fetch_sub(1, std::memory_order_acq_rel); }
     [[nodiscard]] int used() const { return used_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_spent() const { return used() >= limit_; }
 
     // Sessions that wait for one, over all workers.
     std::atomic<int> waiting{0};

@@ -82,6 +82,11 @@ ServerConnectionPtr Pool::take_idle(Group& group, const PoolTarget& target) {
     return nullptr;
 }
 
+bool Pool::is_exhausted(const BudgetKey& key) {
+    const Group& group = group_of(key);
+    return !group.waiters.empty() || (group.idle.empty() && group.budget->is_spent());
+}
+
 awaitable<LeaseResult> Pool::acquire(const PoolTarget& target) {
     Group& group = group_of({target.server, target.database, target.user});
     const auto until = Clock::now() + env_.config->pool.acquire_timeout;

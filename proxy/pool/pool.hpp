@@ -76,6 +76,8 @@ public:
     ~Pool();
 
     awaitable<LeaseResult> acquire(const PoolTarget& target);
+    // Whether all connections that the server's budget allows are in use, or somebody waits for one.
+    [[nodiscard]] bool is_exhausted(const BudgetKey& key);
 
     void close_idle(const BudgetKey& key);         // another worker starves
     void wake(const BudgetKey& key);               // a place became free elsewhere

@@ -111,6 +111,7 @@ private:
                              bool again,
                              bool primary_only,
                              std::uint32_t avoid);
+    [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);
     awaitable<ConnectFailure> take_lease(Slot slot, routing::ServerId server);
     awaitable<void> leave_open_request();
     void send_batch(const Batch& batch, wire::Bytes bytes, Slot slot, Request& request);
@@ -126,6 +127,7 @@ private:
         const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended);
     [[nodiscard]] bool is_pipeline_full() const;
     [[nodiscard]] bool is_answered() const;
+    bool end_lost_transaction(const routing::CachedStatement& cached);
     [[nodiscard]] bool is_ignored_in_lost_transaction(const routing::CachedStatement& statement);
     awaitable<void> answered();  // until no request is in flight and none is being run again
     void refuse(const Batch& batch, const ConnectFailure& failure);

@@ -6,6 +6,7 @@
 #include "proxy/spawn.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
+#include "proxy/wire/message_types.hpp"
 #include "proxy/worker.hpp"
 #include "routing/balance.hpp"
 
@@ -134,15 +135,32 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement,
         if (held && state_.irreplaceable(slot))
             co_return Choice{.failed = true, .failure = {ProxyErrc::transaction_lost, {}, {}, {}}};
         release(slot);
+        auto candidates = without_exhausted(route.candidates);
+        if (candidates.empty() && slot == Slot::replica && topology.primary &&
+            !without_exhausted({*topology.primary}).empty()) {
+            for (const auto full : route.candidates) avoid |= 1U << full.index;
+            continue;  // sooner elsewhere than later here
+        }
+        if (candidates.empty()) candidates = route.candidates;
         const auto server =
-            routing::balance(route.candidates, worker_.in_flight(), topology, worker_.random());
+            routing::balance(candidates, worker_.in_flight(), topology, worker_.random());
         auto failure = co_await take_lease(slot, server);
         if (closing_)
             co_return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
         if (!failure.error) continue;  // time has passed: decide again
-        if (slot == Slot::primary) co_return Choice{slot, route.reason, true, std::move(failure)};
+        const bool waited = failure.error == ProxyErrc::acquire_timeout;
+        if (slot == Slot::primary || waited)
+            co_return Choice{slot, route.reason, true, std::move(failure)};
         avoid |= 1U << server.index;
     }
+}
+
+// Those to which a connection can be had without waiting for another session.
+routing::Candidates ClientSession::without_exhausted(const routing::Candidates& candidates) {
+    routing::Candidates free;
+    for (const auto server : candidates)
+        if (!worker_.pool().is_exhausted({server, server_database_, user_})) free.push_back(server);
+    return free;
 }
 
 awaitable<ConnectFailure> ClientSession::take_lease(Slot slot, routing::ServerId server) {
@@ -186,6 +204,11 @@ awaitable<void> ClientSession::dispatch() {
     auto bytes = in_.data().first(batch_bytes);
     const auto statement = strictest(
         batch_, bytes, {prepared_, portals_, parameter_view_.can_classify(), max_read_bytes()});
+    if (end_lost_transaction(*statement)) {
+        in_.consume(batch_bytes);
+        batch_.clear();
+        co_return;
+    }
     Choice choice;
     if (is_ignored_in_lost_transaction(*statement)) {
         choice.failed = true;
@@ -232,6 +255,27 @@ awaitable<void> ClientSession::dispatch() {
     in_.consume(batch_bytes);
     batch_.clear();
     while (!closing_ && is_pipeline_full()) co_await answered_.wait();
+}
+
+// COMMIT or ROLLBACK as a simple Query. All it has read was right, and a client that knows of the
+// loss hears ROLLBACK, as in any failed transaction.
+bool ClientSession::end_lost_transaction(const routing::CachedStatement& cached) {
+    const auto& statement = cached.statement;
+    const bool alone = batch_.ends && batch_.items.size() == 1 &&
+                       batch_.items.front().type == wire::frontend::kQuery &&
+                       statement.statement_count == 1 && statement.effects.size() == 1;
+    if (transaction_ == LostTransaction::none || !alone || !requests_.empty()) return false;
+    const auto& effect = statement.effects.front();
+    const bool commits = effect.kind == routing::Effect::Kind::commit;
+    if ((!commits && effect.kind != routing::Effect::Kind::rollback) || !effect.name.empty())
+        return false;
+    wire::Buffer out;
+    const bool told = transaction_ == LostTransaction::reported;
+    wire::encode_command_complete(out, commits && !told ? "COMMIT" : "ROLLBACK");
+    client_.write(wire::Bytes{out});
+    transaction_ = LostTransaction::none;
+    send_ready();
+    return true;
 }
 
 // A READ ONLY transaction was lost with its replica: as in any failed transaction, nothing but its

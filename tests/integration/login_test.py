@@ -189,6 +189,21 @@ def test_pool_size_is_a_limit_and_waiting_ends(make_proxy):
     until(lambda: one(dsn(proxy)) == "app", "places are free again")
 
 
+def test_reads_beyond_the_replicas_pools_go_to_the_primary_without_waiting(make_proxy, cluster):
+    # The first session of each worker has a connection to the primary since its login.
+    proxy = make_proxy({"workers": 2, "pool": {"size": 3, "acquire_timeout": "10m"}})
+    sessions, markers = [], []
+    for _ in range(7):
+        sessions.append(psycopg.connect(dsn(proxy), autocommit=True))
+        markers.append(new_marker())
+        sessions[-1].execute(f"SELECT 1 /* {markers[-1]} */")
+    ran = [cluster.where_ran(marker) for marker in markers]
+    assert sorted(server for servers in ran for server in set(servers)) == [
+        "primary", *["replica1"] * 3, *["replica2"] * 3]
+    for session in sessions:
+        session.close()
+
+
 @pytest.mark.core
 def test_replication_connections_go_to_the_primary(proxy, cluster, tmp_path):
     done = subprocess.run(
@@ -204,6 +219,7 @@ def test_replication_connections_go_to_the_primary(proxy, cluster, tmp_path):
             stderr=subprocess.PIPE) as receiver:
         try:
             until(lambda: any(folder.iterdir()), "WAL arrives")
+            assert proxy.metric("pgsteer_requests_total", reason="replication") >= 2
             assert cluster.primary.value("SELECT count(*) FROM pg_stat_replication "
                                          "WHERE application_name = 'pg_receivewal'") == 1
         finally:

@@ -240,6 +240,34 @@ def test_what_was_cut_says_08006_and_nothing_else_fails(guarded, tables):
 
 
 @pytest.mark.core
+def test_a_read_only_transaction_that_was_lost_ends_like_any_failed_one(guarded, tables):
+    dsn = f"host={guarded.host} port={guarded.port} user=load password=load dbname=app"
+
+    def begin(session):
+        session.send(raw.query("BEGIN READ ONLY"))
+        session.read_until_ready()
+        session.send(raw.query("SELECT count(*) FROM items"))
+        session.read_until_ready()
+
+    def ask(session, sql):
+        session.send(raw.query(sql))
+        return session.read_until_ready()
+    with raw.log_in(dsn) as told, raw.log_in(dsn) as untold:
+        begin(told)
+        begin(untold)
+        for victim in tables.replicas:
+            victim.kill()
+        assert raw.sqlstates(ask(told, "SELECT 1")) == ["08006"]
+        failed = ask(told, "SELECT 1")
+        assert raw.sqlstates(failed) == ["25P02"] and failed[-1] == ("Z", b"E")
+        assert ask(told, "COMMIT") == [("C", b"ROLLBACK\0"), ("Z", b"I")]
+        # All that it has read was right.
+        assert ask(untold, "COMMIT") == [("C", b"COMMIT\0"), ("Z", b"I")]
+        for session in (told, untold):
+            assert [kind for kind, _ in ask(session, "SELECT 1")] == ["T", "D", "C", "Z"]
+
+
+@pytest.mark.core
 @pytest.mark.parametrize("begin, query", [
     ("BEGIN READ ONLY", "SELECT count(*) FROM items"),
     ("SELECT 1", "SELECT repeat('x', 1000) FROM generate_series(1, 100000) n, pg_sleep(0)")])

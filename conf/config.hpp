@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,9 +55,12 @@ struct ServerConfig {
     milliseconds query_timeout{0};        // a request without any answer byte; 0 = no limit
 };
 
+enum class Consistency : std::uint8_t { eventual, session, global, strict };
+
 struct DatabaseConfig {
-    std::string name;         // as clients call it; "*" = any name, passed on
-    std::string server_name;  // as the servers call it; "" = the same
+    std::string name;                             // as clients call it; "*" = any name, passed on
+    std::string server_name;                      // as the servers call it; "" = the same
+    std::optional<Consistency> consistency = {};  // instead of routing.consistency
 };
 
 struct HealthConfig {
@@ -72,10 +76,11 @@ struct HealthConfig {
     milliseconds nudge_interval{200};  // least time between two nudges of the WAL; 0 = off
 };
 
-enum class Consistency : std::uint8_t { eventual, session };
-
 struct RoutingConfig {
     Consistency consistency = Consistency::session;
+    milliseconds freshness_wait{
+        0};  // a read waits so long for a replica before it takes the primary
+    bool sample_on_primary = true;  // ask the primary for its WAL position behind requests there
     std::size_t retry_buffer = 64 * 1024;  // bytes of an answer held back so that it can be retried
     bool degraded_reads = true;            // use DEGRADED replicas before the primary
 };
@@ -97,6 +102,7 @@ struct AuthUser {
     std::string name;
     Secret password;  // clear text
     Secret verifier;  // "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>" as in pg_authid
+    std::optional<Consistency> consistency = {};  // instead of that of the database
 };
 
 struct AuthConfig {

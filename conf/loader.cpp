@@ -39,8 +39,8 @@ constexpr Choice<Accepted> kSslModes[] = {
 constexpr Choice<Consistency> kConsistencies[] = {
     {"eventual", Consistency::eventual},
     {"session", Consistency::session},
-    {"global", std::nullopt},
-    {"strict", std::nullopt},
+    {"global", Consistency::global},
+    {"strict", Consistency::strict},
 };
 constexpr Choice<Accepted> kTransactions[] = {
     {"read_only", Accepted::yes},
@@ -109,10 +109,16 @@ ServerConfig read_server(Reader in) {
     return server;
 }
 
+void read_consistency(Reader& in, std::optional<Consistency>& consistency) {
+    Consistency level{};
+    if (in.read("consistency", level, kConsistencies)) consistency = level;
+}
+
 DatabaseConfig read_database(Reader in) {
     DatabaseConfig database;
     in.read("name", database.name, Presence::required);
     in.read("server_name", database.server_name);
+    read_consistency(in, database.consistency);
     in.reject_unknown_keys();
     return database;
 }
@@ -135,12 +141,13 @@ void read_health(Reader in, HealthConfig& health) {
 void read_routing(Reader in, RoutingConfig& routing) {
     Accepted accepted{};
     in.read("consistency", routing.consistency, kConsistencies);
+    in.read("freshness_wait", routing.freshness_wait, Range<milliseconds>{0ms, 1min});
+    in.read("sample_on_primary", routing.sample_on_primary);
     in.read("transactions", accepted, kTransactions);
     in.read("retry_buffer", routing.retry_buffer, Range<std::size_t>{0, 16 * 1024 * 1024});
     in.read("degraded_reads", routing.degraded_reads);
-    for (const std::string_view key :
-         {"lazy_consistency", "freshness_wait", "sample_on_primary", "sample_interval",
-          "primary_read_limit", "read_only_functions", "primary_functions"})
+    for (const std::string_view key : {"lazy_consistency", "sample_interval", "primary_read_limit",
+                                       "read_only_functions", "primary_functions"})
         in.unsupported(key);
     in.reject_unknown_keys();
 }
@@ -161,6 +168,7 @@ AuthUser read_user(Reader in) {
     in.read("name", user.name, Presence::required);
     in.read_secret_or_file("password", user.password);
     in.read("verifier", user.verifier);
+    read_consistency(in, user.consistency);
     in.reject_unknown_keys();
     return user;
 }
@@ -223,7 +231,7 @@ Loaded load_text(std::string_view yaml, const std::string& file, const std::stri
     Document document{file, directory};
     read_config(Reader{document, parsed.root, {}}, loaded.config);
     report_conflicts(loaded.config, document);
-    if (loaded.config.databases.empty()) loaded.config.databases.push_back({"*", {}});
+    if (loaded.config.databases.empty()) loaded.config.databases.push_back({"*", {}, {}});
     loaded.problems = document.take_problems();
     return loaded;
 }

@@ -22,6 +22,7 @@ enum class Family : std::size_t {
     logins_failed,
     client_bytes,
     cancels,
+    verifications,
     errors,
     pins,
     server_connections,
@@ -76,6 +77,9 @@ inline constexpr std::array kFamilies{
     MetricHelp{"pgsteer_client_bytes_total", "counter", "direction",
                "Bytes received from clients (in) and sent to them (out)"},
     MetricHelp{"pgsteer_cancels_total", "counter", "", "Cancel requests passed on"},
+    MetricHelp{"pgsteer_verifications_total", "counter", "result",
+               "Replicas asked for their position right before a read: passed, or behind (the read "
+               "ran elsewhere, or waited)"},
     MetricHelp{"pgsteer_errors_total", "counter", "sqlstate,error",
                "Errors that pgsteer itself sent to clients"},
     MetricHelp{"pgsteer_pinned_sessions_total", "counter", "pin",

@@ -163,6 +163,10 @@ void add_clients(Scrape& scrape, const Sources& sources) {
     scrape.add(Family::client_bytes, sum(&WorkerCounters::client_bytes_out),
                {{"direction", "out"}});
     scrape.add(Family::cancels, sum(&WorkerCounters::cancels));
+    scrape.add(Family::verifications, sum(&WorkerCounters::verifications_passed),
+               {{"result", "passed"}});
+    scrape.add(Family::verifications, sum(&WorkerCounters::verifications_behind),
+               {{"result", "behind"}});
     scrape.add(Family::pool_waiting, sum(&WorkerCounters::pool_waiting));
     scrape.add(Family::pool_timeouts, sum(&WorkerCounters::pool_timeouts));
     scrape.add(Family::cache_hits, sum(&WorkerCounters::cache_hits));

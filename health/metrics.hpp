@@ -80,7 +80,8 @@ struct WorkerCounters {
     Count pool_timeouts;
     Count cache_hits, cache_misses, cache_evictions, cache_bytes;
     Count cancels;
-    std::array<Count, 8> pins;              // sessions pinned, by routing::Pin
+    Count verifications_passed, verifications_behind;  // replicas asked for their position
+    std::array<Count, 8> pins;                         // sessions pinned, by routing::Pin
     std::array<Count, kErrorKinds> errors;  // errors of our own sent to clients, by sqlstate slot
 };
 

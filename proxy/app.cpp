@@ -47,7 +47,8 @@ health::TopologyPtr unknown_topology(const conf::Config& config) {
 
 std::vector<std::string> error_names() {
     std::vector<std::string> names;
-    for (const auto& error : kErrors) names.push_back(fmt::format("{} {}", error.sqlstate, error.name));
+    for (const auto& error : kErrors)
+        names.push_back(fmt::format("{} {}", error.sqlstate, error.name));
     return names;
 }
 
@@ -67,6 +68,7 @@ public:
         shared_->evidence = &evidence_;
         shared_->credentials = &credentials_;
         shared_->budgets = &budgets_;
+        shared_->learnt = std::make_unique<LearntPositions>(config_->servers.size());
         shared_->hash_secret = random_secret();
         make_workers();
         make_admin();

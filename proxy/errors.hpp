@@ -45,6 +45,7 @@ enum class ProxyErrc : std::uint8_t {
     shutting_down,
     out_of_memory,
     unsupported,
+    invalid_option,
 };
 
 struct ErrorInfo {
@@ -102,6 +103,8 @@ inline constexpr std::array kErrors{
     ErrorInfo{ProxyErrc::out_of_memory, "out_of_memory", "53200",
               "a limit of memory per session was reached"},
     ErrorInfo{ProxyErrc::unsupported, "unsupported", "0A000", "not supported yet"},
+    ErrorInfo{ProxyErrc::invalid_option, "invalid_option", "22023",
+              "invalid value for a parameter of pgsteer"},
 };
 
 [[nodiscard]] constexpr const ErrorInfo& info(ProxyErrc code) {

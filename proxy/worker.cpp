@@ -167,6 +167,19 @@ const routing::Topology& Worker::topology() {
     return *topology_;
 }
 
+std::span<const routing::Lsn> Worker::learnt_positions(const routing::Topology& topology) {
+    for (std::uint16_t i = 0; i < positions_.size(); ++i)
+        positions_[i] = learnt().of({i}, topology.servers[i].incarnation.number);
+    return positions_;
+}
+
+void Worker::wrote(routing::TimePoint at) {
+    const auto ticks = at.time_since_epoch().count();
+    auto known = shared_->written.load(std::memory_order_relaxed);
+    while (known < ticks && !shared_->written.compare_exchange_weak(known, ticks)) {
+    }
+}
+
 routing::StatementPtr Worker::classify(std::string_view sql) {
     return statements_.find_or_classify(sql);
 }

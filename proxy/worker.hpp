@@ -5,7 +5,9 @@
 #include "health/metrics.hpp"
 #include "proxy/asio.hpp"
 #include "proxy/auth/credentials.hpp"
+#include "proxy/learnt_positions.hpp"
 #include "proxy/pool/pool.hpp"
+#include "proxy/verification.hpp"
 #include "proxy/wire/startup.hpp"
 #include "routing/statement_cache.hpp"
 #include "routing/topology.hpp"
@@ -32,6 +34,9 @@ struct Shared {
     auth::Credentials* credentials = nullptr;
     Budgets* budgets = nullptr;
     routing::HashSecret hash_secret;
+    std::unique_ptr<LearntPositions> learnt;
+    // When a write was last acknowledged to any session, as ticks of the monotonic clock.
+    std::atomic<routing::TimePoint::rep> written{routing::kNever.time_since_epoch().count()};
     std::atomic<int> clients{0};  // accepted and not gone yet, over all workers
     std::atomic<bool> draining{false};
 };
@@ -83,6 +88,16 @@ public:
     }
     [[nodiscard]] bool draining() const { return draining_; }
 
+    // --- freshness beyond what the topology says ---
+    [[nodiscard]] LearntPositions& learnt() { return *shared_->learnt; }
+    [[nodiscard]] std::span<const routing::Lsn> learnt_positions(const routing::Topology& topology);
+    [[nodiscard]] Verification& verification() { return verification_; }
+    [[nodiscard]] routing::TimePoint written() const {
+        return routing::TimePoint{
+            routing::TimePoint::duration{shared_->written.load(std::memory_order_acquire)}};
+    }
+    void wrote(routing::TimePoint at);  // before the acknowledgement is passed on
+
     // Parameters that a server reports for (database, user, settings): known from an earlier
     // connection.
     [[nodiscard]] const ParameterMap* known_parameters(const std::string& key) const;
@@ -111,6 +126,8 @@ private:
     health::TopologyPtr topology_;
     std::mt19937_64 random_;
     std::vector<std::uint32_t> in_flight_;
+    std::vector<routing::Lsn> positions_;  // what learnt_positions() returns
+    Verification verification_;
     std::unordered_map<std::uint32_t, ClientSession*> sessions_;  // by the number in their key
     std::uint32_t last_session_ = 0;
     std::map<std::string, ParameterMap> parameters_;

@@ -159,6 +159,8 @@ StreamEnd write(std::string_view sql, Detail detail, Canonical& result) {
     const StreamEnd end = stream.run();
     sink.finish();
     result.hint = stream.hint();
+    result.options =
+        options_in(stream.leading_options()).overlaid_by(options_in(stream.trailing_options()));
     result.junk_number = stream.saw_junk();
     return end;
 }

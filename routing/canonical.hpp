@@ -3,6 +3,7 @@
 // one text, a thousand rows cost as much as one, and values never reach the parser.
 #pragma once
 
+#include "routing/read_options.hpp"
 #include "routing/statement.hpp"
 
 #include <cstdint>
@@ -14,6 +15,7 @@ namespace pgsteer::routing {
 struct Canonical {
     std::string text;
     Hint hint = Hint::none;
+    ReadOptions options;       // of the comments at either end
     bool valid = true;         // false: unterminated literal, comment or identifier, or a zero byte
     bool junk_number = false;  // 1a: an error since PostgreSQL 15, two tokens before
     std::uint32_t nesting = 0;  // deepest nesting of () and []

@@ -12,6 +12,7 @@ Statement unparsed(const Canonical& text, Reason reason, std::string detail) {
     Statement statement;
     statement.reason = reason;
     statement.hint = text.hint;
+    statement.options = text.options;
     statement.detail = std::move(detail);
     // The server's grammar may be newer than ours.
     if (text.may_change_settings)
@@ -84,6 +85,7 @@ Statement classify(std::string_view sql) {
     std::vector<Part> parts = parts_of(*tree.root, text.text);
     Statement statement;
     statement.hint = text.hint;
+    statement.options = text.options;
     statement.statement_count =
         static_cast<std::uint16_t>(std::min<std::size_t>(parts.size(), UINT16_MAX));
     judge(statement, parts);
@@ -91,6 +93,8 @@ Statement classify(std::string_view sql) {
         std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.raises_floor; });
     statement.uses_cursor =
         std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.uses_cursor; });
+    statement.copies_in =
+        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.copies_in; });
     for (Part& part : parts)
         std::move(part.effects.begin(), part.effects.end(), std::back_inserter(statement.effects));
     return statement;

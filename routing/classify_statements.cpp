@@ -118,12 +118,30 @@ bool starts_with_pg_temp(const PgQuery__VariableSetStmt& node) {
     return first != nullptr && lower(first).starts_with("pg_temp");
 }
 
+// The one value of SET name = value, as the server will take it; empty: DEFAULT.
+std::string value_text(const PgQuery__VariableSetStmt& node) {
+    const auto* value = node.n_args == 1 ? constant(node.args[0]) : nullptr;
+    if (value == nullptr) return {};
+    switch (value->val_case) {
+        case PG_QUERY__A__CONST__VAL_SVAL:
+            return value->sval->sval;
+        case PG_QUERY__A__CONST__VAL_IVAL:
+            return std::to_string(value->ival->ival);
+        case PG_QUERY__A__CONST__VAL_FVAL:
+            return value->fval->fval;
+        default:
+            return {};
+    }
+}
+
 Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) {
     const std::string name = lower(node.name);
     if (belongs_to_primary(name))
         return session_control_on_primary(context.effect(Kind::set_on_primary, name));
     if (node.is_local) return session_control_on_primary(context.effect(Kind::set_local, name));
-    Part part = session_control(context.replayed(Kind::set, name));
+    Effect effect = context.replayed(Kind::set, name);
+    if (name.starts_with(kOptionPrefix)) effect.value = value_text(node);
+    Part part = session_control(std::move(effect));
     // Objects made without a schema will be temporary ones.
     if (name == "search_path" && starts_with_pg_temp(node))
         part.effects.push_back(context.effect(Kind::create_temporary));
@@ -247,7 +265,11 @@ Part explain(const Message* message, const Context&) {
 // To a file or a program: the server writes it, even in a read-only transaction.
 Part copy(const Message* message, const Context&) {
     const auto& node = *as<PgQuery__CopyStmt>(message);
-    if (node.is_from) return write(Reason::write, "COPY FROM");
+    if (node.is_from) {
+        Part part = write(Reason::write, "COPY FROM");
+        part.copies_in = !node.is_program && node.filename[0] == '\0';
+        return part;
+    }
     if (node.is_program) return write(Reason::write, "COPY TO PROGRAM");
     if (node.filename[0] != '\0') return write(Reason::write, "COPY TO a file");
     if (node.relation != nullptr) return read(&node.relation->base);
@@ -333,7 +355,10 @@ Effect set_config_effect(const PgQuery__FuncCall& call, bool alone, const Contex
                    : context.effect(Kind::opaque_settings, lower(name));
     }
     if (belongs_to_primary(lower(name))) return context.effect(Kind::set_on_primary, lower(name));
-    return context.replayed(Kind::set, lower(name));
+    Effect effect = context.replayed(Kind::set, lower(name));
+    const char* value = constant_string(call.args[1]);
+    if (effect.name.starts_with(kOptionPrefix) && value != nullptr) effect.value = value;
+    return effect;
 }
 
 // A lone set_config() with constants is as good as SET; elsewhere it is one more effect.

@@ -13,6 +13,7 @@ struct Part {
     std::string detail;
     bool raises_floor = true;
     bool uses_cursor = false;
+    bool copies_in = false;
     // BEGIN READ ONLY; and what may stand in one text with it: COMMIT, ROLLBACK, savepoints.
     bool begins_read_only = false;
     bool fits_read_only_transaction = false;

@@ -74,18 +74,82 @@ bool has_evidence(const Server& server, const SessionView& session, TimePoint no
            server.checked_at >= now - session.tolerated_age;
 }
 
+bool has_replayed(ServerId id,
+                  const Server& server,
+                  const SessionView& session,
+                  const WalPosition& token) {
+    if (server.incarnation.timeline != token.timeline) return false;
+    if (server.position >= token.lsn) return true;
+    return id.index < session.learnt.size() && session.learnt[id.index] >= token.lsn;
+}
+
+bool shows_what_was_seen_elsewhere(ServerId id, const Server& server, const Floor& floor) {
+    return floor.last_replica == id || server.fresh_as_of >= floor.replica_seen;
+}
+
+// What the session has seen on the primary, by whatever proof there is.
+bool shows_what_the_primary_showed(ServerId id, const Server& server, const SessionView& session) {
+    const Floor& floor = session.floor;
+    if (server.fresh_as_of >= floor.primary_seen) return true;
+    if (floor.primary_position.timeline == 0) return false;
+    if (has_replayed(id, server, session, floor.primary_position)) return true;
+    return floor.last_replica == id && floor.proven_incarnation != 0 &&
+           floor.proven_incarnation == server.incarnation.number;
+}
+
 bool has_passed_the_floor(ServerId id, const Server& server, const SessionView& session) {
     if (session.consistency == Consistency::eventual) return true;
-    const Floor& floor = session.floor;
-    if (server.fresh_as_of < floor.primary_seen) return false;
-    return floor.last_replica == id || server.fresh_as_of >= floor.replica_seen;
+    if (!shows_what_the_primary_showed(id, server, session)) return false;
+    if (!shows_what_was_seen_elsewhere(id, server, session.floor)) return false;
+    if (session.consistency == Consistency::session) return true;
+    if (server.fresh_as_of < session.written) return false;
+    return session.consistency != Consistency::strict || server.fresh_as_of >= session.arrived;
+}
+
+bool is_within_bounds(ServerId id,
+                      const Server& server,
+                      const SessionView& session,
+                      TimePoint now) {
+    if (session.max_staleness && server.fresh_as_of < now - *session.max_staleness) return false;
+    return !session.min_lsn || has_replayed(id, server, session, *session.min_lsn);
+}
+
+// Asking the server itself for its position would be proof enough.
+bool is_worth_asking(ServerId id, const Server& server, const SessionView& session, TimePoint now) {
+    const WalPosition& seen = session.floor.primary_position;
+    if (session.consistency != Consistency::session || seen.timeline == 0 ||
+        seen.timeline != server.incarnation.timeline)
+        return false;
+    if (!shows_what_was_seen_elsewhere(id, server, session.floor)) return false;
+    if (session.max_staleness && server.fresh_as_of < now - *session.max_staleness) return false;
+    return !session.min_lsn || session.min_lsn->timeline == seen.timeline;
 }
 
 struct Replicas {
     Candidates
         eligible;  // of the best priority; the session's own replica alone if it is one of them
-    bool any_behind = false;  // one failed by the session's floor and nothing else
+    bool any_behind = false;  // one failed by what it must not miss, and nothing else
+    Candidates unproven;      // of those, the ones that may have caught up
 };
+
+// Only those of the best priority stay.
+void add_best(Candidates& candidates, ServerId id, const Topology& topology) {
+    if (!candidates.empty()) {
+        const int best = topology[candidates.front()].priority;
+        if (topology[id].priority > best) return;
+        if (topology[id].priority < best) candidates.clear();
+    }
+    candidates.push_back(id);
+}
+
+void prefer(Candidates& candidates, std::optional<ServerId> id) {
+    if (id && std::find(candidates.begin(), candidates.end(), *id) != candidates.end())
+        candidates = {*id};
+}
+
+WalPosition later(const WalPosition& a, const std::optional<WalPosition>& b) {
+    return b && b->timeline == a.timeline && b->lsn > a.lsn ? *b : a;
+}
 
 Replicas replicas_of_status(Status status,
                             const SessionView& session,
@@ -97,21 +161,16 @@ Replicas replicas_of_status(Status status,
         const Server& server = topology.servers[i];
         if (!is_replica(id, topology) || server.status != status || avoids(session, id)) continue;
         if (!has_evidence(server, session, now)) continue;
-        if (!has_passed_the_floor(id, server, session)) {
+        if (!has_passed_the_floor(id, server, session) ||
+            !is_within_bounds(id, server, session, now)) {
             found.any_behind = true;
+            if (is_worth_asking(id, server, session, now)) add_best(found.unproven, id, topology);
             continue;
         }
-        if (!found.eligible.empty()) {
-            const int best = topology[found.eligible.front()].priority;
-            if (server.priority > best) continue;
-            if (server.priority < best) found.eligible.clear();
-        }
-        found.eligible.push_back(id);
+        add_best(found.eligible, id, topology);
     }
-    const auto last = session.floor.last_replica;
-    if (last &&
-        std::find(found.eligible.begin(), found.eligible.end(), *last) != found.eligible.end())
-        found.eligible = {*last};
+    prefer(found.eligible, session.floor.last_replica);
+    prefer(found.unproven, session.floor.last_replica);
     return found;
 }
 
@@ -137,7 +196,12 @@ Route read(const Statement& statement,
         reason = Reason::replica_behind;
     else if (degraded.any_behind || !degraded.eligible.empty())
         reason = Reason::replica_lagging;
-    return primary_or_nowhere(session, topology, reason);
+    Route route = primary_or_nowhere(session, topology, reason);
+    if (reason == Reason::replica_behind && !healthy.unproven.empty()) {
+        route.unproven = healthy.unproven;
+        route.needed = later(session.floor.primary_position, session.min_lsn);
+    }
+    return route;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The routing rules, as one pure function. See decide.md for the order of the rules and why.
 #pragma once
 
+#include "routing/read_options.hpp"
 #include "routing/route.hpp"
 #include "routing/statement.hpp"
 #include "routing/topology.hpp"
@@ -8,23 +9,39 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 namespace pgsteer::routing {
-
-enum class Consistency : std::uint8_t { eventual, session };
 
 // What a session has seen, and therefore must not miss. Times are of the monotonic clock, read
 // after the recv that brought the news.
 struct Floor {
     TimePoint primary_seen = kNever;  // last answer of the primary that counts
+    // The same as a position of the primary, asked for behind that answer; timeline 0: not known.
+    WalPosition primary_position;
     TimePoint replica_seen = kNever;  // last answer of `last_replica`
     std::optional<ServerId> last_replica;
+    // This run of `last_replica` was found to be at or beyond primary_position; 0: it was not.
+    std::uint64_t proven_incarnation = 0;
+
+    void raise(TimePoint seen) {
+        primary_seen = seen;
+        primary_position = {};
+        proven_incarnation = 0;
+    }
 };
 
 // What decide needs to know of a session.
 struct SessionView {
     Consistency consistency = Consistency::session;
     Floor floor;
+    TimePoint arrived = kNever;  // the request's first byte; for Consistency::strict
+    TimePoint written = kNever;  // last write of any session; for Consistency::global
+    std::optional<std::chrono::milliseconds> max_staleness;
+    std::optional<WalPosition> min_lsn;
+    // What servers have said of their positions since the topology was made, by ServerId; 0:
+    // nothing. Positions of the runs that the topology speaks of.
+    std::span<const Lsn> learnt;
     std::optional<ServerId> transaction_on;  // a transaction is open there
     std::optional<Pin> pin;                  // state that only the primary connection has
     std::optional<ServerId> last_used;       // where the session control statements go

@@ -1,5 +1,7 @@
 #include "routing/hints.hpp"
 
+#include <string>
+
 namespace pgsteer::routing {
 namespace {
 
@@ -20,18 +22,51 @@ bool same_word(std::string_view text, std::string_view lower) {
     return true;
 }
 
-}  // namespace
-
-Hint hint_in(std::string_view comment) {
-    if (comment.size() < 4) return Hint::none;
+// The list behind "pgsteer:"; empty if there is none.
+std::string_view wishes_in(std::string_view comment) {
+    if (comment.size() < 4) return {};
     const std::string_view inside = comment.substr(2, comment.size() - 4);
     const auto colon = inside.find(':');
-    if (colon == std::string_view::npos) return Hint::none;
-    if (!same_word(trimmed(inside.substr(0, colon)), "pgsteer")) return Hint::none;
-    const std::string_view wish = trimmed(inside.substr(colon + 1));
-    if (same_word(wish, "primary")) return Hint::primary;
-    if (same_word(wish, "replica")) return Hint::replica;
-    return Hint::none;
+    if (colon == std::string_view::npos) return {};
+    if (!same_word(trimmed(inside.substr(0, colon)), "pgsteer")) return {};
+    return inside.substr(colon + 1);
+}
+
+template <class Action>
+void for_each_wish(std::string_view wishes, Action action) {
+    while (!wishes.empty()) {
+        const auto comma = wishes.find(',');
+        action(trimmed(wishes.substr(0, comma)));
+        wishes = comma == std::string_view::npos ? std::string_view{} : wishes.substr(comma + 1);
+    }
+}
+
+}  // namespace
+
+CommentHint hint_in(std::string_view comment) {
+    CommentHint hint;
+    for_each_wish(wishes_in(comment), [&](std::string_view wish) {
+        if (same_word(wish, "primary")) hint.place = stronger(hint.place, Hint::primary);
+        if (same_word(wish, "replica")) hint.place = stronger(hint.place, Hint::replica);
+        hint.has_options = hint.has_options || wish.find('=') != std::string_view::npos;
+    });
+    return hint;
+}
+
+ReadOptions options_in(std::string_view comment) {
+    ReadOptions options;
+    for_each_wish(wishes_in(comment), [&](std::string_view wish) {
+        const auto equals = wish.find('=');
+        if (equals == std::string_view::npos) return;
+        std::string name{trimmed(wish.substr(0, equals))};
+        for (char& c : name)
+            if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+        std::string_view value = trimmed(wish.substr(equals + 1));
+        if (value.size() >= 2 && value.front() == '\'' && value.back() == '\'')
+            value = value.substr(1, value.size() - 2);
+        options.set(name, value);
+    });
+    return options;
 }
 
 }  // namespace pgsteer::routing

@@ -61,6 +61,10 @@ public:
             mix(kGroup | shape | (static_cast<std::uint64_t>(group.first.kind) << 8));
         }
     }
+    void options(std::string_view comment, std::uint64_t end) {
+        mix(kOptions | end);
+        bytes<Fold::none>(tag(TokenKind::string), comment);
+    }
     void add(std::uint64_t value) { mix(value); }
 
     [[nodiscard]] StatementKey key() const {
@@ -73,6 +77,7 @@ private:
     static constexpr std::uint64_t kLong = 0x40ULL << 56;
     static constexpr std::uint64_t kGroup = 0x20ULL << 56;
     static constexpr std::uint64_t kGroupOfWords = 0x21ULL << 56;
+    static constexpr std::uint64_t kOptions = 0x22ULL << 56;
 
     static std::uint64_t tag(TokenKind kind) {
         return (0x80ULL | static_cast<std::uint64_t>(kind)) << 56;
@@ -128,6 +133,8 @@ Pass pass(std::string_view sql, const HashSecret& secret, Detail detail) {
     HashSink sink{secret, sql.data() + sql.size()};
     TokenStream stream{sql, detail, sink};
     const StreamEnd end = stream.run();
+    if (!stream.leading_options().empty()) sink.options(stream.leading_options(), 0);
+    if (!stream.trailing_options().empty()) sink.options(stream.trailing_options(), 1);
     sink.add(static_cast<std::uint64_t>(stream.hint()) | (stream.saw_junk() ? 8U : 0U) |
              (detail == Detail::exact ? 16U : 0U));
     return {end, {.key = sink.key(), .hint = stream.hint(), .valid = end == StreamEnd::complete}};

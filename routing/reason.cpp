@@ -7,6 +7,8 @@ std::string_view name(Reason reason) {
     switch (reason) {
         case Reason::fresh_replica:
             return "fresh_replica";
+        case Reason::verified_replica:
+            return "verified_replica";
         case Reason::degraded_replica:
             return "degraded_replica";
         case Reason::read_only_transaction:

@@ -11,6 +11,7 @@ namespace pgsteer::routing {
 enum class Reason : std::uint8_t {
     // to a replica
     fresh_replica,        // a read, and a replica is known to be fresh enough
+    verified_replica,     // a read, and the replica itself said right before it that it is fresh enough
     degraded_replica,     // the same, but only a DEGRADED one was left
     read_only_transaction,  // BEGIN READ ONLY
     hint_replica,         // /* pgsteer: replica */

@@ -1,9 +1,10 @@
 #pragma once
 
-#include <boost/container/static_vector.hpp>
-
+#include "routing/read_options.hpp"
 #include "routing/reason.hpp"
 #include "routing/topology.hpp"
+
+#include <boost/container/static_vector.hpp>
 
 namespace pgsteer::routing {
 
@@ -14,6 +15,10 @@ struct Route {
     Candidates candidates;
     Reason reason = Reason::no_primary;
     bool to_replica = false;
+    // With Reason::replica_behind: replicas that lack nothing but the proof that they have replayed
+    // up to `needed`. Ask one of them right before the read.
+    Candidates unproven = {};
+    WalPosition needed = {};
 };
 
 }  // namespace pgsteer::routing

@@ -46,10 +46,14 @@ public:
 
     Token next();
 
-    // The hint in the comments before the first token; to be called before next().
-    Hint leading_hint() { return skip_space() ? hint_ : Hint::none; }
-    // At the end: the hint in the comments behind the last token that is not a semicolon.
-    [[nodiscard]] Hint trailing_hint() const { return hint_; }
+    struct Hints {
+        Hint place = Hint::none;
+        std::string_view options{};  // the last comment that has some; empty: none
+    };
+    // In the comments before the first token; to be called before next().
+    Hints leading_hints() { return skip_space() ? hints_ : Hints{}; }
+    // At the end: in the comments behind the last token that is not a semicolon.
+    [[nodiscard]] Hints trailing_hints() const { return hints_; }
     // A number or parameter ran into a letter, as in 1a: an error since PostgreSQL 15.
     [[nodiscard]] bool saw_junk() const { return junk_; }
 
@@ -80,6 +84,11 @@ private:
 
     bool skip_space();
     bool skip_block_comment();
+    void add_hint(std::string_view comment) {
+        const CommentHint hint = hint_in(comment);
+        hints_.place = stronger(hints_.place, hint.place);
+        if (hint.has_options) hints_.options = comment;
+    }
     // The first byte from `from` on that is of none of the classes. Hot: at_ itself may not be the
     // loop's variable, since what it points at could be at_ for all the compiler knows.
     [[nodiscard]] const char* skip(const char* from, std::uint8_t classes) const {
@@ -100,7 +109,7 @@ private:
 
     const char* at_;
     const char* end_;
-    Hint hint_ = Hint::none;
+    Hints hints_;
     bool junk_ = false;
 };
 
@@ -128,7 +137,7 @@ inline constexpr std::array<std::uint8_t, 256> Scanner::kClasses = Scanner::make
 inline Token Scanner::next() {
     if (at_ < end_ && has(*at_, space)) ++at_;
     if (at_ < end_ && has(*at_, start)) {
-        hint_ = Hint::none;
+        hints_ = {};
         return word_token();
     }
     if (!skip_space()) return {at_, 0, TokenKind::unterminated};
@@ -138,7 +147,7 @@ inline Token Scanner::next() {
         ++at_;
         return token(TokenKind::op, begin);
     }
-    hint_ = Hint::none;
+    hints_ = {};
     return has(*begin, start) ? word_token() : other_token();
 }
 
@@ -162,7 +171,7 @@ inline Token Scanner::other_token() {
     return token(TokenKind::op, begin);
 }
 
-// Blanks and comments; false if a comment has no end. Adds to hint_ what the comments say.
+// Blanks and comments; false if a comment has no end. Adds to hints_ what the comments say.
 inline bool Scanner::skip_space() {
     for (;;) {
         at_ = skip(at_, space);
@@ -175,7 +184,7 @@ inline bool Scanner::skip_space() {
                 at_ = begin;  // so that it is still without an end when asked again
                 return false;
             }
-            hint_ = stronger(hint_, hint_in({begin, static_cast<std::size_t>(at_ - begin)}));
+            add_hint({begin, static_cast<std::size_t>(at_ - begin)});
         } else {
             return true;
         }

@@ -220,12 +220,15 @@ void SessionState::apply(Slot slot, const Effect& effect) {
     switch (effect.kind) {
         case Effect::Kind::set:
             remembered = settings_.set(slot, effect.name, effect.sql);
+            set_option(effect.name, effect.value);
             break;
         case Effect::Kind::reset:
             remembered = settings_.reset(slot, effect.name, effect.sql);
+            set_option(effect.name, {});
             break;
         case Effect::Kind::reset_all:
             remembered = settings_.reset_all(slot);
+            options_ = startup_options_;
             break;
         case Effect::Kind::opaque_settings:
             remembered = false;
@@ -261,6 +264,20 @@ void SessionState::apply(Slot slot, const Effect& effect) {
     if (!remembered) opaque_settings_ = true;
 }
 
+// An empty value: what the session started with. The server took it, so a value that makes no sense
+// here is one of a placeholder that nobody checked: it changes nothing.
+void SessionState::set_option(std::string_view name, std::string_view value) {
+    if (!name.starts_with(kOptionPrefix)) return;
+    const auto option = name.substr(kOptionPrefix.size());
+    if (value.empty()) {
+        ReadOptions rest = options_;
+        rest.set(option, {});
+        options_ = startup_options_.overlaid_by(rest);
+    } else {
+        options_.set(option, value);
+    }
+}
+
 // Whether `effect` will last is not known: what costs offload only is taken for granted.
 void SessionState::assume_the_worst(Slot slot, const Effect& effect) {
     switch (effect.kind) {
@@ -285,6 +302,7 @@ void SessionState::assume_the_worst(Slot slot, const Effect& effect) {
 // What is left on the other connection is unreachable for the client: it goes before its next use.
 void SessionState::discard_all(Slot slot) {
     settings_.discard_all(slot);
+    options_ = startup_options_;
     if (!cursors(other(slot)).empty()) settings_.close_cursors(other(slot));
     for (NameSet& names : hold_cursors_) names.clear();
     channels(slot).clear();

@@ -69,6 +69,10 @@ public:
     // open.
     [[nodiscard]] std::optional<Slot> cursor_on() const;
 
+    // --- what the session asks of its reads: SET pgsteer.* ---
+    void start_with(const ReadOptions& options) { options_ = startup_options_ = options; }
+    [[nodiscard]] const ReadOptions& read_options() const { return options_; }
+
     // --- settings: what was set on one connection and has to be repeated on the other ---
     [[nodiscard]] bool settings_pending(Slot slot) const { return settings_.is_pending(slot); }
     // SQL statements in the order they have to run; views are valid until the next call that is not
@@ -98,6 +102,7 @@ private:
     void assume_the_worst_of_staged();
     void apply(Slot slot, const Effect& effect);
     void assume_the_worst(Slot slot, const Effect& effect);
+    void set_option(std::string_view name, std::string_view value);
     void discard_all(Slot slot);
     void close_cursor(Slot slot, const std::string& name);
     void close_all_cursors(Slot slot);
@@ -120,6 +125,8 @@ private:
     std::vector<Savepoint> savepoints_;  // the innermost ones; those before them may be unknown
     std::size_t savepoint_bytes_ = 0;
     SessionSettings settings_;
+    ReadOptions options_;
+    ReadOptions startup_options_;  // what RESET returns to
     std::array<NameSet, 2> hold_cursors_;
     std::array<NameSet, 2> channels_;
     bool temporary_ = false;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "routing/read_options.hpp"
 #include "routing/reason.hpp"
 
 namespace pgsteer::routing {
@@ -54,14 +55,17 @@ struct Effect {
     std::uint16_t statement_index = 0;
     std::string name;  // folded as the grammar does (unquoted: lower case)
     std::string sql;   // empty unless said above
+    std::string value = {};  // set of a pgsteer.* option: its value; empty: DEFAULT
 };
 
 struct Statement {
     Access access = Access::write;
     Reason reason = Reason::write;  // fresh_replica where access is read_only
     Hint hint = Hint::none;
+    ReadOptions options;  // of a comment at either end
     std::uint16_t statement_count = 0;  // 0: empty text, or not parsed
     bool raises_floor = true;           // false: pure session control (design: never raises the floor)
+    bool copies_in = false;             // COPY FROM STDIN: the client sends data
     bool uses_cursor = false;           // FETCH, MOVE or CLOSE: runs where the named cursor lives
     std::string detail;                 // what the reason points at, e.g. the function's name; for explain
     std::vector<Effect> effects;

@@ -43,7 +43,14 @@ public:
         : sql_(sql), scanner_(sql), detail_(detail), sink_(sink) {}
 
     StreamEnd run();
-    [[nodiscard]] Hint hint() const { return stronger(leading_hint_, scanner_.trailing_hint()); }
+    [[nodiscard]] Hint hint() const {
+        return stronger(leading_.place, scanner_.trailing_hints().place);
+    }
+    // Comments with options at the beginning and at the end; empty: none.
+    [[nodiscard]] std::string_view leading_options() const { return leading_.options; }
+    [[nodiscard]] std::string_view trailing_options() const {
+        return scanner_.trailing_hints().options;
+    }
     [[nodiscard]] bool saw_junk() const { return scanner_.saw_junk(); }
 
 private:
@@ -63,14 +70,14 @@ private:
     Scanner scanner_;
     Detail detail_;
     Sink& sink_;
-    Hint leading_hint_ = Hint::none;
+    Scanner::Hints leading_;
     Token previous_;
 };
 
 template <class Sink>
 StreamEnd TokenStream<Sink>::run() {
     if (sql_.find('\0') != std::string_view::npos) return StreamEnd::invalid;
-    leading_hint_ = scanner_.leading_hint();
+    leading_ = scanner_.leading_hints();
     for (;;) {
         const Token token = scanner_.next();
         switch (token.kind) {

@@ -59,7 +59,11 @@ private:
         bool setting_failed = false;  // one of our own settings was refused
         std::string row_value;        // of the row that says what set_config() has set
         bool row_seen = false;
-        wire::Buffer last_words;  // ErrorResponse that came without a request
+        wire::Buffer last_words;                    // ErrorResponse that came without a request
+        bool sample_pending = false;                // primary: where its WAL ends is being asked
+        bool verifying = false;                     // replica: how far it has replayed is
+        bool behind = false;                        // and it has not got far enough
+        std::optional<routing::Lsn> told_position;  // what it answered
     };
 
     // --- client_session.cpp: life ---
@@ -101,16 +105,23 @@ private:
         Slot slot{};
         routing::Reason reason{};
         bool failed = false;
-        ConnectFailure failure;
+        ConnectFailure failure = {};
+        routing::WalPosition needed = {};  // see Request::needed
+    };
+    // What a request needs to know of itself while a server is looked for.
+    struct Demand {
+        bool again = false;         // it is being run again, and nobody else waits for that
+        bool primary_only = false;  // it failed on a replica
+        std::uint32_t avoid = 0;    // servers, a bit each
+        bool may_verify = false;    // its answer can be thrown away
+        routing::TimePoint arrived = routing::kNever;
     };
     awaitable<void> dispatch();
     [[nodiscard]] std::size_t max_read_bytes() const;
-    [[nodiscard]] routing::SessionView view(const routing::Topology& topology,
-                                            std::uint32_t avoid) const;
-    awaitable<Choice> choose(routing::StatementPtr statement,
-                             bool again,
-                             bool primary_only,
-                             std::uint32_t avoid);
+    [[nodiscard]] routing::SessionView view(const routing::Statement& statement,
+                                            const routing::Topology& topology,
+                                            const Demand& demand) const;
+    awaitable<Choice> choose(routing::StatementPtr statement, Demand demand);
     [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);
     awaitable<ConnectFailure> take_lease(Slot slot, routing::ServerId server);
     awaitable<void> leave_open_request();
@@ -119,7 +130,7 @@ private:
                      wire::Buffer& out,
                      const Batch& batch,
                      wire::Bytes bytes,
-                     const Request& request,
+                     Request& request,
                      bool starts_request);
     void add_settings(Slot slot, wire::Buffer& out);
     void inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out);
@@ -136,6 +147,7 @@ private:
     awaitable<void> pump(Slot slot, ServerConnectionPtr connection);
     Outcome process_replies(Slot slot);
     Verdict handle_reply(Slot slot, std::uint8_t type, wire::Bytes body);
+    [[nodiscard]] bool answers_us(Slot slot);
     Verdict handle_discarded(Slot slot, std::uint8_t type, wire::Bytes body);
     Verdict on_parse_or_close_complete(Slot slot, std::uint8_t type);
     Verdict on_complete(Slot slot, wire::Bytes body, std::uint8_t type);
@@ -166,9 +178,31 @@ private:
     void finish_front(Slot slot);
     void skip_to_sync(Slot slot);
 
+    // --- freshness.cpp: samples of the primary's position, verification of a replica's ---
+    [[nodiscard]] routing::ReadOptions options_for(const routing::Statement& statement) const;
+    [[nodiscard]] std::string bad_option(const Batch& batch) const;
+    [[nodiscard]] bool start_options();
+    [[nodiscard]] routing::TimePoint wait_until(const routing::Statement& statement,
+                                                routing::TimePoint arrived) const;
+    awaitable<void> wait_for_freshness();
+    [[nodiscard]] bool may_verify(const Batch& batch) const;
+    void add_verification(Slot slot, wire::Buffer& out);
+    void add_sample(const Batch& batch,
+                    wire::Bytes bytes,
+                    const Request& request,
+                    wire::Buffer& out);
+    [[nodiscard]] bool ends_outside_transaction(const Batch& batch, wire::Bytes bytes) const;
+    void add_shown(Slot slot, wire::Buffer& out, const Request& request);
+    void note_route(Slot slot, const Request& request);
+    [[nodiscard]] std::string last_route_text() const;
+    void explain_route(const Choice& choice);
+    void note_position(Slot slot, wire::Bytes row);
+    Verdict on_position_told(Slot slot, Purpose purpose);
+
     // --- recovery.cpp: when a server is lost, or a replica could not do it ---
     awaitable<void> server_lost(Slot slot, ProxyErrc reason);
-    awaitable<void> run_again(bool primary_only, std::uint32_t avoid);
+    enum class Why : std::uint8_t { lost, failed, behind };
+    awaitable<void> run_again(Why why, std::uint32_t avoid);
     void fail_front(ProxyErrc reason);
     [[nodiscard]] bool all_retryable() const;
 
@@ -207,6 +241,15 @@ private:
     std::deque<Request> requests_;  // in flight, oldest first; all on one slot
     routing::SessionState state_;
     routing::Floor floor_;
+    struct LastRoute {  // what SHOW pgsteer.last_route says
+        routing::ServerId server;
+        Slot slot = Slot::primary;
+        routing::Reason reason{};
+        bool retried = false;
+        routing::Clock::duration staleness{-1};  // of the replica; negative: not known
+    };
+    std::optional<LastRoute> last_route_;
+    routing::Consistency consistency_{};  // of this user and database
     std::optional<Slot> last_used_;
     PreparedStatements prepared_;
     Portals portals_;

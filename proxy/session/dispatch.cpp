@@ -32,18 +32,24 @@ bool is_kept_from_replicas(std::string_view name) {
 
 }  // namespace
 
-routing::SessionView ClientSession::view(const routing::Topology& topology,
-                                         std::uint32_t avoid) const {
+routing::SessionView ClientSession::view(const routing::Statement& statement,
+                                         const routing::Topology& topology,
+                                         const Demand& demand) const {
     const auto& config = worker_.config();
+    const auto options = options_for(statement);
     routing::SessionView view;
-    view.consistency = config.routing.consistency == conf::Consistency::eventual
-                           ? routing::Consistency::eventual
-                           : routing::Consistency::session;
+    view.consistency = options.consistency.value_or(consistency_);
+    view.max_staleness = options.max_staleness;
+    view.min_lsn = options.min_lsn;
+    view.arrived = demand.arrived;
+    view.written = worker_.written();
+    if (floor_.primary_position.timeline != 0 || view.min_lsn)
+        view.learnt = worker_.learnt_positions(topology);
     view.floor = floor_;
     view.pin = state_.pin();
     view.degraded_reads = config.routing.degraded_reads;
     view.tolerated_age = config.health.timeout + config.health.interval * (config.health.fall + 1);
-    view.avoid = avoid | worker_.suspects(topology);
+    view.avoid = demand.avoid | worker_.suspects(topology);
     const auto server_of = [&](std::optional<Slot> slot) -> std::optional<routing::ServerId> {
         if (!slot || !side(*slot).lease) return std::nullopt;
         return side(*slot).lease->server;
@@ -82,35 +88,50 @@ awaitable<void> ClientSession::answered() {
     while (!is_answered() && !closing_) co_await answered_.wait();
 }
 
-// Finds a server for `statement` and makes sure that its connection is held. `again`: called while
-// requests are being run again, which nobody else waits for then. `avoid`: servers, a bit each.
-awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement,
-                                                       bool again,
-                                                       bool primary_only,
-                                                       std::uint32_t avoid) {
+// Finds a server for `statement` and makes sure that its connection is held.
+awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, Demand demand) {
+    const auto leaving = [] {
+        return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
+    };
     for (;;) {
-        if (!again && running_again_) {
+        if (!demand.again && running_again_) {
             while (running_again_ && !closing_) co_await answered_.wait();
-            if (closing_)
-                co_return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
+            if (closing_) co_return leaving();
         }
-        if (!again && !requests_.empty() && requests_.back().open &&
+        if (!demand.again && !requests_.empty() && requests_.back().open &&
             requests_.back().slot == Slot::primary) {
-            co_return Choice{Slot::primary,
-                             Reason::in_transaction,
-                             false,
-                             {}};  // its implicit transaction is open there
+            co_return Choice{
+                .slot = Slot::primary,
+                .reason = Reason::in_transaction};  // its implicit transaction is open there
         }
         const auto& topology = worker_.topology();
         const auto now = routing::Clock::now();
         const bool repeats_error = statement->repeats_error_until > now && !state_.transaction_on();
-        const auto route = primary_only ? routing::to_primary(topology, Reason::failed_on_replica)
-                           : repeats_error ? routing::to_primary(topology, Reason::repeated_error)
-                                           : routing::decide(statement->statement,
-                                                             view(topology, avoid), topology, now);
-        if (route.reason == Reason::replica_behind) worker_.evidence().freshness_wanted();
+        auto route = demand.primary_only ? routing::to_primary(topology, Reason::failed_on_replica)
+                     : repeats_error     ? routing::to_primary(topology, Reason::repeated_error)
+                                         : routing::decide(statement->statement,
+                                                           view(statement->statement, topology, demand),
+                                                           topology, now);
+        if (route.reason == Reason::replica_behind) {
+            worker_.evidence().freshness_wanted();
+            if (side(Slot::primary).sample_pending) {  // the answer is on its way
+                co_await answered_.wait();
+                if (closing_) co_return leaving();
+                continue;
+            }
+            if (demand.may_verify && !route.unproven.empty() &&
+                worker_.verification().is_worth_trying(now)) {
+                route.candidates = route.unproven;
+                route.reason = Reason::verified_replica;
+                route.to_replica = true;
+            } else if (now < wait_until(statement->statement, demand.arrived)) {
+                co_await wait_for_freshness();
+                if (closing_) co_return leaving();
+                continue;
+            }
+        }
         if (route.candidates.empty()) {
-            if (!again) co_await answered();
+            if (!demand.again) co_await answered();
             co_return Choice{.failed = true, .failure = {ProxyErrc::no_primary, {}, {}, {}}};
         }
         const Slot slot = route.to_replica ? Slot::replica : Slot::primary;
@@ -120,17 +141,22 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement,
                                            held->server) != route.candidates.end() &&
                                  (slot == Slot::primary ||
                                   held->incarnation == topology[held->server].incarnation.number);
-        if (!again && !requests_.empty() && (requests_.back().slot != slot || !keeps_lease)) {
+        if (!demand.again && !requests_.empty() &&
+            (requests_.back().slot != slot || !keeps_lease)) {
             if (requests_.back().open) {
                 co_await leave_open_request();
             } else {
                 co_await answered();
             }
-            if (closing_)
-                co_return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
+            if (closing_) co_return leaving();
             continue;
         }
-        if (keeps_lease) co_return Choice{slot, route.reason, false, {}};
+        if (keeps_lease) {
+            const bool verifies = route.reason == Reason::verified_replica;
+            co_return Choice{.slot = slot,
+                             .reason = route.reason,
+                             .needed = verifies ? route.needed : routing::WalPosition{}};
+        }
 
         if (held && state_.irreplaceable(slot))
             co_return Choice{.failed = true, .failure = {ProxyErrc::transaction_lost, {}, {}, {}}};
@@ -138,20 +164,22 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement,
         auto candidates = without_exhausted(route.candidates);
         if (candidates.empty() && slot == Slot::replica && topology.primary &&
             !without_exhausted({*topology.primary}).empty()) {
-            for (const auto full : route.candidates) avoid |= 1U << full.index;
+            for (const auto full : route.candidates) demand.avoid |= 1U << full.index;
             continue;  // sooner elsewhere than later here
         }
         if (candidates.empty()) candidates = route.candidates;
         const auto server =
             routing::balance(candidates, worker_.in_flight(), topology, worker_.random());
         auto failure = co_await take_lease(slot, server);
-        if (closing_)
-            co_return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
+        if (closing_) co_return leaving();
         if (!failure.error) continue;  // time has passed: decide again
         const bool waited = failure.error == ProxyErrc::acquire_timeout;
         if (slot == Slot::primary || waited)
-            co_return Choice{slot, route.reason, true, std::move(failure)};
-        avoid |= 1U << server.index;
+            co_return Choice{.slot = slot,
+                             .reason = route.reason,
+                             .failed = true,
+                             .failure = std::move(failure)};
+        demand.avoid |= 1U << server.index;
     }
 }
 
@@ -216,14 +244,21 @@ awaitable<void> ClientSession::dispatch() {
                                    ? ProxyErrc::transaction_lost_read_only
                                    : ProxyErrc::failed_transaction;
         transaction_ = LostTransaction::reported;
+    } else if (auto problem = bad_option(batch_); !problem.empty()) {
+        co_await answered();
+        choice.failed = true;
+        choice.failure = {ProxyErrc::invalid_option, {}, {}, std::move(problem)};
     } else {
-        choice = co_await choose(statement, false, false, 0);
+        choice =
+            co_await choose(statement, {.may_verify = may_verify(batch_), .arrived = received_at_});
     }
     if (closing_) co_return;
     if (choice.failed) {
         refuse(batch_, choice.failure);
     } else {
         bytes = in_.data().first(batch_bytes);
+        if (requests_.empty() && options_for(statement->statement).explain.value_or(false))
+            explain_route(choice);
         if (requests_.empty() || !requests_.back().open) {
             auto& fresh = requests_.emplace_back();
             if (moved_) fresh = std::move(*moved_);
@@ -239,6 +274,8 @@ awaitable<void> ClientSession::dispatch() {
         }
         auto& request = requests_.back();
         request.raises_floor = request.raises_floor || statement->statement.raises_floor;
+        request.writes = request.writes || statement->statement.access == Access::write;
+        if (choice.needed.timeline != 0) request.needed = choice.needed;
         if (!request.statement || request.statement == synthetic_verdicts().neutral)
             request.statement = statement;
         if (request.retryable) {
@@ -255,6 +292,8 @@ awaitable<void> ClientSession::dispatch() {
     in_.consume(batch_bytes);
     batch_.clear();
     while (!closing_ && is_pipeline_full()) co_await answered_.wait();
+    // What comes behind a read whose replica is being asked could not be taken back with it.
+    while (!closing_ && side(choice.slot).verifying) co_await answered_.wait();
 }
 
 // COMMIT or ROLLBACK as a simple Query. All it has read was right, and a client that knows of the

@@ -63,7 +63,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         co_return;
     }
     wire::Buffer{}.swap(held_);
-    co_await run_again(false, 1U << server.index);
+    co_await run_again(Why::lost, 1U << server.index);
 }
 
 // The oldest request cannot be answered by anybody: an error, and what a server would send behind
@@ -87,24 +87,39 @@ void ClientSession::fail_front(ProxyErrc reason) {
 
 // Runs everything that is in flight again, elsewhere. All of it is retryable and none of its rows
 // was released.
-awaitable<void> ClientSession::run_again(bool primary_only, std::uint32_t avoid) {
+awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
     running_again_ = true;
     auto again = std::move(requests_);
     requests_.clear();
     for (auto& request : again) {
-        counters_->servers[request.server.index].retried.add();
+        if (why != Why::behind) counters_->servers[request.server.index].retried.add();
         worker_.finished_on(request.server);
         request.changes_done = 0;
         request.rows_seen = false;
+        request.needed = {};
+        request.retried = true;
     }
     repeated_prefix_ = again.front().released;
-    const auto choice = co_await choose(again.front().statement, true, primary_only, avoid);
+    const auto& first = again.front();
+    const bool waits =
+        why == Why::behind &&
+        routing::Clock::now() < wait_until(first.statement->statement, first.started);
+    if (waits) co_await wait_for_freshness();
+    Demand demand{.again = true,
+                  .primary_only = why != Why::lost && !waits,
+                  .avoid = avoid,
+                  .may_verify = waits,
+                  .arrived = first.started};
+    const auto choice = co_await choose(first.statement, demand);
     if (closing_) co_return;
     for (auto& request : again) {
         request.slot = choice.slot;
         request.retryable = choice.slot == Slot::replica;
-        request.reason =
-            choice.slot == Slot::replica ? choice.reason : routing::Reason::failed_on_replica;
+        request.reason = choice.reason;
+        if (choice.slot == Slot::primary)
+            request.reason = why == Why::behind ? routing::Reason::replica_behind
+                                                : routing::Reason::failed_on_replica;
+        if (&request == &again.front()) request.needed = choice.needed;
         if (!choice.failed) request.server = side(choice.slot).lease->server;
         worker_.started_on(request.server);
         auto& placed = requests_.emplace_back(std::move(request));

@@ -67,8 +67,10 @@ awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
             co_return co_await server_lost(slot, ProxyErrc::server_protocol);
         if (side(slot).discarding && connection->replies.empty()) {
             side(slot).discarding = false;
+            const auto why = std::exchange(side(slot).behind, false) ? Why::behind : Why::failed;
             if (side(slot).setting_failed) release(slot);
-            co_await run_again(true, 1U << connection->server.index);
+            // One that is behind only may have caught up by the next look.
+            co_await run_again(why, why == Why::behind ? 0U : 1U << connection->server.index);
             if (!is_ours()) co_return;
         }
         if (client_.backlogged()) co_await client_.drained();
@@ -110,8 +112,8 @@ ClientSession::Outcome ClientSession::process_replies(Slot slot) {
         if (!*header) break;
         const auto message_bytes = (*header)->message_bytes();
         const auto available = std::min(rest.size(), message_bytes);
-        if (available < message_bytes && is_inspected((*header)->type) &&
-            message_bytes <= kMaxInspected)
+        if (available < message_bytes && message_bytes <= kMaxInspected &&
+            (is_inspected((*header)->type) || answers_us(slot)))
             break;
 
         const auto body = rest.subspan(wire::kHeaderBytes, available - wire::kHeaderBytes);
@@ -139,6 +141,11 @@ ClientSession::Outcome ClientSession::process_replies(Slot slot) {
     if (answered_.has_waiters()) answered_.notify_all();
     if (draining_) drain();
     return broken ? Outcome::broken : Outcome::ok;
+}
+
+bool ClientSession::answers_us(Slot slot) {
+    const auto* owed = side(slot).lease->replies.front();
+    return owed != nullptr && owed->internal;
 }
 
 // Answers of requests that are being run elsewhere: only the order of what is owed still matters.
@@ -190,7 +197,7 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
         case backend::kParameterStatus:
             return on_parameter(slot, body);
         case backend::kNotificationResponse:
-            floor_.primary_seen = replies_at_;
+            floor_.raise(replies_at_);
             return Verdict::forward;
         case backend::kErrorResponse:
             return on_error(slot, body);
@@ -229,6 +236,7 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
             return Verdict::forward;
         case backend::kDataRow:
             if (sets_to_result(*owed)) note_set_value(slot, *owed, body);
+            if (owed->internal) note_position(slot, body);
             return owed->internal ? Verdict::swallow : Verdict::forward;
         case backend::kParameterDescription:
         case backend::kCopyData:
@@ -278,6 +286,8 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
     if (owed.what != Expect::execute && owed.what != Expect::query) return Verdict::broken;
     side(slot).copying_in = false;
     if (owed.internal) return Verdict::swallow;
+    if (slot == Slot::primary && !requests_.empty() && requests_.front().writes)
+        worker_.wrote(replies_at_);
     if (owed.effects && type == backend::kCommandComplete) {
         const auto tag = wire::decode_command_complete(body);
         apply_effects(slot, owed.effects->statement, owed.statement_index,
@@ -312,6 +322,8 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     const auto fields = wire::decode_error(body);
     const std::string_view sqlstate = fields ? fields->sqlstate : std::string_view{};
     side.copying_in = false;
+    if (owed->internal && owed->what == Expect::query && owed->purpose != Purpose::setting)
+        return Verdict::swallow;  // no position was told
     if (owed->internal && owed->what == Expect::query) {
         log::warning("a setting of the session was refused", "session", key_.process_id, "sqlstate",
                      sqlstate);
@@ -363,9 +375,11 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
          owed->what != Expect::function_call))
         return Verdict::broken;
     const bool internal = owed->internal;
+    const auto purpose = owed->purpose;
     connection.replies.pop();
     connection.transaction_status = *status;
     side(slot).copying_in = false;
+    if (internal && purpose != Purpose::setting) return on_position_told(slot, purpose);
     if (internal) return Verdict::swallow;
     if (requests_.empty()) return Verdict::broken;
 
@@ -373,9 +387,11 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     auto& request = requests_.front();
     if (slot == Slot::replica) {
         floor_.replica_seen = replies_at_;
+        if (floor_.last_replica != connection.server) floor_.proven_incarnation = 0;
         floor_.last_replica = connection.server;
     } else if (request.raises_floor) {
-        floor_.primary_seen = replies_at_;
+        floor_.raise(replies_at_);
+        if (request.writes) worker_.wrote(replies_at_);
     }
     if (*status == 'I' && requests_.size() == 1) portals_.clear();
     finish_front(slot);
@@ -398,6 +414,7 @@ void ClientSession::finish_front(Slot slot) {
         counted_pin_ = pin;
         if (pin) worker_.mutable_counters().pins[static_cast<std::size_t>(*pin)].add();
     }
+    note_route(slot, request);
     worker_.finished_on(request.server);
     kept_bytes_ -= request.messages.size();
     requests_.pop_front();

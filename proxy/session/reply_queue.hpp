@@ -25,12 +25,21 @@ enum class Expect : std::uint8_t {
     copy_end,  // CopyDone or CopyFail: no answer of its own; ends copy-in mode
 };
 
+// Why a Query of our own was sent.
+enum class Purpose : std::uint8_t {
+    setting,  // the connection gets what it lacks
+    sample,   // where the primary's WAL ends now
+    verify,   // how far the replica has replayed, right before a read
+    show,     // the connection gets what SHOW pgsteer.<name> is about to ask for
+};
+
 struct Expected {
     Expect what{};
-    bool internal = false;              // sent by us: the answer is not the client's
-    bool change = false;                // Parse or Close of the client's, kept in Request::changes
-    std::uint16_t statement_index = 0;  // query: statements completed so far
-    PreparedPtr prepared = nullptr;     // parse: what it prepares
+    bool internal = false;               // sent by us: the answer is not the client's
+    Purpose purpose = Purpose::setting;  // of an internal query
+    bool change = false;                 // Parse or Close of the client's, kept in Request::changes
+    std::uint16_t statement_index = 0;   // query: statements completed so far
+    PreparedPtr prepared = nullptr;      // parse: what it prepares
     routing::StatementPtr effects = nullptr;  // query, execute: statement with effects; else null
 };
 

@@ -22,9 +22,14 @@ struct Request {
     bool simple = false;              // Query or FunctionCall: has no Sync of its own
     bool open = false;                // the client's Sync has not come yet
     bool raises_floor = true;
+    bool writes = false;  // what other sessions' reads may not miss under consistency global
     bool failed = false;  // an ErrorResponse has been passed on
+    // The replica is asked right before it whether it has replayed up to here; timeline 0: it is
+    // not.
+    routing::WalPosition needed;
     // A read whose answer is held back until it is known to be good; it may run elsewhere instead.
     bool retryable = false;
+    bool retried = false;    // it ran elsewhere before
     bool rows_seen = false;  // something else than descriptions has been received
     wire::Buffer messages;   // what the client sent, while retryable
     wire::Buffer released;   // descriptions already passed on, while retryable

@@ -31,16 +31,19 @@ bool defines(const Request& request, const PreparedPtr& statement) {
 void ClientSession::send_batch(const Batch& batch, wire::Bytes bytes, Slot slot, Request& request) {
     const auto connection = side(slot).lease.connection();
     wire::Buffer prelude;
-    const bool starts_request = connection->replies.empty() && !state_.transaction_on() &&
-                                connection->transaction_status == 'I';
+    const std::size_t owed_to_us = side(slot).sample_pending ? 1 : 0;
+    const bool starts_request = connection->replies.size() <= owed_to_us &&
+                                !state_.transaction_on() && connection->transaction_status == 'I';
     add_prelude(slot, prelude, batch, bytes, request, starts_request);
     bool ended = false;
     for (const auto& item : batch.items) expect_item(item, bytes, slot, request, ended);
     if (ended) request.open = false;
-    if (prelude.empty()) {
+    wire::Buffer sample;
+    if (slot == Slot::primary) add_sample(batch, bytes, request, sample);
+    if (prelude.empty() && sample.empty()) {
         connection->stream.write(bytes);
     } else {
-        const std::array<wire::Bytes, 2> parts{wire::Bytes{prelude}, bytes};
+        const std::array<wire::Bytes, 3> parts{wire::Bytes{prelude}, bytes, wire::Bytes{sample}};
         connection->stream.write(parts);
     }
     last_used_ = slot;
@@ -89,7 +92,7 @@ void ClientSession::add_prelude(Slot slot,
                                 wire::Buffer& out,
                                 const Batch& batch,
                                 wire::Bytes bytes,
-                                const Request& request,
+                                Request& request,
                                 bool starts_request) {
     auto& replies = side(slot).lease->replies;
     auto& leftovers = prepared_.leftovers(slot);
@@ -109,6 +112,8 @@ void ClientSession::add_prelude(Slot slot,
         leftovers = {};
         if (state_.settings_pending(slot)) add_settings(slot, out);
     }
+    if (replies.size() <= (side(slot).sample_pending ? 1U : 0U)) add_shown(slot, out, request);
+    if (request.needed.timeline != 0 && !side(slot).verifying) add_verification(slot, out);
     for (const auto& item : batch.items) {
         switch (item.type) {
             case wire::frontend::kDescribe:

@@ -80,6 +80,7 @@ awaitable<bool> ClientSession::start_up() {
     const bool has_database =
         !replication_ || replication == "database";  // physical replication: any name is ignored
     if (has_database && !find_database()) co_return false;
+    if (!start_options()) co_return false;
     if (replication_) {
         key_ = worker_.register_session(*this);
         registered_ = true;
@@ -279,7 +280,7 @@ awaitable<bool> ClientSession::learn_parameters() {
         cached->statement.raises_floor = false;
         return routing::StatementPtr{cached};
     }();
-    const auto choice = co_await choose(kAnywhere, false, false, 0);
+    const auto choice = co_await choose(kAnywhere, {});
     if (choice.failed) {
         worker_.mutable_counters().logins_failed.add();
         if (choice.failure.rejected()) {

@@ -21,7 +21,7 @@ Config sound() {
     config.servers.resize(2);
     config.servers[0].name = config.servers[0].host = "a";
     config.servers[1].name = config.servers[1].host = "b";
-    config.databases.push_back({"*", {}});
+    config.databases.push_back({"*", {}, {}});
     config.auth.method = AuthMethod::trust;
     return config;
 }

@@ -295,6 +295,124 @@ TEST(Decide, ServesNothingStaleOnlyBecauseThereIsNoPrimary) {
     expect(decide(a_write(), {}, without_primary(primary_and_two()), kNow), {}, Reason::no_primary);
 }
 
+// --- levels, bounds, positions ---
+
+SessionView at_level(Consistency level, SessionView session = {}) {
+    session.consistency = level;
+    return session;
+}
+
+TEST(Decide, GlobalReadsShowWhatAnySessionHasWritten) {
+    auto session = at_level(Consistency::global, seen(kNow - 100ms));
+    session.written = kNow - 9ms;
+    const auto topology = primary_and_two();
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    session.written = kNow - 10ms;
+    EXPECT_TRUE(decide(a_read(), session, topology, kNow).to_replica);
+    session.consistency = Consistency::session;
+    session.written = kNow;
+    EXPECT_TRUE(decide(a_read(), session, topology, kNow).to_replica);
+}
+
+TEST(Decide, StrictReadsShowAllThatWasThereWhenTheyArrived) {
+    auto session = at_level(Consistency::strict);
+    session.arrived = kNow - 9ms;
+    const auto topology = primary_and_two();
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    session.arrived = kNow - 10ms;
+    EXPECT_TRUE(decide(a_read(), session, topology, kNow).to_replica);
+    EXPECT_TRUE(decide(a_read(), session, topology, kNow).unproven.empty());
+}
+
+TEST(Decide, MaxStalenessHoldsAtEveryLevel) {
+    auto session = at_level(Consistency::eventual);
+    session.max_staleness = 9ms;
+    const auto topology = primary_and_two();
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    session.max_staleness = 10ms;
+    EXPECT_TRUE(decide(a_read(), session, topology, kNow).to_replica);
+}
+
+Topology at_positions(Lsn first, Lsn second, TimePoint fresh_as_of) {
+    auto topology = primary_and({replica(fresh_as_of), replica(fresh_as_of)});
+    topology.servers[1].position = first;
+    topology.servers[2].position = second;
+    for (auto& server : topology.servers) {
+        server.incarnation.timeline = 3;
+        server.incarnation.number = 5;
+    }
+    return topology;
+}
+
+SessionView seen_at(WalPosition position) {
+    auto session = seen(kNow);
+    session.floor.primary_position = position;
+    return session;
+}
+
+TEST(Decide, APositionThatWasReplayedIsProofEnough) {
+    const auto topology = at_positions({100}, {99}, kNow - 1s);
+    expect(decide(a_read(), seen_at({3, {100}}), topology, kNow), {kFirst}, Reason::fresh_replica);
+    expect(decide(a_read(), seen_at({2, {100}}), topology, kNow), {kPrimary},
+           Reason::replica_behind);
+    expect(decide(a_read(), seen(kNow), topology, kNow), {kPrimary}, Reason::replica_behind);
+}
+
+TEST(Decide, WhatAServerHasToldSinceCounts) {
+    const auto topology = at_positions({90}, {90}, kNow - 1s);
+    auto session = seen_at({3, {100}});
+    const std::vector<Lsn> learnt{{0}, {0}, {100}};
+    session.learnt = learnt;
+    expect(decide(a_read(), session, topology, kNow), {kSecond}, Reason::fresh_replica);
+}
+
+TEST(Decide, ReplicasThatMayHaveCaughtUpAreNamed) {
+    const auto topology = at_positions({90}, {90}, kNow - 1s);
+    const auto route = decide(a_read(), seen_at({3, {100}}), topology, kNow);
+    expect(route, {kPrimary}, Reason::replica_behind);
+    EXPECT_EQ(route.unproven, (Candidates{kFirst, kSecond}));
+    EXPECT_EQ(route.needed, (WalPosition{3, {100}}));
+    EXPECT_TRUE(decide(a_read(), seen(kNow), topology, kNow).unproven.empty());
+    EXPECT_TRUE(decide(a_read(), seen_at({2, {100}}), topology, kNow).unproven.empty());
+    EXPECT_TRUE(decide(a_read(), at_level(Consistency::global, seen_at({3, {100}})), topology, kNow)
+                    .unproven.empty());
+}
+
+TEST(Decide, TheSessionsOwnReplicaIsAskedFirstAndAnotherOnlyIfItIsNotOlder) {
+    const auto topology = at_positions({90}, {90}, kNow - 1s);
+    auto session = seen_at({3, {100}});
+    session.floor.last_replica = kSecond;
+    session.floor.replica_seen = kNow - 2s;
+    EXPECT_EQ(decide(a_read(), session, topology, kNow).unproven, (Candidates{kSecond}));
+    session.floor.replica_seen = kNow - 100ms;
+    EXPECT_EQ(decide(a_read(), session, topology, kNow).unproven, (Candidates{kSecond}));
+    EXPECT_TRUE(decide(a_read(), avoiding({kSecond}, session), topology, kNow).unproven.empty());
+}
+
+TEST(Decide, WhatAReplicaHasProvenHoldsForItsRun) {
+    auto topology = at_positions({90}, {90}, kNow - 1s);
+    auto session = seen_at({3, {100}});
+    session.floor.last_replica = kFirst;
+    session.floor.proven_incarnation = 5;
+    expect(decide(a_read(), session, topology, kNow), {kFirst}, Reason::fresh_replica);
+    topology.servers[1].incarnation.number = 6;
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    session.floor.raise(kNow);
+    EXPECT_EQ(session.floor.proven_incarnation, 0U);
+    EXPECT_EQ(session.floor.primary_position.timeline, 0U);
+}
+
+TEST(Decide, ATokenNeedsItsTimelineAndItsPosition) {
+    const auto topology = at_positions({100}, {90}, kNow - 10ms);
+    auto session = at_level(Consistency::eventual);
+    session.min_lsn = WalPosition{3, {100}};
+    expect(decide(a_read(), session, topology, kNow), {kFirst}, Reason::fresh_replica);
+    session.min_lsn = WalPosition{3, {101}};
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    session.min_lsn = WalPosition{4, {1}};
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+}
+
 TEST(ToPrimary, KeepsTheCallersReason) {
     expect(to_primary(primary_and_two(), Reason::failed_on_replica), {kPrimary},
            Reason::failed_on_replica);

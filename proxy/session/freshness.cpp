@@ -1,0 +1,344 @@
+// What this session must not miss, and how replicas prove that they have it: positions sampled on
+// the primary, positions asked of a replica right before a read, and waiting.
+#include "conf/log.hpp"
+#include "proxy/session/client_session.hpp"
+#include "proxy/wire/backend.hpp"
+#include "proxy/wire/frontend.hpp"
+#include "proxy/wire/message_types.hpp"
+#include "proxy/worker.hpp"
+
+#include <fmt/format.h>
+
+namespace pgsteer::proxy {
+
+using routing::Clock;
+using routing::Consistency;
+using routing::Effect;
+using namespace std::chrono_literals;
+
+namespace {
+
+// A transaction each, and never one with the client's: its snapshot might be older than the answer.
+constexpr std::string_view kSample = "SELECT pg_catalog.pg_current_wal_insert_lsn()";
+constexpr std::string_view kVerify =
+    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_last_wal_replay_lsn()";
+
+constexpr std::string_view kShow = "SHOW pgsteer.";
+
+constexpr auto kLookAgain = 500us;      // while a read waits for a replica
+constexpr auto kStrictPatience = 50ms;  // the least that a strict read waits, which always has to
+
+Consistency level_of(conf::Consistency level) {
+    switch (level) {
+        case conf::Consistency::eventual:
+            return Consistency::eventual;
+        case conf::Consistency::session:
+            return Consistency::session;
+        case conf::Consistency::global:
+            return Consistency::global;
+        case conf::Consistency::strict:
+            return Consistency::strict;
+    }
+    return Consistency::strict;
+}
+
+// Sets it in `options`; "" = well done, or not an option of ours.
+template <class Options>
+std::string option_problem(std::string_view name, std::string_view value, Options&& options) {
+    using Outcome = routing::ReadOptions::Outcome;
+    if (!name.starts_with(routing::kOptionPrefix)) return {};
+    switch (options.set(name.substr(routing::kOptionPrefix.size()), value)) {
+        case Outcome::done:
+            return {};
+        case Outcome::unknown_name:
+            return fmt::format("unrecognized configuration parameter \"{}\"", name);
+        case Outcome::bad_value:
+            return fmt::format("invalid value for parameter \"{}\": \"{}\"", name, value);
+        case Outcome::read_only:
+            return fmt::format("parameter \"{}\" cannot be changed", name);
+    }
+    return {};
+}
+
+// pg_split_opts() of PostgreSQL: words between blanks, a backslash keeps the character behind it.
+std::vector<std::string> split_options(std::string_view text) {
+    std::vector<std::string> words;
+    bool in_word = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const bool blank = text[i] == ' ' || text[i] == '\t' || text[i] == '\n';
+        if (blank) {
+            in_word = false;
+            continue;
+        }
+        if (!in_word) words.emplace_back();
+        in_word = true;
+        if (text[i] == '\\' && i + 1 < text.size()) ++i;
+        words.back() += text[i];
+    }
+    return words;
+}
+
+// Parameters of the startup packet, and -c name=value or --name=value of its `options`.
+std::vector<std::pair<std::string, std::string>> startup_settings(
+    const wire::Parameters& parameters) {
+    std::vector<std::pair<std::string, std::string>> settings;
+    const auto add = [&](std::string_view text) {
+        const auto equals = text.find('=');
+        if (equals == std::string_view::npos) return;
+        std::string name{text.substr(0, equals)};
+        for (char& c : name)
+            if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+        settings.emplace_back(std::move(name), text.substr(equals + 1));
+    };
+    for (const auto& [name, value] : parameters) {
+        if (name != "options") {
+            add(name + "=" + value);
+            continue;
+        }
+        const auto words = split_options(value);
+        for (std::size_t i = 0; i < words.size(); ++i) {
+            if (words[i] == "-c" && i + 1 < words.size()) {
+                add(words[++i]);
+            } else if (words[i].starts_with("-c")) {
+                add(std::string_view{words[i]}.substr(2));
+            } else if (words[i].starts_with("--")) {
+                add(std::string_view{words[i]}.substr(2));
+            }
+        }
+    }
+    return settings;
+}
+
+bool may_hold_a_transaction_open(const routing::Statement& statement, bool& open) {
+    if (statement.statement_count == 0 || statement.copies_in) return true;
+    for (const auto& effect : statement.effects) {
+        if (effect.kind == Effect::Kind::begin) open = true;
+        if (effect.kind == Effect::Kind::commit || effect.kind == Effect::Kind::rollback)
+            open = open && effect.name == "chain";
+    }
+    return false;
+}
+
+}  // namespace
+
+// What is wrong with a SET pgsteer.* among these; "" = nothing. In a transaction the server is not
+// told of an error that it has not seen: there such a SET has no effect.
+std::string ClientSession::bad_option(const Batch& batch) const {
+    if (state_.transaction_on()) return {};
+    for (const auto& item : batch.items) {
+        if (!item.statement) continue;
+        for (const auto& effect : item.statement->statement.effects) {
+            if (effect.kind != Effect::Kind::set ||
+                !effect.name.starts_with(routing::kOptionPrefix))
+                continue;
+            auto problem = option_problem(effect.name, effect.value, routing::ReadOptions{});
+            if (!problem.empty()) return problem;
+        }
+    }
+    return {};
+}
+
+// The level of this user and database, and what the startup packet asks for. False: the client has
+// been refused.
+bool ClientSession::start_options() {
+    const auto& config = worker_.config();
+    auto level = config.routing.consistency;
+    for (const auto& database : config.databases) {
+        if (database.name != database_ && database.name != "*") continue;
+        level = database.consistency.value_or(level);
+        break;
+    }
+    for (const auto& user : config.auth.users)
+        if (user.name == user_) level = user.consistency.value_or(level);
+    consistency_ = level_of(level);
+
+    routing::ReadOptions options;
+    for (const auto& [name, value] : startup_settings(parameters_)) {
+        const auto problem = option_problem(name, value, options);
+        if (problem.empty()) continue;
+        refuse_login(ProxyErrc::invalid_option, info(ProxyErrc::invalid_option).sqlstate, problem);
+        return false;
+    }
+    state_.start_with(options);
+    return true;
+}
+
+routing::ReadOptions ClientSession::options_for(const routing::Statement& statement) const {
+    return state_.read_options().overlaid_by(statement.options);
+}
+
+routing::TimePoint ClientSession::wait_until(const routing::Statement& statement,
+                                             routing::TimePoint arrived) const {
+    if (arrived == routing::kNever || state_.transaction_on()) return routing::kNever;
+    const auto options = options_for(statement);
+    std::chrono::milliseconds patience =
+        options.freshness_wait.value_or(worker_.config().routing.freshness_wait);
+    if (options.consistency.value_or(consistency_) == Consistency::strict)
+        patience = std::max<std::chrono::milliseconds>(patience, kStrictPatience);
+    return patience.count() == 0 ? routing::kNever : arrived + patience;
+}
+
+awaitable<void> ClientSession::wait_for_freshness() {
+    Timer timer{worker_.executor(), Clock::now() + kLookAgain};
+    co_await timer.async_wait(as_result);
+}
+
+// Its messages are all here and will be kept, so that they can be sent once more.
+bool ClientSession::may_verify(const Batch& batch) const {
+    return batch.ends && !moved_ && batch.bytes <= 2 * worker_.config().routing.retry_buffer &&
+           (requests_.empty() || !requests_.back().open);
+}
+
+void ClientSession::add_verification(Slot slot, wire::Buffer& out) {
+    auto& side = this->side(slot);
+    wire::encode_query(out, kVerify);
+    side.lease->replies.push({.what = Expect::query, .internal = true, .purpose = Purpose::verify});
+    side.verifying = true;
+    side.told_position.reset();
+    worker_.verification().tried(Clock::now());
+}
+
+// Behind what the primary was asked to do, unless a transaction is or may be open then.
+void ClientSession::add_sample(const Batch& batch,
+                               wire::Bytes bytes,
+                               const Request& request,
+                               wire::Buffer& out) {
+    auto& side = this->side(Slot::primary);
+    const auto level = state_.read_options().consistency.value_or(consistency_);
+    if (!worker_.config().routing.sample_on_primary || level == Consistency::eventual) return;
+    if (!request.raises_floor || request.open || requests_.size() != 1 || side.sample_pending)
+        return;
+    if (!ends_outside_transaction(batch, bytes)) return;
+    if (!side.lease->replies.push(
+            {.what = Expect::query, .internal = true, .purpose = Purpose::sample}))
+        return;
+    wire::encode_query(out, kSample);
+    side.sample_pending = true;
+    side.told_position.reset();
+}
+
+bool ClientSession::ends_outside_transaction(const Batch& batch, wire::Bytes bytes) const {
+    bool open = state_.transaction_on().has_value();
+    int executed = 0;
+    for (const auto& item : batch.items) {
+        if (item.type == wire::frontend::kFunctionCall) return false;
+        if (item.type == wire::frontend::kQuery) {
+            if (!item.statement || may_hold_a_transaction_open(item.statement->statement, open))
+                return false;
+        } else if (item.type == wire::frontend::kExecute) {
+            const auto portal = find_portal(portals_, name_of(item, bytes));
+            if (++executed > 1 || portal == portals_.end() || !portal->second ||
+                may_hold_a_transaction_open(portal->second->statement, open))
+                return false;
+        }
+    }
+    return batch.ends && !open;
+}
+
+// SHOW pgsteer.<name> runs on a server like any other, in any protocol: the value gets there first.
+void ClientSession::add_shown(Slot slot, wire::Buffer& out, const Request& request) {
+    if (!request.statement || side(slot).lease->transaction_status == 'E') return;
+    const std::string_view shown = request.statement->statement.detail;
+    if (!shown.starts_with(kShow)) return;
+    const auto& topology = worker_.topology();
+    std::string sql;
+    if (shown == "SHOW pgsteer.lsn" && slot == Slot::primary && topology.primary) {
+        sql = fmt::format(
+            "SELECT pg_catalog.set_config('pgsteer.lsn', pg_catalog.concat('{}/', "
+            "pg_catalog.pg_current_wal_insert_lsn()), false)",
+            topology[*topology.primary].incarnation.timeline);
+    } else if (shown == "SHOW pgsteer.last_route") {
+        sql = fmt::format("SELECT pg_catalog.set_config('pgsteer.last_route', '{}', false)",
+                          last_route_text());
+    }
+    if (sql.empty()) return;
+    if (side(slot).lease->replies.push(
+            {.what = Expect::query, .internal = true, .purpose = Purpose::show}))
+        wire::encode_query(out, sql);
+}
+
+void ClientSession::note_route(Slot slot, const Request& request) {
+    if (request.statement && request.statement->statement.detail.starts_with(kShow)) return;
+    last_route_ = {request.server, slot, request.reason, request.retried, Clock::duration{-1}};
+    const auto fresh_as_of = worker_.topology()[request.server].fresh_as_of;
+    if (slot == Slot::replica && fresh_as_of != routing::kNever)
+        last_route_->staleness = std::max(Clock::duration{0}, replies_at_ - fresh_as_of);
+}
+
+// Without what would have to be quoted in SQL.
+std::string ClientSession::last_route_text() const {
+    if (!last_route_) return "";
+    std::string text = fmt::format("server={} role={} reason={}",
+                                   worker_.config().servers[last_route_->server.index].name,
+                                   last_route_->slot == Slot::replica ? "replica" : "primary",
+                                   routing::name(last_route_->reason));
+    if (last_route_->staleness.count() >= 0) {
+        const auto stale =
+            std::chrono::duration_cast<std::chrono::milliseconds>(last_route_->staleness);
+        text += fmt::format(" staleness={}ms", stale.count());
+    }
+    if (last_route_->retried) text += " retried";
+    for (char& c : text)
+        if (c == '\'' || c == '\\') c = '?';
+    return text;
+}
+
+// pgsteer.explain = on. Only between two answers, where a notice is in nobody's way.
+void ClientSession::explain_route(const Choice& choice) {
+    if (choice.failed || !side(choice.slot).lease) return;
+    const auto& server = worker_.config().servers[side(choice.slot).lease->server.index];
+    const auto text = fmt::format("pgsteer: {} {}, reason {}",
+                                  choice.slot == Slot::replica ? "replica" : "primary", server.name,
+                                  routing::name(choice.reason));
+    wire::Buffer out;
+    wire::encode_notice(out, {"NOTICE", "00000", text});
+    client_.write(wire::Bytes{out});
+}
+
+void ClientSession::note_position(Slot slot, wire::Bytes body) {
+    const auto row = wire::decode_data_row(body);
+    if (!row || row->empty()) return;
+    const bool is_standby = row->size() == 2 && row->front() == "t";
+    if (slot == Slot::replica && !is_standby) return;
+    side(slot).told_position = routing::parse_lsn(row->back());
+}
+
+// The answer to a question of ours is complete.
+ClientSession::Verdict ClientSession::on_position_told(Slot slot, Purpose purpose) {
+    auto& side = this->side(slot);
+    const auto& connection = *side.lease.connection();
+    if (purpose == Purpose::show) return Verdict::swallow;
+    const auto& topology = worker_.topology();
+    const auto timeline =
+        topology.primary ? topology[*topology.primary].incarnation.timeline : std::uint32_t{0};
+    if (purpose == Purpose::sample) {
+        side.sample_pending = false;
+        if (side.told_position && timeline != 0 && topology.primary == connection.server)
+            floor_.primary_position = {timeline, routing::before_page_header(*side.told_position)};
+        return Verdict::swallow;
+    }
+    side.verifying = false;
+    if (requests_.empty()) return Verdict::broken;
+    const auto& needed = requests_.front().needed;
+    const auto& server = topology[connection.server];
+    const bool same_run = server.incarnation.number == connection.incarnation &&
+                          server.incarnation.timeline == needed.timeline;
+    const bool passed = same_run && side.told_position && *side.told_position >= needed.lsn;
+    if (same_run && side.told_position)
+        worker_.learnt().learn(connection.server, connection.incarnation, *side.told_position);
+    worker_.verification().ended(passed);
+    auto& counters = worker_.mutable_counters();
+    (passed ? counters.verifications_passed : counters.verifications_behind).add();
+    if (!passed) {
+        side.behind = true;
+        return all_retryable() ? Verdict::run_again : Verdict::broken;
+    }
+    if (floor_.primary_position.timeline == needed.timeline &&
+        floor_.primary_position.lsn <= needed.lsn) {
+        floor_.last_replica = connection.server;
+        floor_.proven_incarnation = connection.incarnation;
+    }
+    return Verdict::swallow;
+}
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,243 @@
+"""Consistency levels, bounds, tokens and waiting, each where a replica that is late would show a miss."""
+
+import time
+
+import psycopg
+import pytest
+
+from support.cluster import new_marker
+from support.waiting import SLOWDOWN, until
+
+
+@pytest.fixture
+def table(hurt):
+    hurt.primary.sql("CREATE TABLE levels (id int PRIMARY KEY, n bigint); INSERT INTO levels VALUES (1, 0);"
+                     "ALTER TABLE levels OWNER TO app")
+    hurt.wait_until_replayed()
+    yield hurt
+    hurt.heal()
+    hurt.primary.sql("DROP TABLE levels")
+
+
+@pytest.fixture
+def late(table):
+    """Both replicas show what the primary committed 700 ms ago."""
+    for replica in table.replicas:
+        replica.set("recovery_min_apply_delay", "700ms")
+    return table
+
+
+def connect(proxy, **options):
+    return psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
+                           autocommit=True, **options)
+
+
+def write(session, n):
+    session.execute("UPDATE levels SET n = %s WHERE id = 1", (n,))
+
+
+def read(session, comment=""):
+    return session.execute(f"SELECT n FROM levels WHERE id = 1 {comment}").fetchone()[0]
+
+
+def ran_on(cluster, session, sql="SELECT n FROM levels WHERE id = 1"):
+    marker = new_marker()
+    session.execute(f"{sql} /* {marker} */")
+    return set(cluster.where_ran(marker))
+
+
+def test_eventual_misses_what_the_levels_above_it_do_not(make_proxy, late):
+    proxy = make_proxy()
+    with connect(proxy) as writer, connect(proxy) as reader:
+        write(writer, 1)
+        assert read(reader, "/* pgsteer: consistency=eventual */") == 0
+        assert read(reader) == 0, "another session's write: not promised by level session"
+        assert read(reader, "/* pgsteer: consistency=global */") == 1
+        write(writer, 2)
+        assert read(reader, "/* pgsteer: consistency=strict */") == 2
+        assert read(writer) == 2
+
+
+def test_strict_sees_what_was_written_past_the_proxy(make_proxy, late):
+    proxy = make_proxy({"routing": {"consistency": "strict"}})
+    with connect(proxy) as reader:
+        late.primary.sql("UPDATE levels SET n = 3 WHERE id = 1")
+        assert read(reader) == 3
+
+
+def test_strict_reads_reach_replicas_that_keep_up(make_proxy, table):
+    proxy = make_proxy({"routing": {"consistency": "strict"}})
+    with connect(proxy) as reader:
+        places = [ran_on(table, reader) for _ in range(20)]
+    on_replicas = sum(place <= {"replica1", "replica2"} for place in places)
+    print(f"{on_replicas} of 20 strict reads on replicas")
+    assert on_replicas >= 10
+
+
+@pytest.mark.parametrize("how", ["set", "options", "comment", "user", "database", "config"])
+def test_the_level_can_be_set_everywhere(make_proxy, late, how):
+    changes = {"user": {"auth": {"users": [{"name": "app", "password": "app", "consistency": "global"}]}},
+               "database": {"databases": [{"name": "app", "consistency": "global"}]},
+               "config": {"routing": {"consistency": "global"}}}.get(how, {})
+    proxy = make_proxy(changes)
+    options = {"options": "-c pgsteer.consistency=global"} if how == "options" else {}
+    with connect(proxy) as writer, connect(proxy, **options) as reader:
+        if how == "set":
+            reader.execute("SET pgsteer.consistency = 'global'")
+            assert reader.execute("SHOW pgsteer.consistency").fetchone()[0] == "global"
+        write(writer, 4)
+        assert read(reader, "/* pgsteer: consistency=global */" if how == "comment" else "") == 4
+        if how == "set":
+            reader.execute("RESET pgsteer.consistency")
+            time.sleep(1.2)  # what the reader saw on the primary is on the replicas
+            write(writer, 5)
+            assert read(reader) == 4
+
+
+def test_a_level_set_in_a_transaction_that_is_rolled_back_is_not_set(make_proxy, late):
+    proxy = make_proxy()
+    with connect(proxy) as writer, connect(proxy) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SET pgsteer.consistency = 'global'")
+        reader.execute("ROLLBACK")
+        time.sleep(1.2)  # the reader's own floor is passed
+        write(writer, 6)
+        assert read(reader) == 0
+
+
+def test_max_staleness_bounds_what_eventual_reads_miss(make_proxy, late):
+    for replica in late.replicas:
+        replica.set("recovery_min_apply_delay", "5s")
+    proxy = make_proxy({"routing": {"consistency": "eventual"}})
+    with connect(proxy) as writer, connect(proxy) as reader:
+        write(writer, 7)
+        time.sleep(0.8)  # for so long at least the replicas have been behind
+        assert read(reader) == 0
+        assert read(reader, "/* pgsteer: max_staleness=500ms */") == 7
+        assert read(reader, "/* pgsteer: max_staleness=1h */") == 0
+        reader.execute("SET pgsteer.max_staleness = '500ms'")
+        assert read(reader) == 7
+
+
+def test_a_token_carries_a_write_to_another_session(make_proxy, late):
+    proxy = make_proxy({"routing": {"consistency": "eventual"}})
+    with connect(proxy) as writer, connect(proxy) as reader:
+        write(writer, 8)
+        token = writer.execute("SHOW pgsteer.lsn").fetchone()[0]
+        timeline, lsn = token.split("/", 1)
+        assert int(timeline) >= 1 and "/" in lsn
+        assert read(reader) == 0
+        assert read(reader, f"/* pgsteer: min_lsn={token} */") == 8
+        reader.execute(f"SET pgsteer.min_lsn = '{token}'")
+        assert read(reader) == 8
+        time.sleep(1.2)
+        until(lambda: ran_on(late, reader) <= {"replica1", "replica2"}, "a replica has replayed the token")
+        reader.execute(f"SET pgsteer.min_lsn = '{int(timeline) + 1}/{lsn}'")
+        assert ran_on(late, reader) == {"primary"}, "a token of another timeline proves nothing here"
+
+
+def test_the_position_is_shown_to_prepared_statements_too(proxy):
+    with connect(proxy) as session:
+        first = session.execute("SHOW pgsteer.lsn", prepare=True).fetchone()[0]
+        second = session.execute("SHOW pgsteer.lsn", prepare=True).fetchone()[0]
+        assert first.count("/") == 2 and second.count("/") == 2
+
+
+def test_a_read_behind_a_write_waits_for_a_replica_if_it_may(make_proxy, table):
+    """Commits are shown by these replicas about a millisecond later."""
+    shares = {}
+    for wait in ("0ms", "50ms"):
+        proxy = make_proxy({"routing": {"freshness_wait": wait}})
+        with connect(proxy) as session:
+            on_replica = 0
+            for n in range(40):
+                write(session, n)
+                on_replica += ran_on(table, session) <= {"replica1", "replica2"}
+                assert read(session) == n
+        shares[wait] = on_replica
+    print(f"reads right behind a write that ran on replicas, of 40: {shares}")
+    assert shares["50ms"] >= 36
+
+
+def test_waiting_ends_at_the_primary(make_proxy, late):
+    proxy = make_proxy({"routing": {"freshness_wait": "30ms"}})
+    with connect(proxy) as session:
+        write(session, 9)
+        started = time.monotonic()
+        assert "primary" in ran_on(late, session)  # replicas may have been asked, in vain
+        assert time.monotonic() - started < 0.6 * SLOWDOWN
+
+
+@pytest.mark.parametrize("sql, text", [
+    ("SET pgsteer.consistency = 'most'", 'invalid value for parameter "pgsteer.consistency": "most"'),
+    ("SET pgsteer.max_staleness = 'soon'", 'invalid value for parameter "pgsteer.max_staleness"'),
+    ("SET pgsteer.min_lsn = '16/B374D848'", 'invalid value for parameter "pgsteer.min_lsn"'),
+    ("SET pgsteer.colour = 'red'", 'unrecognized configuration parameter "pgsteer.colour"'),
+    ("SET pgsteer.lsn = '1/0/0'", 'parameter "pgsteer.lsn" cannot be changed')])
+@pytest.mark.core
+def test_bad_values_are_refused(proxy, sql, text):
+    with connect(proxy) as session:
+        for prepare in (False, True):
+            with pytest.raises(psycopg.errors.InvalidParameterValue) as info:
+                session.execute(sql, prepare=prepare)
+            assert text in str(info.value)
+        assert session.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_bad_value_at_login_is_refused(proxy):
+    with pytest.raises(psycopg.OperationalError) as info:
+        connect(proxy, options="-c pgsteer.consistency=most")
+    assert 'invalid value for parameter "pgsteer.consistency"' in str(info.value)
+
+
+@pytest.mark.core
+def test_the_last_route_is_told(proxy, cluster):
+    with connect(proxy) as session:
+        session.execute("SELECT 1")
+        route = session.execute("SHOW pgsteer.last_route").fetchone()[0]
+        assert "role=replica" in route and "reason=" in route and "staleness=" in route
+        session.execute("CREATE TABLE IF NOT EXISTS levels_told (n int)")
+        assert session.execute("SHOW pgsteer.last_route").fetchone()[0] == "server=primary role=primary reason=write"
+        session.execute("DROP TABLE levels_told")
+
+
+def test_explain_is_a_notice_for_every_request(proxy):
+    notices = []
+    with connect(proxy) as session:
+        session.add_notice_handler(lambda diagnostic: notices.append(diagnostic.message_primary))
+        session.execute("SET pgsteer.explain = on")
+        session.execute("SELECT 1")
+        session.execute("SELECT pg_backend_pid()")
+        session.execute("SET pgsteer.explain = off")
+        before = len(notices)
+        session.execute("SELECT 1")
+        assert len(notices) == before
+    assert any("replica" in notice and "reason" in notice for notice in notices), notices
+    assert any(notice == "pgsteer: primary primary, reason server_local" for notice in notices), notices
+
+
+def test_what_is_sampled_is_never_part_of_a_transaction(proxy, cluster):
+    """COMMIT AND CHAIN, BEGIN in a text, COPY FROM: nothing of ours gets into the client's transactions."""
+    with connect(proxy) as session:
+        session.execute("CREATE TABLE IF NOT EXISTS levels_in (n int)")
+        session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        session.execute("COMMIT AND CHAIN")
+        session.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")  # an error behind any query
+        session.execute("COMMIT")
+        session.execute("INSERT INTO levels_in VALUES (1)")
+        session.execute("COMMIT; BEGIN")
+        session.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+        session.execute("ROLLBACK")
+        with session.cursor().copy("COPY levels_in FROM STDIN") as copy:
+            copy.write("2\n3\n")
+        assert session.execute("SELECT count(*) FROM levels_in").fetchone()[0] == 3
+        session.execute("DROP TABLE levels_in")
+
+
+def test_default_isolation_does_not_make_verified_reads_stale(make_proxy, table):
+    """The snapshot of a REPEATABLE READ transaction must not be older than the position that was told."""
+    proxy = make_proxy({"routing": {"freshness_wait": "20ms"}})
+    with connect(proxy, options="-c default_transaction_isolation=repeatable\\ read") as session:
+        for n in range(200):
+            write(session, n)
+            assert read(session) == n

@@ -1,0 +1,76 @@
+#include "proxy/learnt_positions.hpp"
+#include "proxy/verification.hpp"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+namespace pgsteer::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using routing::Lsn;
+using routing::ServerId;
+
+constexpr ServerId kFirst{0};
+constexpr ServerId kSecond{1};
+
+TEST(LearntPositions, OnlyGrowWithinARun) {
+    LearntPositions positions{2};
+    EXPECT_EQ(positions.of(kFirst, 1), Lsn{0});
+    positions.learn(kFirst, 1, Lsn{100});
+    positions.learn(kFirst, 1, Lsn{90});
+    EXPECT_EQ(positions.of(kFirst, 1), Lsn{100});
+    EXPECT_EQ(positions.of(kSecond, 1), Lsn{0});
+}
+
+TEST(LearntPositions, OfAnotherRunCountForNothing) {
+    LearntPositions positions{1};
+    positions.learn(kFirst, 1, Lsn{100});
+    EXPECT_EQ(positions.of(kFirst, 2), Lsn{0});
+    positions.learn(kFirst, 2, Lsn{50});
+    EXPECT_EQ(positions.of(kFirst, 2), Lsn{50});
+    EXPECT_EQ(positions.of(kFirst, 1), Lsn{0});
+}
+
+TEST(LearntPositions, BeyondTheirBitsAreNotLearnt) {
+    LearntPositions positions{1};
+    positions.learn(kFirst, 1, Lsn{(std::uint64_t{1} << 52) - 1});
+    EXPECT_EQ(positions.of(kFirst, 1), Lsn{(std::uint64_t{1} << 52) - 1});
+    positions.learn(kFirst, 1, Lsn{std::uint64_t{1} << 52});
+    EXPECT_EQ(positions.of(kFirst, 1), Lsn{(std::uint64_t{1} << 52) - 1});
+}
+
+TEST(LearntPositions, ManyThreadsLeaveTheLargest) {
+    LearntPositions positions{1};
+    std::vector<std::thread> threads;
+    for (std::uint64_t thread = 0; thread < 4; ++thread)
+        threads.emplace_back([&, thread] {
+            for (std::uint64_t i = 0; i < 20'000; ++i)
+                positions.learn(kFirst, 7, Lsn{i * 4 + thread});
+        });
+    for (auto& thread : threads) thread.join();
+    EXPECT_EQ(positions.of(kFirst, 7), Lsn{19'999 * 4 + 3});
+}
+
+TEST(Verification, StopsWhereItDoesNotPayAndTriesAgain) {
+    Verification verification;
+    const auto now = routing::TimePoint{} + 1h;
+    EXPECT_TRUE(verification.is_worth_trying(now));
+    int tries = 0;
+    while (verification.is_worth_trying(now) && tries < 1000) {
+        verification.tried(now);
+        verification.ended(false);
+        ++tries;
+    }
+    EXPECT_GT(tries, 5);
+    EXPECT_LT(tries, 100);
+    EXPECT_FALSE(verification.is_worth_trying(now + 49ms));
+    EXPECT_TRUE(verification.is_worth_trying(now + 50ms));
+    for (int i = 0; i < 16; ++i) verification.ended(true);
+    EXPECT_TRUE(verification.is_worth_trying(now));
+}
+
+}  // namespace
+}  // namespace pgsteer::proxy

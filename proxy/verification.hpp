@@ -14,11 +14,16 @@ public:
         return success_ > kLeastSuccess || now - tried_at_ >= kTryAgain;
     }
     void tried(routing::TimePoint now) { tried_at_ = now; }
-    void ended(bool passed) { success_ += ((passed ? 1.0 : 0.0) - success_) * kWeight; }
+    void ended(bool passed) {
+        // Misses come in bursts, while a replica stands still: one that passes again ends the burst.
+        if (passed && success_ <= kLeastSuccess) success_ = kAfterBurst;
+        success_ += ((passed ? 1.0 : 0.0) - success_) * kWeight;
+    }
     [[nodiscard]] double success() const { return success_; }
 
 private:
     static constexpr double kLeastSuccess = 0.2;
+    static constexpr double kAfterBurst = 0.5;
     static constexpr double kWeight = 1.0 / 16;
     static constexpr std::chrono::milliseconds kTryAgain{50};
     double success_ = 1;

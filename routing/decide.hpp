@@ -46,6 +46,7 @@ struct SessionView {
     std::optional<Pin> pin;                  // state that only the primary connection has
     std::optional<ServerId> last_used;       // where the session control statements go
     std::optional<ServerId> cursor_on;       // where a holdable cursor is open
+    bool prepared_in_sql = false;            // DEALLOCATE has to reach the primary
     bool degraded_reads = true;
     std::chrono::milliseconds tolerated_age{
         3'000};  // older evidence about a server counts for nothing

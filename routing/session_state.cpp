@@ -73,7 +73,7 @@ void SessionState::disconnected(Slot slot) {
     settings_.new_connection(slot);
     cursors(slot).clear();
     channels(slot).clear();
-    if (slot == Slot::primary) temporary_ = false;
+    if (slot == Slot::primary) temporary_ = prepared_in_sql_ = false;
 }
 
 void SessionState::settings_not_applicable() { settings_failed_ = true; }
@@ -122,9 +122,13 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
         case Effect::Kind::begin:  // inside an implicit transaction: what was done becomes part of
                                    // it
         case Effect::Kind::set_local:
-        case Effect::Kind::prepare:
         case Effect::Kind::deallocate:
+            return;
+        case Effect::Kind::prepare:  // stays, even if its transaction is rolled back
+            prepared_in_sql_ = prepared_in_sql_ || slot == Slot::primary;
+            return;
         case Effect::Kind::deallocate_all:
+            prepared_in_sql_ = prepared_in_sql_ && slot != Slot::primary;
             return;
         case Effect::Kind::commit:
             return command_tag == "ROLLBACK" ? drop_staged() : commit_staged();
@@ -171,6 +175,7 @@ void SessionState::on_unparsed(Slot slot, std::string_view command_tag) {
     if (command_tag == "CREATE TABLE" || command_tag == "CREATE TABLE AS" ||
         command_tag == "CREATE VIEW" || command_tag == "CREATE SEQUENCE")
         return stage_kind(Effect::Kind::create_temporary);
+    if (command_tag == "PREPARE") prepared_in_sql_ = prepared_in_sql_ || slot == Slot::primary;
     if (command_tag == "LISTEN") return stage_kind(Effect::Kind::listen);
     if (command_tag == "DECLARE CURSOR") return stage_kind(Effect::Kind::declare_hold);
     if (command_tag == "CLOSE CURSOR ALL") return close_all_cursors(slot);
@@ -302,6 +307,7 @@ void SessionState::assume_the_worst(Slot slot, const Effect& effect) {
 // What is left on the other connection is unreachable for the client: it goes before its next use.
 void SessionState::discard_all(Slot slot) {
     settings_.discard_all(slot);
+    prepared_in_sql_ = false;
     options_ = startup_options_;
     if (!cursors(other(slot)).empty()) settings_.close_cursors(other(slot));
     for (NameSet& names : hold_cursors_) names.clear();

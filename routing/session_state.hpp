@@ -73,6 +73,9 @@ public:
     void start_with(const ReadOptions& options) { options_ = startup_options_ = options; }
     [[nodiscard]] const ReadOptions& read_options() const { return options_; }
 
+    // PREPARE was used on the primary's connection: its statements are there only.
+    [[nodiscard]] bool has_prepared_in_sql() const { return prepared_in_sql_; }
+
     // --- settings: what was set on one connection and has to be repeated on the other ---
     [[nodiscard]] bool settings_pending(Slot slot) const { return settings_.is_pending(slot); }
     // SQL statements in the order they have to run; views are valid until the next call that is not
@@ -130,6 +133,7 @@ private:
     std::array<NameSet, 2> hold_cursors_;
     std::array<NameSet, 2> channels_;
     bool temporary_ = false;
+    bool prepared_in_sql_ = false;
     bool opaque_settings_ = false;
     bool settings_failed_ = false;
 };

@@ -47,6 +47,7 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
         view.learnt = worker_.learnt_positions(topology);
     view.floor = floor_;
     view.pin = state_.pin();
+    view.prepared_in_sql = state_.has_prepared_in_sql();
     view.degraded_reads = config.routing.degraded_reads;
     view.tolerated_age = config.health.timeout + config.health.interval * (config.health.fall + 1);
     view.avoid = demand.avoid | worker_.suspects(topology);

@@ -302,6 +302,21 @@ SessionView at_level(Consistency level, SessionView session = {}) {
     return session;
 }
 
+TEST(Decide, DeallocateGoesWherePrepareWent) {
+    auto session = SessionView{};
+    session.last_used = kFirst;
+    for (const auto kind : {Effect::Kind::deallocate, Effect::Kind::deallocate_all}) {
+        auto statement = a_set();
+        statement.effects.push_back({kind, 0, "p", {}});
+        session.prepared_in_sql = false;
+        expect(decide(statement, session, primary_and_two(), kNow), {kFirst},
+               Reason::session_control);
+        session.prepared_in_sql = true;
+        expect(decide(statement, session, primary_and_two(), kNow), {kPrimary},
+               Reason::session_control);
+    }
+}
+
 TEST(Decide, GlobalReadsShowWhatAnySessionHasWritten) {
     auto session = at_level(Consistency::global, seen(kNow - 100ms));
     session.written = kNow - 9ms;

@@ -2,6 +2,7 @@
 
 #include "routing/canonical.hpp"
 #include "routing/classify.hpp"
+#include "routing/decide.hpp"
 #include "routing/lexer.hpp"
 
 #include <fmt/format.h>
@@ -23,12 +24,9 @@ std::string_view name(Access access) {
     return "?";
 }
 
-// As in decide: a hint may send to a replica what is only not known to be harmless.
+// A hint may send to a replica what is only not known to be harmless.
 bool hint_outweighs(const Statement& statement) {
-    return statement.hint == Hint::replica && (statement.reason == Reason::unknown_function ||
-                                               statement.reason == Reason::unknown_operator ||
-                                               statement.reason == Reason::effect_function ||
-                                               statement.reason == Reason::server_local);
+    return statement.hint == Hint::replica && hint_may_override(statement.reason);
 }
 
 std::string_view runs_on(const Statement& statement) {

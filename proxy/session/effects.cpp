@@ -61,6 +61,7 @@ void ClientSession::apply_effects(Slot slot,
                                   std::uint16_t index,
                                   std::string_view tag) {
     auto& side = this->side(slot);
+    catalog_.may_have_changed(statement.catalog_change);
     if (std::exchange(side.row_seen, false)) {
         const auto& name = statement.effects.front().name;
         routing::Statement set;

@@ -128,13 +128,23 @@ std::string effects_of(const Statement& statement) {
 
 }  // namespace
 
-std::string explain_text(std::string_view sql) {
-    const Statement statement = classify(sql);
+std::string explain_text(std::string_view sql, const CatalogView* view) {
+    Statement statement = classify(sql);
+    const bool wants_catalog =
+        view == nullptr && statement.may_read() && statement.access == Access::write;
+    if (view != nullptr) {
+        Verdict judged = verdict(statement, *view);
+        statement.access = judged.access;
+        statement.reason = judged.reason;
+        statement.detail = std::move(judged.detail);
+    }
     const StatementKey key = lex(sql, HashSecret{}).key;
     std::string text = fmt::format("access:     {}\nreason:     {}\n", name(statement.access),
                                    routing::name(statement.reason));
     if (!statement.detail.empty()) text += fmt::format("because of: {}\n", statement.detail);
     text += fmt::format("runs on:    {}\n", runs_on(statement));
+    if (wants_catalog)
+        text += "but:        the database's catalog may say otherwise (--database)\n";
     if (statement.hint != Hint::none) text += fmt::format("hint:       {}\n", name(statement.hint));
     text += fmt::format("statements: {}\n", statement.statement_count);
     text += effects_of(statement);

@@ -112,7 +112,7 @@ std::vector<std::string_view> SessionState::pending_settings(Slot slot) const {
 
 std::size_t SessionState::memory_bytes() const {
     std::size_t bytes =
-        settings_.memory_bytes() + staged_bytes_ + savepoint_bytes_ + search_path_.value.capacity();
+        settings_.memory_bytes() + staged_bytes_ + savepoint_bytes_ + search_path_.value.size();
     for (const Slot slot : {Slot::primary, Slot::replica})
         bytes += hold_cursors_[index(slot)].memory_bytes() + channels_[index(slot)].memory_bytes();
     return bytes;

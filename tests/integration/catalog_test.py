@@ -1,11 +1,13 @@
 """What a database's own functions, operators, views and tables do to routing, as the servers saw it."""
 
+import subprocess
 import time
 
 import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.proxy import Pgsteer, find_binary
 from support.waiting import SLOWDOWN, until
 
 _SCHEMA = """
@@ -91,8 +93,6 @@ def objects(cluster):
 @pytest.fixture(scope="module")
 def catalog_proxy(cluster, leases, objects):
     """Started after the objects were made: it knows them all."""
-    # pylint: disable=import-outside-toplevel
-    from support.proxy import Pgsteer
     with Pgsteer(cluster, leases=leases) as running:
         until(lambda: catalog_of(running)["loaded"], "the catalog is loaded")
         yield running
@@ -411,6 +411,20 @@ def test_the_first_session_of_a_database_waits_for_its_catalog(make_proxy, clust
     proxy = make_proxy({"databases": [{"name": "*"}]})
     with psycopg.connect(dsn(proxy), autocommit=True) as session:
         assert on_replica(where(cluster, session, "SELECT cat.f_stable()"))
+
+
+def test_explain_by_the_catalog_of_a_database(catalog_proxy):
+    def explain(sql, *options):
+        command = [find_binary(), "explain", "--config", catalog_proxy.config_file, *options, sql]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60 * SLOWDOWN, check=False)
+
+    told = explain("SELECT * FROM cat.v_on_v", "--database", "app").stdout
+    assert "reason:     volatile_function" in told and "cat.v_volatile: cat.f_volatile" in told
+    assert "fresh_replica" in explain("SELECT cat.f_stable()", "--database", "app").stdout
+    assert "unknown_function" in explain("SELECT f_stable()", "--database", "app", "--user", "app").stdout
+    assert "unknown_function" in explain("SELECT cat.f_stable()").stdout
+    failed = explain("SELECT 1", "--database", "no_such_database")
+    assert failed.returncode == 1 and "no_such_database" in failed.stderr
 
 
 def test_temporary_tables_hide_real_ones(catalog_proxy, cluster):

@@ -177,10 +177,6 @@ INSTANTIATE_TEST_SUITE_P(
                     "p.yaml:1:11: routing.sample_interval: not supported yet"},
         ProblemCase{"routing: {primary_read_limit: 0}",
                     "p.yaml:1:11: routing.primary_read_limit: not supported yet"},
-        ProblemCase{"routing: {read_only_functions: []}",
-                    "p.yaml:1:11: routing.read_only_functions: not supported yet"},
-        ProblemCase{"routing: {primary_functions: []}",
-                    "p.yaml:1:11: routing.primary_functions: not supported yet"},
         ProblemCase{"routing: {consistency: global}",
                     "p.yaml:1:24: routing.consistency: global is not supported yet"},
         ProblemCase{"routing: {consistency: strict}",
@@ -191,6 +187,22 @@ INSTANTIATE_TEST_SUITE_P(
                     "p.yaml:1:8: pool.max_prepared: not supported yet"},
         ProblemCase{"pool: {failover_wait: 10s}",
                     "p.yaml:1:8: pool.failover_wait: not supported yet"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    FunctionLists,
+    OneProblem,
+    testing::Values(
+        ProblemCase{"routing: {read_only_functions: app.f}",
+                    "p.yaml:1:11: routing.read_only_functions: expected a list, not 'app.f'"},
+        ProblemCase{
+            "routing: {read_only_functions: [[a.b]]}",
+            "p.yaml:1:33: routing.read_only_functions[0]: expected a single value, not a list"},
+        ProblemCase{"routing: {read_only_functions: [f]}",
+                    "p.yaml:1:11: routing.read_only_functions[0]: 'f' is not schema.name"},
+        ProblemCase{"routing: {primary_functions: [a.b, .b]}",
+                    "p.yaml:1:11: routing.primary_functions[1]: '.b' is not schema.name"},
+        ProblemCase{"routing: {catalog_interval: 10ms}",
+                    "p.yaml:1:11: routing.catalog_interval: 10ms is outside 1s..30d"}));
 
 INSTANTIATE_TEST_SUITE_P(
     AcrossKeys,

@@ -66,7 +66,8 @@ TEST(Readme, ExplainsEveryReasonAndPin) {
 // In the order of the source: SQLSTATE and message, as the client sees them.
 TEST(Readme, ExplainsEveryErrorOfOurs) {
     const std::string source = read("proxy/errors.hpp");
-    const std::regex error{R"re(ErrorInfo\{\s*ProxyErrc::(\w+),\s*"\w+",\s*"(\w{5})",\s*"([^"]*)"\s*\})re"};
+    const std::regex error{
+        R"re(ErrorInfo\{\s*ProxyErrc::(\w+),\s*"\w+",\s*"(\w{5})",\s*"([^"]*)"\s*\})re"};
     const auto errors = matches(source, error);
     EXPECT_GE(errors.size(), 28U) << "the pattern no longer finds the errors";
     for (const auto& match : errors) {

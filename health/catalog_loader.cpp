@@ -193,7 +193,8 @@ constexpr std::string_view kRoleSettingsSql =
     " WHERE (s.setrole = 0 OR r.rolname IS NOT NULL) AND s.setdatabase IN (0,"
     " (SELECT d.oid FROM pg_catalog.pg_database d"
     " WHERE d.datname = pg_catalog.current_database()))"
-    " AND (v LIKE 'search\\_path=%' OR v LIKE 'default\\_transaction\\_isolation=%')";
+    " AND (v LIKE 'search\\_path=%' OR v LIKE 'default\\_transaction\\_isolation=%'"
+    " OR v LIKE 'role=%')";
 
 #undef PGSTEER_CALLEE
 #undef PGSTEER_JOIN_CALLEE

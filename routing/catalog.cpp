@@ -89,6 +89,7 @@ SessionDefaults Catalog::defaults_of(std::string_view role) const {
     if (const auto* path = find("search_path")) defaults.search_path = *path;
     if (const auto* isolation = find("default_transaction_isolation"))
         defaults.may_be_serializable = *isolation == "serializable";
+    defaults.changes_role = find("role") != nullptr;
     return defaults;
 }
 

@@ -99,6 +99,7 @@ struct CatalogFacts {
 struct SessionDefaults {
     std::optional<std::string> search_path;  // nullopt: not known
     bool may_be_serializable = true;
+    bool changes_role = false;  // ALTER ROLE ... SET role: "$user" is somebody else
 };
 
 // Immutable. Made by build_catalog(); tens of bytes for each object that is not like any other.

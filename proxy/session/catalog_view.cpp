@@ -33,7 +33,8 @@ void SessionCatalog::rebuild(const routing::SessionState::SearchPathSetting& set
     const auto defaults = catalog_->defaults_of(role_);
     view_.may_be_serializable = defaults.may_be_serializable;
     const auto& usual = startup_search_path_ ? startup_search_path_ : defaults.search_path;
-    const std::string role = setting.role_changed || changes_role_ ? std::string{} : role_;
+    const bool is_other = setting.role_changed || changes_role_ || defaults.changes_role;
+    const std::string role = is_other ? std::string{} : role_;
     if (setting.kind == Kind::value)
         view_.search_path = routing::parse_search_path(setting.value, role);
     if (setting.kind == Kind::session_default && usual)

@@ -192,17 +192,18 @@ INSTANTIATE_TEST_SUITE_P(
     FunctionLists,
     OneProblem,
     testing::Values(
-        ProblemCase{"routing: {read_only_functions: app.f}",
-                    "p.yaml:1:11: routing.read_only_functions: expected a list, not 'app.f'"},
+        ProblemCase{
+            "routing: {read_only_functions: app.f}",
+            "p.yaml:1:32: routing.read_only_functions: expected a list, found a single value"},
         ProblemCase{
             "routing: {read_only_functions: [[a.b]]}",
-            "p.yaml:1:33: routing.read_only_functions[0]: expected a single value, not a list"},
+            "p.yaml:1:33: routing.read_only_functions[0]: expected a single value, found a list"},
         ProblemCase{"routing: {read_only_functions: [f]}",
-                    "p.yaml:1:11: routing.read_only_functions[0]: 'f' is not schema.name"},
+                    "p.yaml:1:32: routing.read_only_functions[0]: 'f' is not schema.name"},
         ProblemCase{"routing: {primary_functions: [a.b, .b]}",
-                    "p.yaml:1:11: routing.primary_functions[1]: '.b' is not schema.name"},
+                    "p.yaml:1:30: routing.primary_functions[1]: '.b' is not schema.name"},
         ProblemCase{"routing: {catalog_interval: 10ms}",
-                    "p.yaml:1:11: routing.catalog_interval: 10ms is outside 1s..30d"}));
+                    "p.yaml:1:29: routing.catalog_interval: 10ms is outside 1s..30d"}));
 
 INSTANTIATE_TEST_SUITE_P(
     AcrossKeys,

@@ -66,8 +66,7 @@ TEST(Readme, ExplainsEveryReasonAndPin) {
 // In the order of the source: SQLSTATE and message, as the client sees them.
 TEST(Readme, ExplainsEveryErrorOfOurs) {
     const std::string source = read("proxy/errors.hpp");
-    const std::regex error{
-        R"re(ErrorInfo\{\s*ProxyErrc::(\w+),\s*"\w+",\s*"(\w{5})",\s*"([^"]*)"\s*\})re"};
+    const std::regex error{R"re(ErrorInfo\{\s*ProxyErrc::(\w+),\s*"\w+",\s*"(\w{5})",\s*"([^"]*)"\s*\})re"};
     const auto errors = matches(source, error);
     EXPECT_GE(errors.size(), 28U) << "the pattern no longer finds the errors";
     for (const auto& match : errors) {
@@ -131,7 +130,7 @@ TEST(Readme, NamesEveryKeyThatIsNotSupportedYet) {
         const std::string list = match[1];
         for (const auto& name : matches(list, quoted)) names.push_back(name[1]);
     }
-    EXPECT_GE(names.size(), 12U) << "the pattern no longer finds the keys";
+    EXPECT_GE(names.size(), 10U) << "the pattern no longer finds the keys";
     for (const std::string& name : names)
         EXPECT_NE(readme.find("." + name + "`"), std::string::npos) << name << " is not named";
 }

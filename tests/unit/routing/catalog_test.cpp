@@ -316,6 +316,10 @@ TEST(Catalog, KnowsWhatSessionsOfARoleStartWith) {
     EXPECT_EQ(path("joe"), "both");
     EXPECT_EQ(path("ann"), "database");
 
+    EXPECT_FALSE(build_catalog(given, overrides())->defaults_of("joe").changes_role);
+    given.settings.push_back({"joe", false, "role", "ann"});
+    EXPECT_TRUE(build_catalog(given, overrides())->defaults_of("joe").changes_role);
+
     const auto serializable = [&](std::string_view role) {
         return build_catalog(given, overrides())->defaults_of(role).may_be_serializable;
     };

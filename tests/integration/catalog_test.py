@@ -6,7 +6,7 @@ import time
 import psycopg
 import pytest
 
-from support.cluster import new_marker
+from support.cluster import Cluster, new_marker
 from support.proxy import Pgsteer, find_binary
 from support.waiting import SLOWDOWN, until
 
@@ -431,3 +431,34 @@ def test_temporary_tables_hide_real_ones(catalog_proxy, cluster):
     with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
         session.execute("CREATE TEMP TABLE t (n int)")
         assert where(cluster, session, "SELECT * FROM t") == {"primary"}
+
+
+def test_another_primary_has_its_catalog_read_anew(leases):
+    with Cluster(replicas=1, leases=leases) as servers:
+        servers.primary.sql("CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END'")
+        servers.wait_until_replayed()
+        with Pgsteer(servers, leases=leases) as proxy:
+            until(lambda: catalog_of(proxy)["loaded"], "the catalog is loaded")
+            epoch = catalog_of(proxy)["epoch"]
+            servers.primary.stop("immediate")
+            servers.replicas[0].promote()
+            until(lambda: proxy.status()["primary"] == "replica1", "the new primary is found", 20)
+            until(lambda: catalog_of(proxy)["epoch"] > epoch, "its catalog is read", 10)
+            assert catalog_of(proxy)["last_error"] == ""
+
+
+def test_a_look_that_fails_leaves_what_was_known(make_proxy, cluster):
+    """The health user may no longer connect: statements are judged as before."""
+    cluster.primary.sql("CREATE DATABASE closing", dbname="postgres")
+    cluster.wait_until_replayed()
+    try:
+        proxy = make_proxy({"databases": [{"name": "*"}], "routing": {"catalog_interval": "1s"}})
+        with psycopg.connect(dsn(proxy, dbname="closing"), autocommit=True) as session:
+            until(lambda: catalog_of(proxy, "closing")["loaded"], "the catalog is loaded")
+            cluster.primary.sql("REVOKE ALL ON DATABASE closing FROM PUBLIC; "
+                                "GRANT CONNECT ON DATABASE closing TO app", dbname="postgres")
+            until(lambda: "permission denied" in catalog_of(proxy, "closing")["last_error"], "it fails", 10)
+            assert on_replica(where(cluster, session, "SELECT 1"))
+            assert proxy.metric("pgsteer_catalog_loads_total", database="closing", result="failed") > 0
+    finally:
+        cluster.primary.sql("DROP DATABASE closing WITH (FORCE)", dbname="postgres")

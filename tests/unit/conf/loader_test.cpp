@@ -433,7 +433,8 @@ TEST(Values, AreReadForEveryKey) {
         "health: {user: u, password: p, database: d, interval: 14s, fast_interval: 15ms,\n"
         "         timeout: 16s, rise: 17, fall: 18, slow_factor: 1.5, nudge_interval: 0}\n"
         "routing: {consistency: eventual, transactions: read_only, retry_buffer: 19KiB,\n"
-        "          degraded_reads: false}\n"
+        "          degraded_reads: false, catalog_interval: 24s,\n"
+        "          read_only_functions: [app.get_*, a.b], primary_functions: ['*.put']}\n"
         "pool: {mode: session, size: 20, acquire_timeout: 21s, idle_timeout: 22m,\n"
         "       max_lifetime: 23h}\n"
         "auth: {method: md5, users: [{name: app, password: secret}]}\n"
@@ -476,6 +477,9 @@ TEST(Values, AreReadForEveryKey) {
     EXPECT_EQ(config.routing.consistency, Consistency::eventual);
     EXPECT_EQ(config.routing.retry_buffer, 19U * 1024);
     EXPECT_FALSE(config.routing.degraded_reads);
+    EXPECT_EQ(config.routing.catalog_interval, 24s);
+    EXPECT_EQ(config.routing.read_only_functions, (std::vector<std::string>{"app.get_*", "a.b"}));
+    EXPECT_EQ(config.routing.primary_functions, std::vector<std::string>{"*.put"});
     EXPECT_EQ(config.pool.size, 20);
     EXPECT_EQ(config.pool.acquire_timeout, 21s);
     EXPECT_EQ(config.pool.idle_timeout, 22min);

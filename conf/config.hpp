@@ -83,6 +83,10 @@ struct RoutingConfig {
     bool sample_on_primary = true;  // ask the primary for its WAL position behind requests there
     std::size_t retry_buffer = 64 * 1024;  // bytes of an answer held back so that it can be retried
     bool degraded_reads = true;            // use DEGRADED replicas before the primary
+    milliseconds catalog_interval{60'000};  // between two looks at a database's catalog
+    // `schema.name`; * stands for any characters, ? for one. Both override the volatility.
+    std::vector<std::string> read_only_functions;
+    std::vector<std::string> primary_functions;  // wins over read_only_functions
 };
 
 enum class PoolMode : std::uint8_t { session };

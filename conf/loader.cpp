@@ -146,8 +146,10 @@ void read_routing(Reader in, RoutingConfig& routing) {
     in.read("transactions", accepted, kTransactions);
     in.read("retry_buffer", routing.retry_buffer, Range<std::size_t>{0, 16 * 1024 * 1024});
     in.read("degraded_reads", routing.degraded_reads);
-    for (const std::string_view key : {"lazy_consistency", "sample_interval", "primary_read_limit",
-                                       "read_only_functions", "primary_functions"})
+    in.read("catalog_interval", routing.catalog_interval, kAtLeastASecond);
+    in.read("read_only_functions", routing.read_only_functions);
+    in.read("primary_functions", routing.primary_functions);
+    for (const std::string_view key : {"lazy_consistency", "sample_interval", "primary_read_limit"})
         in.unsupported(key);
     in.reject_unknown_keys();
 }

@@ -156,6 +156,29 @@ bool Reader::read(std::string_view key, std::string& out, Presence presence) {
     return true;
 }
 
+bool Reader::read(std::string_view key, std::vector<std::string>& out) {
+    const Entry* entry = take(key);
+    if (!entry || entry->value->kind == YamlNode::Kind::null) return false;
+    if (entry->value->kind != YamlNode::Kind::sequence) {
+        report(key, expected("a list", *entry->value));
+        return false;
+    }
+    std::vector<std::string> texts;
+    for (const auto& item : entry->value->items) {
+        const std::string path = fmt::format("{}[{}]", path_of(key), texts.size());
+        texts.emplace_back();
+        if (item->kind != YamlNode::Kind::scalar) {
+            document_->report(item->place, path, expected("a single value", *item));
+            continue;
+        }
+        auto [expanded, error] = expand_environment(item->text);
+        if (!expanded) document_->report(item->place, path, std::move(error));
+        if (expanded) texts.back() = std::move(*expanded);
+    }
+    out = std::move(texts);
+    return true;
+}
+
 bool Reader::read(std::string_view key, bool& out) {
     const auto text = take_text(key);
     if (!text) return false;

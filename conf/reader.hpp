@@ -65,6 +65,7 @@ public:
     Reader(Document& document, std::shared_ptr<const YamlNode> mapping, std::string path);
 
     bool read(std::string_view key, std::string& out, Presence presence = Presence::optional);
+    bool read(std::string_view key, std::vector<std::string>& out);  // a list of texts
     bool read(std::string_view key, bool& out);
     bool read(std::string_view key, int& out, Range<int> range);
     bool read(std::string_view key, std::uint16_t& out, Range<int> range);

@@ -191,6 +191,21 @@ std::string_view cut(std::string_view& text, char separator) {
     return before;
 }
 
+// A name without its schema would mean all functions of that name, which is seldom meant.
+void check_routing(const RoutingConfig& routing, Findings& out) {
+    const auto check = [&](std::string_view list, const std::vector<std::string>& names) {
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            const auto dot = names[i].find('.');
+            if (dot != std::string::npos && dot > 0 && dot + 1 < names[i].size()) continue;
+            out.push_back({element(list, i),
+                           fmt::format("'{}' is not schema.name", printable(names[i])),
+                           {}});
+        }
+    };
+    check("routing.read_only_functions", routing.read_only_functions);
+    check("routing.primary_functions", routing.primary_functions);
+}
+
 }  // namespace
 
 std::string verifier_error(std::string_view text) {
@@ -217,6 +232,7 @@ std::vector<Finding> find_conflicts(const Config& config) {
     check_servers(config.servers, out);
     check_databases(config.databases, out);
     check_health(config.health, out);
+    check_routing(config.routing, out);
     check_auth(config.auth, out);
     return out;
 }

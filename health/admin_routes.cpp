@@ -121,6 +121,20 @@ ordered_json describe_all(const Sources& sources) {
             {"servers", std::move(servers)}};
 }
 
+ordered_json describe_catalogs(const Sources& sources) {
+    auto catalogs = ordered_json::array();
+    if (!sources.catalogs) return catalogs;
+    for (const CatalogReport& report : sources.catalogs->report())
+        catalogs.push_back({{"database", report.database},
+                            {"loaded", report.is_loaded},
+                            {"epoch", report.epoch},
+                            {"looked_at_seconds_ago", or_null(report.age_seconds)},
+                            {"bytes", report.bytes},
+                            {"all_reads_on_primary_because_of", report.obstacle},
+                            {"last_error", report.last_error}});
+    return catalogs;
+}
+
 AdminResponse live(const Sources&) { return json(200, {{"status", "alive"}}); }
 
 AdminResponse ready(const Sources& sources) {
@@ -156,6 +170,7 @@ AdminResponse status(const Sources& sources) {
                       {"requests_waiting", sum(&WorkerCounters::pool_waiting)},
                       {"topology_version", sources.topology->version()}};
     body.update(describe_all(sources));
+    body["catalogs"] = describe_catalogs(sources);
     return json(200, body);
 }
 

@@ -245,6 +245,22 @@ void add_health(Scrape& scrape, const Sources& sources) {
     scrape.add(Family::topology_changes, counters.topology_changes);
 }
 
+void add_catalogs(Scrape& scrape, const Sources& sources) {
+    if (!sources.catalogs) return;
+    for (const CatalogReport& report : sources.catalogs->report()) {
+        const auto add = [&](const char* result, std::uint64_t count) {
+            scrape.add(Family::catalog_loads, count,
+                       {{"database", report.database}, {"result", result}});
+        };
+        add("loaded", report.loaded);
+        add("unchanged", report.unchanged);
+        add("failed", report.failed);
+        const Labels labels{{"database", report.database}};
+        if (report.age_seconds >= 0) scrape.add(Family::catalog_age, report.age_seconds, labels);
+        scrape.add(Family::catalog_bytes, report.bytes, labels);
+    }
+}
+
 void add_process(Scrape& scrape) {
     const auto stats = process_stats();
     scrape.add(Family::process_cpu, stats.cpu_seconds);
@@ -277,6 +293,7 @@ std::string Metrics::text() const {
     add_errors_and_pins(scrape, sources);
     add_connections(scrape, sources);
     add_health(scrape, sources);
+    add_catalogs(scrape, sources);
     add_process(scrape);
     return scrape.text();
 }

@@ -1,6 +1,7 @@
 // Every metric family, named once. Workers own their counters; a scrape sums them up.
 #pragma once
 
+#include "health/catalogs.hpp"
 #include "health/checker.hpp"
 #include "routing/reason.hpp"
 
@@ -89,6 +90,7 @@ struct WorkerCounters {
 struct Sources {
     const conf::Config* config = nullptr;
     const Checker* checker = nullptr;
+    const Catalogs* catalogs = nullptr;
     const TopologyStore* topology = nullptr;
     std::vector<const WorkerCounters*> workers;
     std::vector<std::string> error_names;  // "57P03 no_primary" by slot of WorkerCounters::errors

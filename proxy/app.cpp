@@ -2,6 +2,7 @@
 
 #include "conf/log.hpp"
 #include "health/admin_server.hpp"
+#include "health/catalogs.hpp"
 #include "health/checker.hpp"
 #include "proxy/errors.hpp"
 #include "proxy/listener.hpp"
@@ -62,6 +63,7 @@ public:
           credentials_{config_->auth},
           budgets_{config_->pool.size},
           checker_{config_, store_, evidence_},
+          catalogs_{config_, store_},
           shared_{std::make_shared<Shared>()} {
         shared_->config = config_;
         shared_->topology = &store_;
@@ -69,6 +71,7 @@ public:
         shared_->credentials = &credentials_;
         shared_->budgets = &budgets_;
         shared_->learnt = std::make_unique<LearntPositions>(config_->servers.size());
+        shared_->catalogs = &catalogs_;
         shared_->hash_secret = random_secret();
         make_workers();
         make_admin();
@@ -80,9 +83,15 @@ public:
         checker_.on_server_change([this](const health::TopologyPtr& topology) {
             for (auto& worker : workers_)
                 worker->post([topology](Worker& target) { target.servers_changed(topology); });
+            catalogs_.servers_changed();
+        });
+        catalogs_.on_change([this] {
+            for (auto& worker : workers_)
+                worker->post([](Worker& target) { target.catalogs_have_changed(); });
         });
         for (auto& worker : workers_) worker->start();
         checker_.start();
+        catalogs_.start();
         admin_->start();
         listener_->start();
         log::info("pgsteer is ready", "address", config_->listen.address, "port", listener_->port(),
@@ -92,6 +101,7 @@ public:
         for (auto& worker : workers_) worker->post([](Worker& target) { target.stop(); });
         for (auto& worker : workers_) worker->join();
         listener_->stop();
+        catalogs_.stop();
         checker_.stop();
         admin_->stop();
         log::info("pgsteer has stopped");
@@ -119,6 +129,7 @@ private:
         health::Sources sources;
         sources.config = config_.get();
         sources.checker = &checker_;
+        sources.catalogs = &catalogs_;
         sources.topology = &store_;
         for (const auto& worker : workers_) sources.workers.push_back(&worker->counters());
         sources.error_names = error_names();
@@ -187,6 +198,7 @@ private:
     auth::Credentials credentials_;
     Budgets budgets_;
     health::Checker checker_;
+    health::Catalogs catalogs_;
     std::shared_ptr<Shared> shared_;
     std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<health::Metrics> metrics_;

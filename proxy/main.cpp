@@ -1,5 +1,6 @@
 // The command line.
 #include "conf/loader.hpp"
+#include "health/catalog_loader.hpp"
 #include "health/conninfo.hpp"
 #include "proxy/app.hpp"
 #include "routing/explain.hpp"
@@ -22,6 +23,8 @@ struct Options {
     std::vector<std::string> replicas;
     std::string explain_sql;
     std::string explain_config;
+    std::string explain_database;
+    std::string explain_user;
     bool explain = false;
 };
 
@@ -81,9 +84,27 @@ int run_uris(const Options& options) {
 }
 
 int explain(const Options& options) {
-    if (!options.explain_config.empty() && !report(conf::load_file(options.explain_config)))
+    conf::Config config;
+    if (!options.explain_config.empty()) {
+        auto loaded = conf::load_file(options.explain_config);
+        if (!report(loaded)) return 1;
+        config = std::move(loaded.config);
+    }
+    if (options.explain_database.empty()) {
+        std::fputs(routing::explain_text(options.explain_sql).c_str(), stdout);
+        return 0;
+    }
+    const auto answer = health::load_catalog_now(config, options.explain_database);
+    if (!answer.catalog) {
+        std::fprintf(stderr, "the catalog of database %s cannot be read: %s\n",
+                     options.explain_database.c_str(), answer.error.text.c_str());
         return 1;
-    std::fputs(routing::explain_text(options.explain_sql).c_str(), stdout);
+    }
+    const auto defaults = answer.catalog->defaults_of(options.explain_user);
+    routing::CatalogView view{answer.catalog.get(), {}, defaults.may_be_serializable};
+    if (defaults.search_path)
+        view.search_path = routing::parse_search_path(*defaults.search_path, options.explain_user);
+    std::fputs(routing::explain_text(options.explain_sql, &view).c_str(), stdout);
     return 0;
 }
 
@@ -106,7 +127,16 @@ int main(int argc, char** argv) {
     check_config->excludes(primary);
     auto* explain_command =
         app.add_subcommand("explain", "say where a statement would run, and why");
-    explain_command->add_option("--config", options.explain_config, "YAML file to check it with");
+    auto* explain_config = explain_command->add_option("--config", options.explain_config,
+                                                       "YAML file to check it with");
+    auto* explain_database =
+        explain_command
+            ->add_option("--database", options.explain_database,
+                         "judge by the catalog of this database (its name on the servers)")
+            ->needs(explain_config);
+    explain_command
+        ->add_option("--user", options.explain_user, "whose search_path counts, with --database")
+        ->needs(explain_database);
     explain_command->add_option("sql", options.explain_sql, "SQL text")->required();
     app.require_subcommand(0, 1);
     CLI11_PARSE(app, argc, argv);

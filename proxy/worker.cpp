@@ -14,6 +14,7 @@ namespace pgsteer::proxy {
 namespace {
 
 constexpr std::size_t kStatementCacheBytes = 32 * 1024 * 1024;
+constexpr std::size_t kMaxCatalogContexts = 1024;
 constexpr std::size_t kMaxRememberedParameters = 1024;  // of distinct (database, user, settings)
 // Keys that we issue hold the worker in the upper bits, so that a CancelRequest finds its owner.
 constexpr std::uint32_t kSessionBits = 24;
@@ -31,6 +32,7 @@ Worker::Worker(std::uint16_t index,
       io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO},
       counters_{std::make_unique<health::WorkerCounters>(shared_->config->servers.size())},
       statements_{kStatementCacheBytes, shared_->hash_secret},
+      catalogs_changed_{io_.get_executor()},
       topology_{shared_->topology->load()},
       random_{std::random_device{}()},
       in_flight_(shared_->config->servers.size()),
@@ -182,6 +184,21 @@ void Worker::wrote(routing::TimePoint at) {
 
 routing::StatementPtr Worker::classify(std::string_view sql) {
     return statements_.find_or_classify(sql);
+}
+
+// Numbers are not used again, so forgetting them costs a new verdict and nothing else.
+std::uint64_t Worker::catalog_context(const routing::CatalogView& view) {
+    std::string key;
+    if (view.catalog != nullptr) {
+        key = std::to_string(view.catalog->epoch());
+        key.push_back(view.may_be_serializable ? 's' : '-');
+        key.push_back(view.search_path.is_known ? 'k' : '-');
+        for (const auto& schema : view.search_path.schemas) key.append(schema).push_back('\0');
+    }
+    if (catalog_contexts_.size() >= kMaxCatalogContexts) catalog_contexts_.clear();
+    const auto [known, is_new] = catalog_contexts_.try_emplace(std::move(key), last_context_ + 1);
+    if (is_new) ++last_context_;
+    return known->second;
 }
 
 const ParameterMap* Worker::known_parameters(const std::string& key) const {

@@ -1,12 +1,14 @@
 #pragma once
 
 #include "conf/config.hpp"
+#include "health/catalogs.hpp"
 #include "health/checker.hpp"
 #include "health/metrics.hpp"
 #include "proxy/asio.hpp"
 #include "proxy/auth/credentials.hpp"
 #include "proxy/learnt_positions.hpp"
 #include "proxy/pool/pool.hpp"
+#include "proxy/signal.hpp"
 #include "proxy/verification.hpp"
 #include "proxy/wire/startup.hpp"
 #include "routing/statement_cache.hpp"
@@ -33,6 +35,7 @@ struct Shared {
     health::Evidence* evidence = nullptr;
     auth::Credentials* credentials = nullptr;
     Budgets* budgets = nullptr;
+    health::Catalogs* catalogs = nullptr;
     routing::HashSecret hash_secret;
     std::unique_ptr<LearntPositions> learnt;
     // When a write was last acknowledged to any session, as ticks of the monotonic clock.
@@ -66,6 +69,7 @@ public:
     void cancel(wire::CancelRequest request);          // of one of this worker's sessions
     void forward_cancel(wire::CancelRequest request);  // to the worker that owns the session
     void servers_changed(const health::TopologyPtr& topology);
+    void catalogs_have_changed() { catalogs_changed_.notify_all(); }
     void drain();  // sessions leave as soon as they are between transactions
     void stop();   // at once
 
@@ -79,6 +83,11 @@ public:
     [[nodiscard]] health::WorkerCounters& mutable_counters() { return *counters_; }
     [[nodiscard]] const routing::Topology& topology();  // latest; valid until the next call
     routing::StatementPtr classify(std::string_view sql);
+    [[nodiscard]] health::Catalogs& catalogs() { return *shared_->catalogs; }
+    [[nodiscard]] Signal& catalogs_changed() { return catalogs_changed_; }
+    // A number for what statements are judged by; equal views have the same, other views never.
+    [[nodiscard]] std::uint64_t catalog_context(const routing::CatalogView& view);
+    [[nodiscard]] routing::JudgedStatements& judged_statements() { return judged_statements_; }
     [[nodiscard]] std::uint64_t random() { return random_(); }
     [[nodiscard]] std::span<const std::uint32_t> in_flight() const { return in_flight_; }
     void started_on(routing::ServerId server) { ++in_flight_[server.index]; }
@@ -122,6 +131,10 @@ private:
     asio::io_context io_;
     std::unique_ptr<health::WorkerCounters> counters_;
     routing::StatementCache statements_;
+    routing::JudgedStatements judged_statements_;
+    std::unordered_map<std::string, std::uint64_t> catalog_contexts_;
+    std::uint64_t last_context_ = 0;
+    Signal catalogs_changed_;
     std::unique_ptr<Pool> pool_;
     health::TopologyPtr topology_;
     std::mt19937_64 random_;

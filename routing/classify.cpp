@@ -4,6 +4,7 @@
 #include "routing/classify_statements.hpp"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace pgsteer::routing {
 namespace {
@@ -14,6 +15,7 @@ Statement unparsed(const Canonical& text, Reason reason, std::string detail) {
     statement.hint = text.hint;
     statement.options = text.options;
     statement.detail = std::move(detail);
+    statement.catalog_change = CatalogChange::possible;
     // The server's grammar may be newer than ours.
     if (text.may_change_settings)
         statement.effects.push_back({Effect::Kind::opaque_settings, 0, {}, {}});
@@ -45,26 +47,48 @@ std::vector<Part> parts_of(const PgQuery__ParseResult& tree, std::string_view te
     return parts;
 }
 
-void judge(Statement& statement, const std::vector<Part>& parts) {
+// The text as a whole; of its parts either what they are, or what they are if the names that they
+// use are harmless.
+struct Whole {
+    Access access = Access::write;
+    Reason reason = Reason::write;
+    std::string detail;
+};
+
+Whole judge(const std::vector<Part>& parts,
+            Access Part::*access,
+            bool Part::*fits_read_only_transaction) {
+    Whole statement;
     const auto all = [&](auto is) { return std::all_of(parts.begin(), parts.end(), is); };
-    if (all([](const Part& part) { return part.access == Access::session_control; })) {
+    if (all([=](const Part& part) { return part.*access == Access::session_control; })) {
         statement.access = Access::session_control;
         statement.reason = Reason::session_control;
         if (!parts.empty()) statement.detail = parts.front().detail;
-    } else if (all([](const Part& part) { return part.access == Access::read_only; })) {
+    } else if (all([=](const Part& part) { return part.*access == Access::read_only; })) {
         statement.access = Access::read_only;
         statement.reason = Reason::fresh_replica;
     } else if (parts.front().begins_read_only &&
-               all([](const Part& part) { return part.fits_read_only_transaction; })) {
+               all([=](const Part& part) { return part.*fits_read_only_transaction; })) {
         statement.access = Access::begin_read_only;
         statement.reason = Reason::read_only_transaction;
     } else {
-        const auto first = std::find_if(parts.begin(), parts.end(), [](const Part& part) {
-            return part.access == Access::write;
+        const auto first = std::find_if(parts.begin(), parts.end(), [=](const Part& part) {
+            return part.*access == Access::write;
         });
         statement.reason = first != parts.end() ? first->reason : Reason::multi_statement;
         if (first != parts.end()) statement.detail = first->detail;
     }
+    return statement;
+}
+
+Uses without_doubles(const std::vector<Part>& parts) {
+    Uses uses;
+    std::unordered_set<std::string_view> seen;
+    for (const Part& part : parts)
+        for (const std::string& record : part.uses)
+            if (seen.insert(record).second) uses.add(record);
+    uses.shrink_to_fit();
+    return uses;
 }
 
 }  // namespace
@@ -88,7 +112,14 @@ Statement classify(std::string_view sql) {
     statement.options = text.options;
     statement.statement_count =
         static_cast<std::uint16_t>(std::min<std::size_t>(parts.size(), UINT16_MAX));
-    judge(statement, parts);
+    Whole whole = judge(parts, &Part::access, &Part::fits_read_only_transaction);
+    statement.access = whole.access;
+    statement.reason = whole.reason;
+    statement.detail = std::move(whole.detail);
+    statement.if_harmless = judge(parts, &Part::if_harmless, &Part::fits_if_harmless).access;
+    if (statement.may_read()) statement.uses = without_doubles(parts);
+    for (const Part& part : parts)
+        statement.catalog_change = std::max(statement.catalog_change, part.catalog_change);
     statement.raises_floor =
         std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.raises_floor; });
     statement.uses_cursor =

@@ -3,9 +3,11 @@
 
 #include "routing/parse_tree.hpp"
 #include "routing/reason.hpp"
+#include "routing/uses.hpp"
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace pgsteer::routing {
 
@@ -14,9 +16,17 @@ struct Finding {
     std::string detail;
 };
 
-// The first thing in the tree that keeps it off replicas; nullopt: a read. A kind of node that was
-// never reviewed is such a thing.
-std::optional<Finding> why_not_a_read(const Message* root);
+// What is said of a tree below a SELECT.
+struct Reading {
+    // The first thing that keeps it off replicas whatever a catalog says; nullopt: there is none. A
+    // kind of node that was never reviewed is such a thing.
+    std::optional<Finding> obstacle;
+    // The first name that is no harmless built-in, so that only a catalog can judge it.
+    std::optional<Finding> unknown;
+    // Uses::record of all names to be judged, in the order of the text, with doubles.
+    std::vector<std::string> uses;
+};
+Reading read_tree(const Message* root);
 
 // The name of a built-in function, or empty where it is qualified with another schema.
 std::string_view builtin_name(const PgQuery__FuncCall& call);

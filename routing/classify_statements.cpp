@@ -1,6 +1,9 @@
 #include "routing/classify_statements.hpp"
 
 #include "routing/classify_read.hpp"
+#include "routing/search_path.hpp"
+
+#include <algorithm>
 
 namespace pgsteer::routing {
 namespace {
@@ -134,6 +137,17 @@ std::string value_text(const PgQuery__VariableSetStmt& node) {
     }
 }
 
+// SET search_path TO a, "B": as PostgreSQL would show it. Empty: DEFAULT, or not known.
+std::string schemas_in(const PgQuery__VariableSetStmt& node) {
+    std::string value;
+    for (std::size_t i = 0; i < node.n_args; ++i) {
+        const char* schema = constant_string(node.args[i]);
+        if (schema == nullptr) return {};
+        value.append(i > 0 ? ", " : "").append(quote_identifier(schema));
+    }
+    return value;
+}
+
 Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) {
     const std::string name = lower(node.name);
     if (belongs_to_primary(name))
@@ -142,6 +156,7 @@ Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) 
     Effect effect = context.replayed(Kind::set, name);
     if (name.starts_with(kOptionPrefix)) effect.value = value_text(node);
     Part part = session_control(std::move(effect));
+    if (name == "search_path") part.effects.back().value = schemas_in(node);
     // Objects made without a schema will be temporary ones.
     if (name == "search_path" && starts_with_pg_temp(node))
         part.effects.push_back(context.effect(Kind::create_temporary));
@@ -242,11 +257,17 @@ Part show(const Message* message, const Context&) {
 
 Part read(const Message* message) {
     Part part;
-    if (auto finding = why_not_a_read(message)) {
-        part.reason = finding->reason;
-        part.detail = std::move(finding->detail);
+    Reading reading = read_tree(message);
+    const auto refuse = [&part](Finding& finding) {
+        part.reason = finding.reason;
+        part.detail = std::move(finding.detail);
         return part;
-    }
+    };
+    if (reading.obstacle) return refuse(*reading.obstacle);
+    part.if_harmless = Access::read_only;
+    part.fits_if_harmless = true;
+    part.uses = std::move(reading.uses);
+    if (reading.unknown) return refuse(*reading.unknown);
     part.access = Access::read_only;
     part.reason = Reason::fresh_replica;
     part.fits_read_only_transaction = true;
@@ -257,8 +278,12 @@ Part select(const Message* message, const Context&) { return read(message); }
 
 Part explain(const Message* message, const Context&) {
     const Message* query = inside(as<PgQuery__ExplainStmt>(message)->query);
-    if (as<PgQuery__SelectStmt>(query) == nullptr)
-        return write(Reason::write, query != nullptr ? query->descriptor->short_name : "EXPLAIN");
+    if (as<PgQuery__SelectStmt>(query) == nullptr) {  // with ANALYZE it may create a table
+        Part part =
+            write(Reason::write, query != nullptr ? query->descriptor->short_name : "EXPLAIN");
+        part.catalog_change = CatalogChange::possible;
+        return part;
+    }
     return read(query);
 }
 
@@ -358,6 +383,10 @@ Effect set_config_effect(const PgQuery__FuncCall& call, bool alone, const Contex
     Effect effect = context.replayed(Kind::set, lower(name));
     const char* value = constant_string(call.args[1]);
     if (effect.name.starts_with(kOptionPrefix) && value != nullptr) effect.value = value;
+    if (effect.name == "search_path" && value != nullptr) {
+        effect.value = value;
+        if (effect.value.empty()) effect.value = "\"\"";  // no schema, which is not the default
+    }
     return effect;
 }
 
@@ -411,12 +440,34 @@ void note_hidden_effects(const Message* statement, const Context& context, Part&
             if (creates && as<PgQuery__SelectStmt>(statement) == nullptr &&
                 is_temporary_schema(name->sval))
                 add(part.effects, context.effect(Kind::create_temporary));
+        } else if (const auto* select = as<PgQuery__SelectStmt>(message)) {
+            if (select->into_clause != nullptr) part.catalog_change = CatalogChange::possible;
         } else if (const auto* update = as<PgQuery__UpdateStmt>(message)) {  // calls set_config()
             if (update->relation && std::string_view{update->relation->relname} == "pg_settings")
                 add(part.effects, context.effect(Kind::opaque_settings));
         }
         return true;
     });
+}
+
+// What only handles data, or leaves no trace in what a Catalog holds.
+bool leaves_the_catalog(std::string_view kind) {
+    static constexpr std::string_view kKinds[] = {
+        "InsertStmt",  "UpdateStmt",  "DeleteStmt",   "MergeStmt",      "TruncateStmt",
+        "LockStmt",    "NotifyStmt",  "VacuumStmt",   "CheckPointStmt", "ClusterStmt",
+        "ReindexStmt", "CommentStmt", "SecLabelStmt", "IndexStmt",      "RefreshMatViewStmt",
+    };
+    return std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds);
+}
+
+void note_catalog_change(const Message* statement, Part& part) {
+    const std::string_view kind{statement->descriptor->short_name};
+    const bool is_temporary =
+        std::any_of(part.effects.begin(), part.effects.end(),
+                    [](const Effect& effect) { return effect.kind == Kind::create_temporary; });
+    if (leaves_the_catalog(kind) || is_temporary) return;
+    part.catalog_change =
+        kind == "CallStmt" || kind == "DoStmt" ? CatalogChange::possible : CatalogChange::certain;
 }
 
 }  // namespace
@@ -427,10 +478,15 @@ Part classify_part(const Message* statement, std::string_view text, std::uint16_
         if (rule.descriptor != statement->descriptor) continue;
         Part part = rule.handler(statement, context);
         if (part.access == Access::write) note_hidden_effects(statement, context, part);
+        if (!part.fits_if_harmless) {  // a catalog has no say in it
+            part.if_harmless = part.access;
+            part.fits_if_harmless = part.fits_read_only_transaction;
+        }
         return part;
     }
     Part part = write(Reason::write, statement->descriptor->short_name);
     note_hidden_effects(statement, context, part);
+    note_catalog_change(statement, part);
     return part;
 }
 

@@ -18,6 +18,11 @@ struct Part {
     bool begins_read_only = false;
     bool fits_read_only_transaction = false;
     std::vector<Effect> effects;
+    // As in Statement; of the records there may be doubles.
+    Access if_harmless = Access::write;
+    bool fits_if_harmless = false;  // fits_read_only_transaction then
+    CatalogChange catalog_change = CatalogChange::none;
+    std::vector<std::string> uses;
 };
 
 // `text` is the statement's own text, without its semicolon; what Effect::sql holds.

@@ -67,13 +67,6 @@ Route session_control(const Statement& statement,
     return route.candidates.empty() ? Route{} : route;
 }
 
-// A wrong hint on these costs one failed attempt at most: the replica's connection is read-only. On
-// anything else it would be a failure for certain, or worse.
-bool hint_may_override(Reason reason) {
-    return reason == Reason::unknown_function || reason == Reason::unknown_operator ||
-           reason == Reason::effect_function || reason == Reason::server_local;
-}
-
 bool has_evidence(const Server& server, const SessionView& session, TimePoint now) {
     return server.fresh_as_of != kNever && server.checked_at != kNever &&
            server.checked_at >= now - session.tolerated_age;
@@ -210,6 +203,13 @@ Route read(const Statement& statement,
 }
 
 }  // namespace
+
+bool hint_may_override(Reason reason) {
+    return reason == Reason::unknown_function || reason == Reason::unknown_operator ||
+           reason == Reason::effect_function || reason == Reason::server_local ||
+           reason == Reason::volatile_function || reason == Reason::volatile_type ||
+           reason == Reason::foreign_table || reason == Reason::catalog_unknown;
+}
 
 Route decide(const Statement& statement,
              const SessionView& session,

@@ -62,6 +62,11 @@ Route decide(const Statement& statement,
              const Topology& topology,
              TimePoint now);
 
+// Whether the hint `replica` outweighs this reason for the primary. A wrong hint on these costs one
+// failed attempt at most: the replica's connection is read-only. On anything else it would be a
+// failure for certain, or worse.
+bool hint_may_override(Reason reason);
+
 // The same for a request that may not leave the primary, for a reason of the caller's.
 Route to_primary(const Topology& topology, Reason reason);
 

@@ -2,6 +2,7 @@
 
 #include "routing/canonical.hpp"
 #include "routing/classify.hpp"
+#include "routing/decide.hpp"
 #include "routing/lexer.hpp"
 
 #include <fmt/format.h>
@@ -23,12 +24,9 @@ std::string_view name(Access access) {
     return "?";
 }
 
-// As in decide: a hint may send to a replica what is only not known to be harmless.
+// A hint may send to a replica what is only not known to be harmless.
 bool hint_outweighs(const Statement& statement) {
-    return statement.hint == Hint::replica && (statement.reason == Reason::unknown_function ||
-                                               statement.reason == Reason::unknown_operator ||
-                                               statement.reason == Reason::effect_function ||
-                                               statement.reason == Reason::server_local);
+    return statement.hint == Hint::replica && hint_may_override(statement.reason);
 }
 
 std::string_view runs_on(const Statement& statement) {
@@ -130,13 +128,23 @@ std::string effects_of(const Statement& statement) {
 
 }  // namespace
 
-std::string explain_text(std::string_view sql) {
-    const Statement statement = classify(sql);
+std::string explain_text(std::string_view sql, const CatalogView* view) {
+    Statement statement = classify(sql);
+    const bool wants_catalog =
+        view == nullptr && statement.may_read() && statement.access == Access::write;
+    if (view != nullptr) {
+        Verdict judged = verdict(statement, *view);
+        statement.access = judged.access;
+        statement.reason = judged.reason;
+        statement.detail = std::move(judged.detail);
+    }
     const StatementKey key = lex(sql, HashSecret{}).key;
     std::string text = fmt::format("access:     {}\nreason:     {}\n", name(statement.access),
                                    routing::name(statement.reason));
     if (!statement.detail.empty()) text += fmt::format("because of: {}\n", statement.detail);
     text += fmt::format("runs on:    {}\n", runs_on(statement));
+    if (wants_catalog)
+        text += "but:        the database's catalog may say otherwise (--database)\n";
     if (statement.hint != Hint::none) text += fmt::format("hint:       {}\n", name(statement.hint));
     text += fmt::format("statements: {}\n", statement.statement_count);
     text += effects_of(statement);

@@ -68,6 +68,9 @@ PGSTEER_NODE(PgQuery__ListenStmt, pg_query__listen_stmt__descriptor)
 PGSTEER_NODE(PgQuery__UnlistenStmt, pg_query__unlisten_stmt__descriptor)
 PGSTEER_NODE(PgQuery__VariableShowStmt, pg_query__variable_show_stmt__descriptor)
 PGSTEER_NODE(PgQuery__UpdateStmt, pg_query__update_stmt__descriptor)
+PGSTEER_NODE(PgQuery__JoinExpr, pg_query__join_expr__descriptor)
+PGSTEER_NODE(PgQuery__CaseExpr, pg_query__case_expr__descriptor)
+PGSTEER_NODE(PgQuery__AIndirection, pg_query__a__indirection__descriptor)
 #undef PGSTEER_NODE
 
 template <class Type>

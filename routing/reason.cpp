@@ -23,6 +23,18 @@ std::string_view name(Reason reason) {
             return "effect_function";
         case Reason::unknown_operator:
             return "unknown_operator";
+        case Reason::volatile_function:
+            return "volatile_function";
+        case Reason::volatile_type:
+            return "volatile_type";
+        case Reason::unlogged_table:
+            return "unlogged_table";
+        case Reason::foreign_table:
+            return "foreign_table";
+        case Reason::serializable_default:
+            return "serializable_default";
+        case Reason::catalog_unknown:
+            return "catalog_unknown";
         case Reason::server_local:
             return "server_local";
         case Reason::temporary_object:

@@ -20,6 +20,12 @@ enum class Reason : std::uint8_t {
     unknown_function,     // calls a function that is not known to be harmless
     effect_function,      // calls a built-in function that has effects (nextval, pg_notify, ...)
     unknown_operator,     // uses an operator that is not a known built-in
+    volatile_function,    // calls a function or operator of the database's own that may write
+    volatile_type,        // casts, types or domain checks of the database may write
+    unlogged_table,       // reads one, or a view or parent of one: it is empty on a replica
+    foreign_table,        // the same of a foreign table
+    serializable_default,  // the session's transactions are SERIALIZABLE, which replicas refuse
+    catalog_unknown,      // a read, but the database's catalog is not loaded yet
     server_local,         // reads what differs between servers (pg_stat_*, sequences, SHOW, ...)
     temporary_object,     // names a temporary table or pg_temp
     transaction_control,  // BEGIN (not READ ONLY), COMMIT, SAVEPOINT, ... as a request of its own

@@ -23,4 +23,9 @@ bool runs_again_on_primary(std::string_view sqlstate) {
     return std::find(kRunsAgain.begin(), kRunsAgain.end(), sqlstate) != kRunsAgain.end();
 }
 
+bool may_be_the_catalogs_fault(std::string_view sqlstate) {
+    return sqlstate == "25006" || sqlstate == "0A000" || sqlstate == "42P01" ||
+           sqlstate == "42883" || sqlstate == "42704";
+}
+
 }  // namespace pgsteer::routing

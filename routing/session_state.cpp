@@ -10,7 +10,9 @@ std::size_t index(Slot slot) { return static_cast<std::size_t>(slot); }
 
 Slot other(Slot slot) { return slot == Slot::primary ? Slot::replica : Slot::primary; }
 
-std::size_t heap_bytes(const Effect& effect) { return effect.name.size() + effect.sql.size(); }
+std::size_t heap_bytes(const Effect& effect) {
+    return effect.name.size() + effect.sql.size() + effect.value.size();
+}
 
 }  // namespace
 
@@ -109,7 +111,8 @@ std::vector<std::string_view> SessionState::pending_settings(Slot slot) const {
 }
 
 std::size_t SessionState::memory_bytes() const {
-    std::size_t bytes = settings_.memory_bytes() + staged_bytes_ + savepoint_bytes_;
+    std::size_t bytes =
+        settings_.memory_bytes() + staged_bytes_ + savepoint_bytes_ + search_path_.value.size();
     for (const Slot slot : {Slot::primary, Slot::replica})
         bytes += hold_cursors_[index(slot)].memory_bytes() + channels_[index(slot)].memory_bytes();
     return bytes;
@@ -220,7 +223,33 @@ void SessionState::assume_the_worst_of_staged() {
     for (Savepoint& savepoint : savepoints_) savepoint.staged_size = 0;
 }
 
+void SessionState::note_search_path(const Effect& effect) {
+    using Kind = SearchPathSetting::Kind;
+    const bool names_it = effect.name == "search_path";
+    switch (effect.kind) {
+        case Effect::Kind::set:
+            if (names_it) search_path_.kind = effect.value.empty() ? Kind::unknown : Kind::value;
+            if (names_it) search_path_.value = effect.value;
+            if (effect.name == "role" || effect.name == "session_authorization")
+                search_path_.role_changed = true;
+            break;
+        case Effect::Kind::reset:
+            if (!names_it) break;
+            [[fallthrough]];
+        case Effect::Kind::reset_all:
+            search_path_.kind = Kind::session_default;
+            search_path_.value.clear();
+            break;
+        case Effect::Kind::discard_all:
+            search_path_ = {};
+            break;
+        default:
+            break;
+    }
+}
+
 void SessionState::apply(Slot slot, const Effect& effect) {
+    note_search_path(effect);
     bool remembered = true;
     switch (effect.kind) {
         case Effect::Kind::set:
@@ -293,6 +322,7 @@ void SessionState::assume_the_worst(Slot slot, const Effect& effect) {
         case Effect::Kind::set_on_primary:
         case Effect::Kind::opaque_settings:
             opaque_settings_ = true;
+            search_path_.kind = SearchPathSetting::Kind::unknown;
             break;
         case Effect::Kind::create_temporary:
         case Effect::Kind::declare_hold:

@@ -84,6 +84,15 @@ public:
     void settings_applied(Slot slot) { settings_.applied(slot); }
     void settings_not_applicable();  // the replica refused one: from now on reads are pinned to the
                                      // primary
+
+    // --- search_path: which functions and tables an unqualified name means ---
+    struct SearchPathSetting {
+        enum class Kind : std::uint8_t { session_default, value, unknown } kind{};
+        std::string value;
+        bool role_changed = false;  // "$user" in it is somebody else
+        bool operator==(const SearchPathSetting&) const = default;
+    };
+    [[nodiscard]] const SearchPathSetting& search_path() const { return search_path_; }
     [[nodiscard]] std::size_t memory_bytes() const;
 
 private:
@@ -106,6 +115,7 @@ private:
     void apply(Slot slot, const Effect& effect);
     void assume_the_worst(Slot slot, const Effect& effect);
     void set_option(std::string_view name, std::string_view value);
+    void note_search_path(const Effect& effect);
     void discard_all(Slot slot);
     void close_cursor(Slot slot, const std::string& name);
     void close_all_cursors(Slot slot);
@@ -130,6 +140,7 @@ private:
     SessionSettings settings_;
     ReadOptions options_;
     ReadOptions startup_options_;  // what RESET returns to
+    SearchPathSetting search_path_;
     std::array<NameSet, 2> hold_cursors_;
     std::array<NameSet, 2> channels_;
     bool temporary_ = false;

@@ -11,8 +11,8 @@ std::size_t heap_bytes(const std::string& text) {
 }  // namespace
 
 std::size_t Statement::memory_bytes() const {
-    std::size_t bytes =
-        sizeof(Statement) + heap_bytes(detail) + effects.capacity() * sizeof(Effect);
+    std::size_t bytes = sizeof(Statement) + heap_bytes(detail) + uses.heap_bytes() +
+                        effects.capacity() * sizeof(Effect);
     for (const Effect& effect : effects)
         bytes += heap_bytes(effect.name) + heap_bytes(effect.sql) + heap_bytes(effect.value);
     return bytes;

@@ -8,6 +8,7 @@
 
 #include "routing/read_options.hpp"
 #include "routing/reason.hpp"
+#include "routing/uses.hpp"
 
 namespace pgsteer::routing {
 
@@ -55,9 +56,19 @@ struct Effect {
     std::uint16_t statement_index = 0;
     std::string name;  // folded as the grammar does (unquoted: lower case)
     std::string sql;   // empty unless said above
-    std::string value = {};  // set of a pgsteer.* option: its value; empty: DEFAULT
+    // set: of search_path the new value as PostgreSQL would show it, empty: not known; of a pgsteer.*
+    // option its value, empty: DEFAULT.
+    std::string value = {};
 };
 
+// Whether the facts in a Catalog may be others once the statement has completed.
+enum class CatalogChange : std::uint8_t {
+    none,
+    possible,  // CALL, DO, and what was not parsed
+    certain,   // CREATE, ALTER, DROP, ...
+};
+
+// `access` and `reason` are what holds where no catalog is known. verdict() judges with one.
 struct Statement {
     Access access = Access::write;
     Reason reason = Reason::write;  // fresh_replica where access is read_only
@@ -69,6 +80,14 @@ struct Statement {
     bool uses_cursor = false;           // FETCH, MOVE or CLOSE: runs where the named cursor lives
     std::string detail;                 // what the reason points at, e.g. the function's name; for explain
     std::vector<Effect> effects;
+    // What it is if nothing in `uses` stands against it; `access` if that does not depend on them.
+    Access if_harmless = Access::write;
+    CatalogChange catalog_change = CatalogChange::none;
+    Uses uses;  // of what is read; empty where `if_harmless` is neither of the reads
+
+    [[nodiscard]] bool may_read() const {
+        return if_harmless == Access::read_only || if_harmless == Access::begin_read_only;
+    }
 
     // Bytes on the heap and in the struct, for the cache's budget.
     [[nodiscard]] std::size_t memory_bytes() const;

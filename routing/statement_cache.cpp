@@ -17,8 +17,9 @@ struct Entry {
 };
 
 // The map's node, the queue's slot and the shared_ptr's control block.
-constexpr std::size_t kEntryOverhead =
-    sizeof(Entry) + 2 * sizeof(StatementKey) + 8 * sizeof(void*) + sizeof(TimePoint);
+constexpr std::size_t kEntryOverhead = sizeof(Entry) + sizeof(CachedStatement) - sizeof(Statement) +
+                                       2 * sizeof(StatementKey) + 8 * sizeof(void*) +
+                                       sizeof(TimePoint);
 
 }  // namespace
 
@@ -74,13 +75,68 @@ StatementPtr StatementCache::find_or_classify(std::string_view sql) {
         }
     }
     ++impl.counters.misses;
-    auto statement =
-        std::make_shared<const CachedStatement>(CachedStatement{classify(sql), kNever});
+    auto statement = std::make_shared<const CachedStatement>(CachedStatement{classify(sql)});
     if (cacheable) impl.insert(key, statement);
     impl.counters.entries = impl.entries.size();
     return statement;
 }
 
 const StatementCache::Counters& StatementCache::counters() const { return impl_->counters; }
+
+StatementPtr JudgedStatements::get(const Verdict& verdict) {
+    auto& known = by_reason_[static_cast<std::size_t>(verdict.reason)];
+    if (!known) {
+        auto made = std::make_shared<CachedStatement>();
+        made->statement.access = verdict.access;
+        made->statement.reason = verdict.reason;
+        known = std::move(made);
+    }
+    return known;
+}
+
+namespace {
+
+// With a hint it may run on a replica all the same, and then learns of repeated errors: its own.
+StatementPtr refused(const Statement& statement, Verdict verdict, JudgedStatements& shared) {
+    if (statement.hint == Hint::none) return shared.get(verdict);
+    auto made = std::make_shared<CachedStatement>();
+    made->statement.access = verdict.access;
+    made->statement.reason = verdict.reason;
+    made->statement.hint = statement.hint;
+    return made;
+}
+
+// A read of which nothing but a catalog says so. Its effects are those of the original.
+StatementPtr allowed(const Statement& statement, const Verdict& verdict) {
+    auto made = std::make_shared<CachedStatement>();
+    made->statement = statement;
+    made->statement.uses = {};
+    made->statement.access = verdict.access;
+    made->statement.reason = verdict.reason;
+    made->statement.detail.clear();
+    return made;
+}
+
+}  // namespace
+
+StatementPtr judge(const StatementPtr& statement,
+                   std::uint64_t context,
+                   const CatalogView& view,
+                   JudgedStatements& shared) {
+    if (!statement->statement.may_read()) return statement;
+    for (const Judged& known : statement->judged)
+        if (known.context == context) return known.as ? known.as : statement;
+    Verdict judged = verdict(statement->statement, view);
+    Judged& entry = statement->judged[statement->next_judged];
+    statement->next_judged =
+        static_cast<std::uint8_t>((statement->next_judged + 1U) % statement->judged.size());
+    entry.context = context;
+    entry.as = nullptr;
+    if (judged.access == Access::write)
+        entry.as = refused(statement->statement, std::move(judged), shared);
+    else if (statement->statement.access != judged.access)
+        entry.as = allowed(statement->statement, judged);
+    return entry.as ? entry.as : statement;
+}
 
 }  // namespace pgsteer::routing

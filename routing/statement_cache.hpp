@@ -1,24 +1,56 @@
 // Key -> Statement, bounded in bytes, oldest use leaves first. Worker-local.
 #pragma once
 
+#include "routing/classify.hpp"
+#include "routing/lexer.hpp"
+#include "routing/topology.hpp"
+#include "routing/verdict.hpp"
+
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string_view>
 
-#include "routing/classify.hpp"
-#include "routing/lexer.hpp"
-#include "routing/topology.hpp"
-
 namespace pgsteer::routing {
 
-// A cached Statement, with what was learnt about it while running.
+struct CachedStatement;
+using StatementPtr = std::shared_ptr<const CachedStatement>;
+
+// What a statement is in one context: a worker's number for (database, catalog epoch, search_path,
+// ...).
+struct Judged {
+    std::uint64_t context = 0;  // 0: this entry is not used
+    StatementPtr as;            // null: as it is, a read
+};
+
+// A cached Statement, with what was learnt about it while running: `mutable` is changed only by the
+// worker that owns the cache.
 struct CachedStatement {
     Statement statement;
     // Until then the primary is known to answer with the same error as a replica did.
-    // Changed only by the worker that owns the cache.
     mutable TimePoint repeats_error_until = kNever;
+    // The latest verdicts: few, since contexts of the past are never asked for again.
+    mutable std::array<Judged, 3> judged = {};
+    mutable std::uint8_t next_judged = 0;  // the entry to be replaced
 };
-using StatementPtr = std::shared_ptr<const CachedStatement>;
+
+// The statement to decide by, in the context of this number: itself, or one that is no read. A hit
+// costs a comparison. `view` is the context; `shared` keeps one answer for each reason
+// (worker-local).
+class JudgedStatements;
+StatementPtr judge(const StatementPtr& statement,
+                   std::uint64_t context,
+                   const CatalogView& view,
+                   JudgedStatements& shared);
+
+// The answers that do not depend on the text: one for each reason. Worker-local.
+class JudgedStatements {
+public:
+    StatementPtr get(const Verdict& verdict);
+
+private:
+    std::array<StatementPtr, kReasonCount> by_reason_;
+};
 
 class StatementCache {
 public:

@@ -30,7 +30,9 @@ bool binds_portal(const Batch& batch, wire::Bytes bytes, std::string_view portal
 // Joins the verdicts on the parts of a batch.
 class Strictest {
 public:
-    void add(const StatementPtr& statement) {
+    explicit Strictest(CatalogJudge* judge) : judge_{judge} {}
+    void add(const StatementPtr& said) {
+        const auto statement = judged(said);
         const auto access = statement->statement.access;
         if (access == Access::session_control)
             control_ = control_ || statement != synthetic_verdicts().neutral;
@@ -45,6 +47,13 @@ public:
     }
 
 private:
+    [[nodiscard]] StatementPtr judged(const StatementPtr& said) {
+        if (judge_ == nullptr) return said;
+        const auto& statement = said->statement;
+        judge_->changes_names = judge_->changes_names || !statement.effects.empty() ||
+                                statement.catalog_change == routing::CatalogChange::certain;
+        return routing::judge(said, judge_->context, judge_->view, judge_->shared);
+    }
     static int rank(Access access) {
         switch (access) {
             case Access::session_control:
@@ -58,6 +67,7 @@ private:
         }
         return 3;
     }
+    CatalogJudge* judge_;
     StatementPtr result_ = synthetic_verdicts().neutral;
     bool control_ = false;
 };
@@ -103,7 +113,7 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
     const auto& verdicts = synthetic_verdicts();
     const auto& unread =
         context.can_classify ? verdicts.too_complex : verdicts.unclassified_encoding;
-    Strictest strictest;
+    Strictest strictest{context.judge};
     for (const auto& item : batch.items) {
         switch (item.type) {
             case frontend::kQuery:

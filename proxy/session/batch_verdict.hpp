@@ -28,11 +28,21 @@ using Portals = std::vector<std::pair<std::string, routing::StatementPtr>>;
 // none.
 const BatchItem* parse_before(const Batch& batch, wire::Bytes bytes, const BatchItem& user);
 
+// Judges reads by the session's catalog.
+struct CatalogJudge {
+    std::uint64_t context;  // SessionCatalog::number
+    const routing::CatalogView& view;
+    routing::JudgedStatements& shared;
+    // A statement in the batch may change what names mean to those behind it.
+    bool changes_names = false;
+};
+
 struct VerdictContext {
     const PreparedStatements& prepared;
     const Portals& portals;
     bool can_classify;           // false: what was not classified was not because of the encoding
     std::size_t max_read_bytes;  // a larger read is not kept for a retry, and goes to the primary
+    CatalogJudge* judge = nullptr;  // null: statements are what they are without a catalog
 };
 
 // The statement that decides where a batch runs: the first that needs the primary, if there is one.

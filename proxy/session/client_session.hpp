@@ -5,6 +5,7 @@
 #include "proxy/deadline.hpp"
 #include "proxy/pool/pool.hpp"
 #include "proxy/session/batch_verdict.hpp"
+#include "proxy/session/catalog_view.hpp"
 #include "proxy/session/parameter_status.hpp"
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/session/request.hpp"
@@ -83,6 +84,7 @@ private:
     awaitable<bool> authenticate_md5();
     awaitable<Result<wire::Bytes>> read_password_message(wire::Buffer& message);
     awaitable<bool> learn_parameters();
+    awaitable<void> learn_catalog();
     bool find_database();
     void refuse_login(ProxyErrc reason, std::string_view sqlstate, std::string_view message);
     void negotiate_protocol(const wire::StartupMessage& message);
@@ -253,6 +255,8 @@ private:
     std::optional<Slot> last_used_;
     PreparedStatements prepared_;
     Portals portals_;
+    SessionCatalog catalog_;
+    bool names_may_change_ = false;    // by what is in flight
     std::vector<wire::Bytes> pieces_;  // of the replies being processed
     wire::Buffer held_;             // of the oldest request's answer, while it may be run elsewhere
     wire::Buffer repeated_prefix_;  // already released: dropped when the answer comes again

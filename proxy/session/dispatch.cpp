@@ -231,8 +231,14 @@ awaitable<void> ClientSession::leave_open_request() {
 awaitable<void> ClientSession::dispatch() {
     const auto batch_bytes = std::min(batch_.bytes, in_.size());
     auto bytes = in_.data().first(batch_bytes);
-    const auto statement = strictest(
-        batch_, bytes, {prepared_, portals_, parameter_view_.can_classify(), max_read_bytes()});
+    if (requests_.empty()) names_may_change_ = false;
+    catalog_.update(state_.search_path(), names_may_change_,
+                    [this](const auto& view) { return worker_.catalog_context(view); });
+    CatalogJudge judge{catalog_.number(), catalog_.view(), worker_.judged_statements()};
+    const auto statement =
+        strictest(batch_, bytes,
+                  {prepared_, portals_, parameter_view_.can_classify(), max_read_bytes(), &judge});
+    names_may_change_ = names_may_change_ || judge.changes_names;
     if (end_lost_transaction(*statement)) {
         in_.consume(batch_bytes);
         batch_.clear();

@@ -61,13 +61,15 @@ void ClientSession::apply_effects(Slot slot,
                                   std::uint16_t index,
                                   std::string_view tag) {
     auto& side = this->side(slot);
+    catalog_.may_have_changed(statement.catalog_change);
     if (std::exchange(side.row_seen, false)) {
         const auto& name = statement.effects.front().name;
         routing::Statement set;
         set.statement_count = 1;
         set.effects.push_back({Effect::Kind::set, index, name,
                                "SELECT pg_catalog.set_config(" + quoted(name) + ", " +
-                                   quoted(side.row_value) + ", false)"});
+                                   quoted(side.row_value) + ", false)",
+                               name.starts_with(routing::kOptionPrefix) ? side.row_value : ""});
         return state_.completed(slot, set, index, tag);
     }
     state_.completed(slot, statement, index, tag);

@@ -340,6 +340,7 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
         request != nullptr && request->retryable && !request->failed && all_retryable();
     if (slot == Slot::replica && may_run_again && routing::runs_again_on_primary(sqlstate)) {
         const bool open = requests_.back().open;
+        if (routing::may_be_the_catalogs_fault(sqlstate)) catalog_.was_wrong();
         skip_to_sync(slot);
         if (open) {
             wire::Buffer out;
@@ -384,6 +385,7 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     if (requests_.empty()) return Verdict::broken;
 
     state_.ready(slot, *status);
+    if (*status == 'I') catalog_.transaction_ended();
     auto& request = requests_.front();
     if (slot == Slot::replica) {
         floor_.replica_seen = replies_at_;

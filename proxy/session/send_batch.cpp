@@ -168,7 +168,7 @@ void ClientSession::expect_item(
         if (!statement)
             return synthetic_verdicts().too_complex;  // not read: its command tag has to tell
         const auto& read = statement->statement;
-        return read.effects.empty() &&
+        return read.effects.empty() && read.catalog_change == routing::CatalogChange::none &&
                        (read.statement_count > 0 || read.access == Access::session_control)
                    ? nullptr
                    : statement;

@@ -18,6 +18,7 @@ namespace pgsteer::proxy {
 namespace {
 
 constexpr std::uint32_t kMaxPasswordMessage = 8 * 1024;
+constexpr auto kCatalogWait = std::chrono::seconds{1};
 
 // Parameters of the startup packet that are not settings.
 bool is_setting(std::string_view name) {
@@ -91,6 +92,7 @@ awaitable<bool> ClientSession::start_up() {
     key_ = worker_.register_session(*this);
     registered_ = true;
     if (!co_await learn_parameters()) co_return false;
+    co_await learn_catalog();
 
     wire::Buffer out;
     for (const auto& [name, value] : parameter_view_.all())
@@ -262,6 +264,37 @@ awaitable<bool> ClientSession::authenticate_scram() {
     wire::encode_authentication(out, wire::AuthenticationKind::sasl_final, wire::as_bytes(*last));
     client_.write(wire::Bytes{out});
     co_return true;
+}
+
+// Asks for the catalog of the database. The first session waits for it, so that its first reads are
+// not all on the primary; but not for long: it may be large, or not to be had.
+awaitable<void> ClientSession::learn_catalog() {
+    std::optional<std::string> search_path;
+    bool changes_role = false;
+    for (const auto& [name, value] : parameters_) {
+        const auto is = [&name = name](std::string_view wanted) {
+            return std::equal(name.begin(), name.end(), wanted.begin(), wanted.end(),
+                              [](char a, char b) { return std::tolower(a) == b; });
+        };
+        if (is("search_path")) search_path = value;
+        if (is("options") && !search_path)
+            search_path = routing::setting_in_options(value, "search_path");
+        changes_role =
+            changes_role || is("role") || is("session_authorization") ||
+            (is("options") && (routing::setting_in_options(value, "role") ||
+                               routing::setting_in_options(value, "session_authorization")));
+    }
+    catalog_.start(worker_.catalogs().database(server_database_), user_, std::move(search_path),
+                   changes_role);
+    if (catalog_.is_tried()) co_return;
+    const auto end = routing::Clock::now() + kCatalogWait;
+    auto& changed = worker_.catalogs_changed();
+    Timer limit{worker_.executor(), end};
+    limit.async_wait([&changed](error_code ec) {
+        if (!ec) changed.notify_all();
+    });
+    while (!catalog_.is_tried() && !closing_ && routing::Clock::now() < end)
+        co_await changed.wait();
 }
 
 // What the servers report to a session of this user, database and settings: remembered, or asked by

@@ -122,12 +122,14 @@ bool equal(const Statement& a, const Statement& b) {
     if (a.effects.size() != b.effects.size()) return false;
     for (std::size_t i = 0; i < a.effects.size(); ++i)
         if (a.effects[i].kind != b.effects[i].kind || a.effects[i].name != b.effects[i].name ||
-            a.effects[i].sql != b.effects[i].sql ||
+            a.effects[i].sql != b.effects[i].sql || a.effects[i].value != b.effects[i].value ||
             a.effects[i].statement_index != b.effects[i].statement_index)
             return false;
     return a.access == b.access && a.reason == b.reason && a.hint == b.hint &&
            a.detail == b.detail && a.statement_count == b.statement_count &&
-           a.raises_floor == b.raises_floor && a.uses_cursor == b.uses_cursor;
+           a.raises_floor == b.raises_floor && a.uses_cursor == b.uses_cursor &&
+           a.if_harmless == b.if_harmless && a.uses == b.uses &&
+           a.catalog_change == b.catalog_change;
 }
 
 }  // namespace

@@ -174,16 +174,29 @@ INSTANTIATE_TEST_SUITE_P(
                     "p.yaml:1:11: routing.sample_interval: not supported yet"},
         ProblemCase{"routing: {primary_read_limit: 0}",
                     "p.yaml:1:11: routing.primary_read_limit: not supported yet"},
-        ProblemCase{"routing: {read_only_functions: []}",
-                    "p.yaml:1:11: routing.read_only_functions: not supported yet"},
-        ProblemCase{"routing: {primary_functions: []}",
-                    "p.yaml:1:11: routing.primary_functions: not supported yet"},
         ProblemCase{"pool: {mode: transaction}",
                     "p.yaml:1:14: pool.mode: transaction is not supported yet"},
         ProblemCase{"pool: {max_prepared: 200}",
                     "p.yaml:1:8: pool.max_prepared: not supported yet"},
         ProblemCase{"pool: {failover_wait: 10s}",
                     "p.yaml:1:8: pool.failover_wait: not supported yet"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    FunctionLists,
+    OneProblem,
+    testing::Values(
+        ProblemCase{
+            "routing: {read_only_functions: app.f}",
+            "p.yaml:1:32: routing.read_only_functions: expected a list, found a single value"},
+        ProblemCase{
+            "routing: {read_only_functions: [[a.b]]}",
+            "p.yaml:1:33: routing.read_only_functions[0]: expected a single value, found a list"},
+        ProblemCase{"routing: {read_only_functions: [f]}",
+                    "p.yaml:1:32: routing.read_only_functions[0]: 'f' is not schema.name"},
+        ProblemCase{"routing: {primary_functions: [a.b, .b]}",
+                    "p.yaml:1:30: routing.primary_functions[1]: '.b' is not schema.name"},
+        ProblemCase{"routing: {catalog_interval: 10ms}",
+                    "p.yaml:1:29: routing.catalog_interval: 10ms is outside 1s..30d"}));
 
 INSTANTIATE_TEST_SUITE_P(
     AcrossKeys,
@@ -413,7 +426,8 @@ TEST(Values, AreReadForEveryKey) {
         "health: {user: u, password: p, database: d, interval: 14s, fast_interval: 15ms,\n"
         "         timeout: 16s, rise: 17, fall: 18, slow_factor: 1.5, nudge_interval: 0}\n"
         "routing: {consistency: eventual, transactions: read_only, retry_buffer: 19KiB,\n"
-        "          degraded_reads: false}\n"
+        "          degraded_reads: false, catalog_interval: 24s,\n"
+        "          read_only_functions: [app.get_*, a.b], primary_functions: ['*.put']}\n"
         "pool: {mode: session, size: 20, acquire_timeout: 21s, idle_timeout: 22m,\n"
         "       max_lifetime: 23h}\n"
         "auth: {method: md5, users: [{name: app, password: secret}]}\n"
@@ -456,6 +470,9 @@ TEST(Values, AreReadForEveryKey) {
     EXPECT_EQ(config.routing.consistency, Consistency::eventual);
     EXPECT_EQ(config.routing.retry_buffer, 19U * 1024);
     EXPECT_FALSE(config.routing.degraded_reads);
+    EXPECT_EQ(config.routing.catalog_interval, 24s);
+    EXPECT_EQ(config.routing.read_only_functions, (std::vector<std::string>{"app.get_*", "a.b"}));
+    EXPECT_EQ(config.routing.primary_functions, std::vector<std::string>{"*.put"});
     EXPECT_EQ(config.pool.size, 20);
     EXPECT_EQ(config.pool.acquire_timeout, 21s);
     EXPECT_EQ(config.pool.idle_timeout, 22min);

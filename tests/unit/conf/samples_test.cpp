@@ -83,6 +83,9 @@ void expect_defaults(const Config& config) {
     EXPECT_EQ(config.routing.consistency, routing.consistency);
     EXPECT_EQ(config.routing.retry_buffer, routing.retry_buffer);
     EXPECT_EQ(config.routing.degraded_reads, routing.degraded_reads);
+    EXPECT_EQ(config.routing.catalog_interval, routing.catalog_interval);
+    EXPECT_EQ(config.routing.read_only_functions, routing.read_only_functions);
+    EXPECT_EQ(config.routing.primary_functions, routing.primary_functions);
     const PoolConfig pool;
     EXPECT_EQ(config.pool.mode, pool.mode);
     EXPECT_EQ(config.pool.size, pool.size);

@@ -552,7 +552,9 @@ TEST(Decide, HintReplicaOverridesOnlyWhatTheReplicaWouldRefuse) {
     for (std::size_t i = 0; i < kReasonCount; ++i) {
         const auto reason = static_cast<Reason>(i);
         const bool may = reason == Reason::unknown_function || reason == Reason::unknown_operator ||
-                         reason == Reason::effect_function || reason == Reason::server_local;
+                         reason == Reason::effect_function || reason == Reason::server_local ||
+                         reason == Reason::volatile_function || reason == Reason::volatile_type ||
+                         reason == Reason::foreign_table || reason == Reason::catalog_unknown;
         const auto route =
             decide(statement(Access::write, reason, Hint::replica), {}, primary_and_two(), kNow);
         expect(route, may ? Candidates{kFirst, kSecond} : Candidates{kPrimary},

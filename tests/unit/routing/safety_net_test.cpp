@@ -24,5 +24,12 @@ TEST(SafetyNet, LeavesOrdinaryErrorsAndStrangeCodesToTheClient) {
         EXPECT_FALSE(runs_again_on_primary(sqlstate)) << '"' << sqlstate << '"';
 }
 
+TEST(SafetyNet, SuspectsTheCatalogOnlyOfWhatItCouldHaveKnown) {
+    for (const char* sqlstate : {"25006", "0A000", "42P01", "42883", "42704"})
+        EXPECT_TRUE(may_be_the_catalogs_fault(sqlstate)) << sqlstate;
+    for (const char* sqlstate : {"40001", "57P01", "42703", "22P02", ""})
+        EXPECT_FALSE(may_be_the_catalogs_fault(sqlstate)) << sqlstate;
+}
+
 }  // namespace
 }  // namespace pgsteer::routing

@@ -667,5 +667,46 @@ TEST_P(SessionStateRandomly, SavepointsCutAsTheServerCuts) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, SessionStateRandomly, testing::Range(1, 41));
 
+// --- search_path ---
+
+TEST_F(SessionStateTest, RemembersTheSearchPathThatWasSet) {
+    using PathKind = SessionState::SearchPathSetting::Kind;
+    const auto set_path = [](const std::string& value) {
+        auto s = statement(Kind::set, "search_path", "SET search_path = x");
+        s.effects.front().value = value;
+        return s;
+    };
+    EXPECT_EQ(state_.search_path().kind, PathKind::session_default);
+    run(set_path("app"));
+    EXPECT_EQ(state_.search_path().kind, PathKind::value);
+    EXPECT_EQ(state_.search_path().value, "app");
+    begin();
+    complete(set_path("other"));
+    rollback();
+    EXPECT_EQ(state_.search_path().value, "app");
+    run(set_path(""));
+    EXPECT_EQ(state_.search_path().kind, PathKind::unknown);
+    run(statement(Kind::reset, "work_mem", "RESET work_mem"));
+    EXPECT_EQ(state_.search_path().kind, PathKind::unknown);
+    run(statement(Kind::reset, "search_path", "RESET search_path"));
+    EXPECT_EQ(state_.search_path().kind, PathKind::session_default);
+    EXPECT_FALSE(state_.search_path().role_changed);
+    run(set("role", "joe"));
+    EXPECT_TRUE(state_.search_path().role_changed);
+    run(set_path("app"));
+    run(statement(Kind::discard_all));
+    EXPECT_EQ(state_.search_path(), SessionState::SearchPathSetting{});
+}
+
+TEST_F(SessionStateTest, AnOpaqueRollbackLeavesTheSearchPathUnknown) {
+    begin();
+    auto s = statement(Kind::set, "search_path", "SET search_path = x");
+    s.effects.front().value = "app";
+    complete(s);
+    roll_back_to("never_set");
+    commit();
+    EXPECT_EQ(state_.search_path().kind, SessionState::SearchPathSetting::Kind::unknown);
+}
+
 }  // namespace
 }  // namespace pgsteer::routing

@@ -74,6 +74,52 @@ TEST(StatementCache, RemembersARepeatedErrorBesideTheStatement) {
     EXPECT_EQ(cache.find_or_classify("SELECT 2")->repeats_error_until, until);
 }
 
+class JudgedTest : public testing::Test {
+protected:
+    StatementPtr judged(const StatementPtr& statement, std::uint64_t context, bool is_volatile) {
+        CatalogFacts facts;
+        facts.functions = {{"app", "f", is_volatile, false}};
+        const auto catalog = build_catalog(facts, std::make_shared<const FunctionOverrides>());
+        return judge(statement, context, {catalog.get(), {true, {"app"}}, false}, shared_);
+    }
+    StatementCache cache_{1 << 20, kSecret};
+    JudgedStatements shared_;
+};
+
+TEST_F(JudgedTest, AVerdictIsKeptForItsContext) {
+    const StatementPtr statement = cache_.find_or_classify("SELECT f()");
+    const StatementPtr read = judged(statement, 1, false);
+    EXPECT_EQ(read->statement.access, Access::read_only);
+    EXPECT_EQ(judged(statement, 2, true)->statement.reason, Reason::volatile_function);
+    EXPECT_EQ(judged(statement, 1, true), read) << "not asked again";
+    EXPECT_EQ(judged(statement, 2, false)->statement.reason, Reason::volatile_function);
+}
+
+TEST_F(JudgedTest, OnlyTheLatestVerdictsAreKept) {
+    const StatementPtr statement = cache_.find_or_classify("SELECT f()");
+    for (std::uint64_t context = 1; context <= 10; ++context) judged(statement, context, true);
+    EXPECT_EQ(judged(statement, 10, false)->statement.access, Access::write);
+    EXPECT_EQ(judged(statement, 1, false)->statement.access, Access::read_only) << "forgotten";
+}
+
+TEST_F(JudgedTest, APlainReadStaysItself) {
+    const StatementPtr statement = cache_.find_or_classify("SELECT 1");
+    EXPECT_EQ(judged(statement, 1, true), statement);
+    EXPECT_EQ(judged(statement, 1, true), statement);
+    const StatementPtr write = cache_.find_or_classify("DELETE FROM t");
+    EXPECT_EQ(judged(write, 1, true), write);
+    EXPECT_EQ(write->judged[0].context, 0U);
+}
+
+TEST_F(JudgedTest, AHintSurvivesTheVerdict) {
+    const StatementPtr hinted = cache_.find_or_classify("/* pgsteer: replica */ SELECT f()");
+    const StatementPtr refused = judged(hinted, 1, true);
+    EXPECT_EQ(refused->statement.hint, Hint::replica);
+    EXPECT_EQ(refused->statement.reason, Reason::volatile_function);
+    EXPECT_EQ(judged(hinted, 2, false)->statement.hint, Hint::replica);
+    EXPECT_NE(judged(cache_.find_or_classify("SELECT f(), 1, a"), 1, true), refused);
+}
+
 TEST(Statement, CountsItsHeapInItsSize) {
     const Statement small;
     Statement big;

@@ -1,0 +1,57 @@
+// The latest Catalog of one database, for any thread.
+#pragma once
+
+#include "routing/catalog.hpp"
+#include "routing/topology.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+
+namespace pgsteer::health {
+
+// Thread-safe: one publisher, any number of readers. Lives as long as the program.
+class CatalogStore {
+public:
+    CatalogStore(std::string database, std::function<void()> wake)
+        : database_{std::move(database)}, wake_{std::move(wake)} {}
+    CatalogStore(const CatalogStore&) = delete;
+
+    [[nodiscard]] const std::string& database() const { return database_; }
+    // Null: not loaded yet.
+    [[nodiscard]] routing::CatalogPtr load() const;
+    // Cheap enough for every request: a reader keeps its pointer while the version is unchanged.
+    [[nodiscard]] std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
+    // The first look has ended, well or not.
+    [[nodiscard]] bool is_tried() const { return is_tried_.load(std::memory_order_acquire); }
+
+    // Something may have changed: asks for a look that begins after this call. has_looked() says
+    // whether it has ended well.
+    std::uint64_t ask();
+    [[nodiscard]] bool has_looked(std::uint64_t asked) const {
+        return looked_.load(std::memory_order_acquire) >= asked;
+    }
+    // The same for what may happen with every request: at most once a second.
+    void ask_some_time();
+
+    // --- for Catalogs ---
+    [[nodiscard]] std::uint64_t asked() const { return asked_.load(std::memory_order_acquire); }
+    void publish(routing::CatalogPtr next);
+    void looked(std::uint64_t asked) { looked_.store(asked, std::memory_order_release); }
+    void tried() { is_tried_.store(true, std::memory_order_release); }
+
+private:
+    const std::string database_;
+    const std::function<void()> wake_;
+    mutable std::mutex mutex_;  // held for a pointer copy, and only when the version has changed
+    routing::CatalogPtr current_;
+    std::atomic<std::uint64_t> version_{0};
+    std::atomic<std::uint64_t> asked_{0};
+    std::atomic<std::uint64_t> looked_{0};
+    std::atomic<bool> is_tried_{false};
+    std::atomic<routing::TimePoint::rep> asked_at_{routing::kNever.time_since_epoch().count()};
+};
+
+}  // namespace pgsteer::health

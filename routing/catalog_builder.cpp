@@ -1,0 +1,244 @@
+// Rows of the system catalogs -> Catalog: what each object reaches is worked out here, once.
+#include "routing/builtins.hpp"
+#include "routing/catalog.hpp"
+#include "routing/classify.hpp"
+#include "routing/verdict.hpp"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+#include <utility>
+
+namespace pgsteer::routing {
+
+class CatalogBuilder {
+public:
+    CatalogBuilder(CatalogFacts facts, std::shared_ptr<const FunctionOverrides> overrides)
+        : facts_{std::move(facts)} {
+        catalog_->overrides_ = std::move(overrides);
+    }
+
+    std::shared_ptr<Catalog> build() {
+        add_functions();
+        add_operators();
+        add_types();
+        finish_names();
+        resolve_relations();
+        judge_database();
+        catalog_->settings_ = std::move(facts_.settings);
+        catalog_->default_search_path_ = std::move(facts_.default_search_path);
+        catalog_->default_isolation_ = std::move(facts_.default_isolation);
+        return catalog_;
+    }
+
+private:
+    using Name = std::pair<std::string, std::string>;  // schema, name
+    using Callee = CatalogFacts::Callee;
+
+    struct Relation {
+        std::vector<const std::string*> definitions;
+        std::optional<Obstacle> obstacle;
+        enum class State : std::uint8_t { new_one, open, done } state = State::new_one;
+    };
+
+    bool is_volatile(std::string_view schema, std::string_view name, bool as_declared) const {
+        switch (catalog_->overrides().judge(schema, name)) {
+            case FunctionOverrides::Says::read_only:
+                return false;
+            case FunctionOverrides::Says::primary:
+                return true;
+            case FunctionOverrides::Says::nothing:
+                break;
+        }
+        return as_declared;
+    }
+    bool is_volatile(const Callee& callee) const {
+        const bool is_harmless = callee.is_builtin
+                                     ? builtin_function(callee.name).kind == BuiltinKind::harmless
+                                     : !callee.is_volatile;
+        return is_volatile(callee.schema, callee.name, !is_harmless);
+    }
+
+    void add_functions();
+    void add_operators();
+    void add_types();
+    void finish_names();
+    void resolve_relations();
+    std::optional<Obstacle> resolve(const Name& name, int depth);
+    std::optional<Obstacle> judge(const std::string& sql, int depth);
+    void judge_database();
+
+    static constexpr int kMaxDepth = 64;  // of views upon views
+    static const SearchPath& catalog_alone() {
+        static const SearchPath kPath{true, {}};
+        return kPath;
+    }
+
+    CatalogFacts facts_;
+    std::shared_ptr<Catalog> catalog_ = std::make_shared<Catalog>();
+    std::map<Name, Relation> relations_;
+};
+
+void CatalogBuilder::add_functions() {
+    std::map<Name, bool> aggregates;
+    for (const auto& aggregate : facts_.aggregates)
+        aggregates[{aggregate.schema, aggregate.name}] |= is_volatile(aggregate.calls);
+    for (auto& function : facts_.functions) {
+        const auto aggregate = aggregates.find({function.schema, function.name});
+        if (aggregate != aggregates.end()) function.is_volatile |= aggregate->second;
+        function.is_volatile = is_volatile(function.schema, function.name, function.is_volatile);
+    }
+    const auto key = [](const CatalogFacts::Function& function) {
+        return std::tie(function.name, function.schema, function.is_volatile, function.takes_row);
+    };
+    std::sort(facts_.functions.begin(), facts_.functions.end(),
+              [&](const auto& a, const auto& b) { return key(a) < key(b); });
+    facts_.functions.erase(
+        std::unique(facts_.functions.begin(), facts_.functions.end(),
+                    [&](const auto& a, const auto& b) { return key(a) == key(b); }),
+        facts_.functions.end());
+}
+
+void CatalogBuilder::add_operators() {
+    std::sort(facts_.operators.begin(), facts_.operators.end(), [](const auto& a, const auto& b) {
+        return std::tie(a.name, a.schema) < std::tie(b.name, b.schema);
+    });
+}
+
+void CatalogBuilder::add_types() {
+    std::sort(facts_.types.begin(), facts_.types.end(), [](const auto& a, const auto& b) {
+        return std::tie(a.name, a.schema) < std::tie(b.name, b.schema);
+    });
+}
+
+// Into the arena, whose size is known now.
+void CatalogBuilder::finish_names() {
+    std::map<std::string_view, std::string_view> schemas;
+    std::size_t bytes = 0;
+    const auto count = [&](const auto& objects) {
+        for (const auto& object : objects) {
+            bytes += object.name.size();
+            if (schemas.emplace(object.schema, std::string_view{}).second)
+                bytes += object.schema.size();
+        }
+    };
+    count(facts_.functions);
+    count(facts_.operators);
+    count(facts_.types);
+    catalog_->arena_.reserve(bytes);
+    for (auto& [schema, kept] : schemas) kept = catalog_->keep(schema);
+    const auto named = [&](const auto& object) {
+        return Catalog::Named{catalog_->keep(object.name), schemas.at(object.schema)};
+    };
+    for (const auto& function : facts_.functions)
+        catalog_->functions_.push_back({named(function), function.is_volatile, function.takes_row});
+    for (const auto& entry : facts_.operators)
+        catalog_->operators_.push_back({named(entry), is_volatile(entry.calls)});
+    for (const auto& entry : facts_.types) catalog_->types_.push_back(named(entry));
+}
+
+void CatalogBuilder::resolve_relations() {
+    for (const auto& entry : facts_.relations) {
+        auto& relation = relations_[{entry.schema, entry.name}];
+        using Kind = CatalogFacts::Relation::Kind;
+        if (relation.obstacle && entry.kind != Kind::foreign_table) continue;
+        switch (entry.kind) {
+            case Kind::sequence:
+                relation.obstacle = {Reason::server_local, "sequence"};
+                break;
+            case Kind::foreign_table:
+                relation.obstacle = {Reason::foreign_table, {}};
+                break;
+            case Kind::unlogged_table:
+                relation.obstacle = {Reason::unlogged_table, {}};
+                break;
+        }
+    }
+    for (const auto* definitions : {&facts_.views, &facts_.policies})
+        for (const auto& entry : *definitions)
+            relations_[{entry.schema, entry.name}].definitions.push_back(&entry.sql);
+    std::vector<std::pair<const Name*, Obstacle>> found;
+    std::size_t bytes = 0;
+    for (const auto& [name, relation] : relations_) {
+        auto obstacle = resolve(name, 0);
+        if (!obstacle) continue;
+        bytes += name.first.size() + name.second.size() + obstacle->detail.size();
+        found.emplace_back(&name, std::move(*obstacle));
+    }
+    // The names kept so far must stay where they are.
+    catalog_->relation_arena_.reserve(bytes);
+    const auto keep = [this](std::string_view text) {
+        auto& arena = catalog_->relation_arena_;
+        const std::size_t at = arena.size();
+        arena.append(text);
+        return std::string_view{arena}.substr(at, text.size());
+    };
+    for (const auto& [name, obstacle] : found)
+        catalog_->relations_.push_back(
+            {{keep(name->second), keep(name->first)}, obstacle.reason, keep(obstacle.detail)});
+    std::sort(catalog_->relations_.begin(), catalog_->relations_.end(),
+              [](const auto& a, const auto& b) {
+                  return std::tie(a.name, a.schema) < std::tie(b.name, b.schema);
+              });
+}
+
+// What a relation reaches. Those that reach themselves fail wherever they run.
+std::optional<Obstacle> CatalogBuilder::resolve(const Name& name, int depth) {
+    const auto found = relations_.find(name);
+    if (found == relations_.end()) return std::nullopt;
+    Relation& relation = found->second;
+    if (relation.state == Relation::State::done) return relation.obstacle;
+    if (relation.state == Relation::State::open || depth > kMaxDepth)
+        return Obstacle{Reason::too_complex, "reaches itself, or too deep"};
+    relation.state = Relation::State::open;
+    for (const auto* sql : relation.definitions) {
+        if (relation.obstacle) break;
+        relation.obstacle = judge(*sql, depth);
+    }
+    relation.state = Relation::State::done;
+    return relation.obstacle;
+}
+
+// All names in `sql` are qualified but those of pg_catalog.
+std::optional<Obstacle> CatalogBuilder::judge(const std::string& sql, int depth) {
+    const Statement statement = classify(sql);
+    if (statement.if_harmless != Access::read_only)
+        return Obstacle{statement.reason, statement.detail};
+    if (auto obstacle = find_obstacle(statement.uses, *catalog_, catalog_alone())) return obstacle;
+    std::optional<Obstacle> obstacle;
+    statement.uses.for_each([&](const Use& use) {
+        if (use.kind != Use::Kind::relation) return true;
+        obstacle = resolve({std::string{use.schema}, std::string{use.name}}, depth + 1);
+        if (obstacle)
+            obstacle->detail =
+                obstacle->detail.empty() ? use.spelled() : use.spelled() + ": " + obstacle->detail;
+        return !obstacle;
+    });
+    return obstacle;
+}
+
+// Casts, input and output functions, comparisons and checks are called without a name in the text.
+void CatalogBuilder::judge_database() {
+    for (const auto& implicit : facts_.implicit) {
+        if (!is_volatile(implicit.calls)) continue;
+        catalog_->obstacle_ =
+            Obstacle{Reason::volatile_type,
+                     implicit.what + ": " + implicit.calls.schema + "." + implicit.calls.name};
+        return;
+    }
+    for (const auto& domain : facts_.domains) {
+        auto obstacle = judge(domain.sql, 0);
+        if (!obstacle) continue;
+        catalog_->obstacle_ =
+            Obstacle{Reason::volatile_type,
+                     "domain " + domain.schema + "." + domain.name + ": " + obstacle->detail};
+        return;
+    }
+}
+
+std::shared_ptr<Catalog> build_catalog(CatalogFacts facts,
+                                       std::shared_ptr<const FunctionOverrides> overrides) {
+    return CatalogBuilder{std::move(facts), std::move(overrides)}.build();
+}
+
+}  // namespace pgsteer::routing

@@ -4,8 +4,6 @@
 
 namespace pgsteer::health {
 
-using namespace std::chrono_literals;
-
 routing::CatalogPtr CatalogStore::load() const {
     const std::lock_guard lock{mutex_};
     return current_;
@@ -26,10 +24,7 @@ std::uint64_t CatalogStore::ask() {
 }
 
 void CatalogStore::ask_some_time() {
-    const auto now = routing::Clock::now();
-    auto last = asked_at_.load(std::memory_order_relaxed);
-    if (last > (now - 1s).time_since_epoch().count()) return;
-    if (asked_at_.compare_exchange_strong(last, now.time_since_epoch().count())) ask();
+    if (!is_wanted_.exchange(true, std::memory_order_acq_rel)) wake_();
 }
 
 }  // namespace pgsteer::health

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "routing/catalog.hpp"
-#include "routing/topology.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -33,11 +32,13 @@ public:
     [[nodiscard]] bool has_looked(std::uint64_t asked) const {
         return looked_.load(std::memory_order_acquire) >= asked;
     }
-    // The same for what may happen with every request: at most once a second.
+    // The same for what may happen with every request, and without an answer: a second may pass.
     void ask_some_time();
 
     // --- for Catalogs ---
     [[nodiscard]] std::uint64_t asked() const { return asked_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool is_wanted() const { return is_wanted_.load(std::memory_order_acquire); }
+    void begins() { is_wanted_.store(false, std::memory_order_release); }  // a look
     void publish(routing::CatalogPtr next);
     void looked(std::uint64_t asked) { looked_.store(asked, std::memory_order_release); }
     void tried() { is_tried_.store(true, std::memory_order_release); }
@@ -51,7 +52,7 @@ private:
     std::atomic<std::uint64_t> asked_{0};
     std::atomic<std::uint64_t> looked_{0};
     std::atomic<bool> is_tried_{false};
-    std::atomic<routing::TimePoint::rep> asked_at_{routing::kNever.time_since_epoch().count()};
+    std::atomic<bool> is_wanted_{false};  // by ask_some_time()
 };
 
 }  // namespace pgsteer::health

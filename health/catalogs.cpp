@@ -31,6 +31,7 @@ namespace {
 
 // Looks that somebody asked for are at least this far apart: a migration is many statements.
 constexpr auto kSpacing = 20ms;
+constexpr auto kRareSpacing = 1s;  // those that may be wanted with every request
 constexpr auto kFirstRetry = 500ms;
 constexpr auto kLastRetry = 30s;
 constexpr auto kLookTimeout = 30s;
@@ -112,9 +113,12 @@ std::shared_ptr<CatalogStore> Catalogs::Impl::database(const std::string& name) 
 }
 
 TimePoint Catalogs::Impl::due(const Entry& entry) const {
-    if (entry.store->asked() <= entry.answered) return entry.next_look;
     const bool has_failed = entry.retry != kFirstRetry;
-    return has_failed ? entry.next_look : std::min(entry.next_look, entry.started_at + kSpacing);
+    if (has_failed) return entry.next_look;
+    if (entry.store->asked() > entry.answered)
+        return std::min(entry.next_look, entry.started_at + kSpacing);
+    if (entry.store->is_wanted()) return std::min(entry.next_look, entry.started_at + kRareSpacing);
+    return entry.next_look;
 }
 
 std::shared_ptr<Catalogs::Impl::Entry> Catalogs::Impl::next(TimePoint now, TimePoint& when) {
@@ -148,6 +152,7 @@ asio::awaitable<void> Catalogs::Impl::work(asio::steady_timer& timer) {
 
 asio::awaitable<void> Catalogs::Impl::look(Entry& entry) {
     const auto now = Clock::now();
+    entry.store->begins();
     const auto asked = entry.store->asked();
     const auto servers = topology.load();
     entry.started_at = now;

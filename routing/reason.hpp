@@ -22,7 +22,7 @@ enum class Reason : std::uint8_t {
     unknown_operator,     // uses an operator that is not a known built-in
     volatile_function,    // calls a function or operator of the database's own that may write
     volatile_type,        // casts, types or domain checks of the database may write
-    unlogged_table,       // reads one, or a view or parent of one: it is empty on a replica
+    unlogged_table,       // reads one, or a view or parent of one: replicas do not have it
     foreign_table,        // the same of a foreign table
     serializable_default,  // the session's transactions are SERIALIZABLE, which replicas refuse
     catalog_unknown,      // a read, but the database's catalog is not loaded yet

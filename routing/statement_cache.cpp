@@ -48,7 +48,11 @@ struct StatementCache::Impl {
     }
 
     void insert(const StatementKey& key, const StatementPtr& statement) {
-        const std::size_t bytes = statement->statement.memory_bytes() + kEntryOverhead;
+        std::size_t bytes = statement->statement.memory_bytes() + kEntryOverhead;
+        // Its verdicts may have to be statements of their own.
+        const auto& said = statement->statement;
+        if (said.may_read() && (said.access == Access::write || said.hint != Hint::none))
+            bytes += statement->judged.size() * (sizeof(CachedStatement) + 2 * sizeof(void*));
         if (bytes > max_bytes) return;
         make_room(bytes);
         entries.emplace(key, Entry{statement, bytes, false});

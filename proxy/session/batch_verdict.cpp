@@ -8,22 +8,38 @@ namespace pgsteer::proxy {
 
 namespace frontend = wire::frontend;
 using routing::Access;
+using routing::CatalogChange;
 using routing::Reason;
 using routing::StatementPtr;
 
 namespace {
 
-StatementPtr synthetic(Access access, Reason reason, bool raises_floor = true) {
+StatementPtr synthetic(Access access,
+                       Reason reason,
+                       bool raises_floor = true,
+                       CatalogChange catalog_change = CatalogChange::none) {
     auto cached = std::make_shared<routing::CachedStatement>();
     cached->statement.access = access;
     cached->statement.reason = reason;
     cached->statement.raises_floor = raises_floor;
+    cached->statement.catalog_change = catalog_change;
     return cached;
 }
 
 bool binds_portal(const Batch& batch, wire::Bytes bytes, std::string_view portal) {
     return std::any_of(batch.items.begin(), batch.items.end(), [&](const BatchItem& item) {
         return item.type == frontend::kBind && portal_of(item, bytes) == portal;
+    });
+}
+
+// What the names in statements behind it mean may be different once it has run.
+bool changes_names(const routing::Statement& statement) {
+    using Kind = routing::Effect::Kind;
+    if (statement.catalog_change == routing::CatalogChange::certain) return true;
+    return std::any_of(statement.effects.begin(), statement.effects.end(), [](const auto& effect) {
+        return effect.kind == Kind::set || effect.kind == Kind::reset ||
+               effect.kind == Kind::reset_all || effect.kind == Kind::discard_all ||
+               effect.kind == Kind::opaque_settings;
     });
 }
 
@@ -49,9 +65,7 @@ public:
 private:
     [[nodiscard]] StatementPtr judged(const StatementPtr& said) {
         if (judge_ == nullptr) return said;
-        const auto& statement = said->statement;
-        judge_->changes_names = judge_->changes_names || !statement.effects.empty() ||
-                                statement.catalog_change == routing::CatalogChange::certain;
+        judge_->changes_names = judge_->changes_names || changes_names(said->statement);
         return routing::judge(said, judge_->context, judge_->view, judge_->shared);
     }
     static int rank(Access access) {
@@ -77,7 +91,7 @@ private:
 SyntheticVerdicts::SyntheticVerdicts()
     : neutral{synthetic(Access::session_control, Reason::session_control, false)},
       unclassified_encoding{synthetic(Access::write, Reason::unclassified_encoding)},
-      too_complex{synthetic(Access::write, Reason::too_complex)},
+      too_complex{synthetic(Access::write, Reason::too_complex, true, CatalogChange::possible)},
       mixed{synthetic(Access::write, Reason::multi_statement)},
       unknown_statement{synthetic(Access::write, Reason::sql_prepare)},
       unknown_portal{synthetic(Access::write, Reason::cursor)},

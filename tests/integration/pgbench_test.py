@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -34,13 +35,19 @@ def tables(cluster):
 @pytest.mark.core
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
 def test_read_only_runs_on_replicas_only(target, mode):
-    output = pgbench(target, "-S", "-M", mode, "-t", "100")
-    assert f"transactions actually processed: {CLIENTS * 100}/{CLIENTS * 100}" in output
-    where = target.cluster.where_ran("SELECT abalance FROM pgbench_accounts")
-    assert sum(where.values()) >= CLIENTS * 100
-    if not target.direct:
+    for attempt in range(1, 6):
+        output = pgbench(target, "-S", "-M", mode, "-t", "100")
+        assert f"transactions actually processed: {CLIENTS * 100}/{CLIENTS * 100}" in output
+        where = target.cluster.where_ran("SELECT abalance FROM pgbench_accounts")
+        assert sum(where.values()) >= attempt * CLIENTS * 100
+        if target.direct:
+            return
         assert "primary" not in where, where
-        assert len(where) == 2, f"one replica got nothing: {where}"
+        if len(where) == 2:
+            return
+        # For a while all may go to the one that answers much faster, as right after the load.
+        time.sleep(1)
+    raise AssertionError(f"one replica got nothing: {where}")
 
 
 @pytest.mark.core

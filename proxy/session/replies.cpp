@@ -66,7 +66,7 @@ awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
         if (outcome == Outcome::broken)
             co_return co_await server_lost(slot, ProxyErrc::server_protocol);
         if (side(slot).discarding && connection->replies.empty()) {
-            side(slot).discarding = false;
+            side(slot).discarding = side(slot).verifying = false;
             const auto why = std::exchange(side(slot).behind, false) ? Why::behind : Why::failed;
             if (side(slot).setting_failed) release(slot);
             // One that is behind only may have caught up by the next look.

@@ -76,11 +76,14 @@ struct HealthConfig {
     milliseconds nudge_interval{200};  // least time between two nudges of the WAL; 0 = off
 };
 
+enum class Transactions : std::uint8_t { primary, read_only };
+
 struct RoutingConfig {
     Consistency consistency = Consistency::session;
     milliseconds freshness_wait{
         0};  // a read waits so long for a replica before it takes the primary
     bool sample_on_primary = true;  // ask the primary for its WAL position behind requests there
+    Transactions transactions = Transactions::read_only;  // which explicit ones may go to a replica
     std::size_t retry_buffer = 64 * 1024;  // bytes of an answer held back so that it can be retried
     bool degraded_reads = true;            // use DEGRADED replicas before the primary
     milliseconds catalog_interval{60'000};  // between two looks at a database's catalog

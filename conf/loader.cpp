@@ -42,8 +42,9 @@ constexpr Choice<Consistency> kConsistencies[] = {
     {"global", Consistency::global},
     {"strict", Consistency::strict},
 };
-constexpr Choice<Accepted> kTransactions[] = {
-    {"read_only", Accepted::yes},
+constexpr Choice<Transactions> kTransactions[] = {
+    {"primary", Transactions::primary},
+    {"read_only", Transactions::read_only},
     {"lazy", std::nullopt},
 };
 constexpr Choice<PoolMode> kPoolModes[] = {
@@ -139,11 +140,10 @@ void read_health(Reader in, HealthConfig& health) {
 }
 
 void read_routing(Reader in, RoutingConfig& routing) {
-    Accepted accepted{};
     in.read("consistency", routing.consistency, kConsistencies);
     in.read("freshness_wait", routing.freshness_wait, Range<milliseconds>{0ms, 1min});
     in.read("sample_on_primary", routing.sample_on_primary);
-    in.read("transactions", accepted, kTransactions);
+    in.read("transactions", routing.transactions, kTransactions);
     in.read("retry_buffer", routing.retry_buffer, Range<std::size_t>{0, 16 * 1024 * 1024});
     in.read("degraded_reads", routing.degraded_reads);
     in.read("catalog_interval", routing.catalog_interval, kAtLeastASecond);

@@ -227,6 +227,8 @@ Route decide(const Statement& statement,
     const bool hinted = statement.hint == Hint::replica && hint_may_override(statement.reason);
     if (statement.access == Access::write && !hinted)
         return primary_or_nowhere(session, topology, statement.reason);
+    if (statement.access == Access::begin_read_only && !session.read_only_transactions)
+        return primary_or_nowhere(session, topology, Reason::transaction_control);
     if (session.pin) return primary_or_nowhere(session, topology, Reason::pinned);
     return read(statement, session, topology, now);
 }

@@ -48,6 +48,7 @@ struct SessionView {
     std::optional<ServerId> cursor_on;       // where a holdable cursor is open
     bool prepared_in_sql = false;            // DEALLOCATE has to reach the primary
     bool degraded_reads = true;
+    bool read_only_transactions = true;      // they may go to a replica
     std::chrono::milliseconds tolerated_age{
         3'000};  // older evidence about a server counts for nothing
     // Servers (a bit each) that this request must avoid: it failed there, or evidence newer than

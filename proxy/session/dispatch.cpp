@@ -49,6 +49,7 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
     view.pin = state_.pin();
     view.prepared_in_sql = state_.has_prepared_in_sql();
     view.degraded_reads = config.routing.degraded_reads;
+    view.read_only_transactions = config.routing.transactions == conf::Transactions::read_only;
     view.tolerated_age = config.health.timeout + config.health.interval * (config.health.fall + 1);
     view.avoid = demand.avoid | worker_.suspects(topology);
     const auto server_of = [&](std::optional<Slot> slot) -> std::optional<routing::ServerId> {

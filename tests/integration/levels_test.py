@@ -241,3 +241,13 @@ def test_default_isolation_does_not_make_verified_reads_stale(make_proxy, table)
         for n in range(200):
             write(session, n)
             assert read(session) == n
+
+
+def test_read_only_transactions_stay_on_the_primary_if_told_so(make_proxy, cluster):
+    proxy = make_proxy({"routing": {"transactions": "primary"}})
+    with connect(proxy) as session:
+        marker = new_marker()
+        session.execute("BEGIN READ ONLY")
+        session.execute(f"SELECT 1 /* {marker} */")
+        session.execute("COMMIT")
+        assert set(cluster.where_ran(marker)) == {"primary"}

@@ -219,6 +219,7 @@ class Pgpool(Contender):
 class Pgsteer(Contender):
     binary = ""
     replicas = ()
+    routing = ""  # settings of that section, as in {freshness_wait: 5ms}
 
     def command(self) -> list:
         self._admin_port = self.leases.take()
@@ -232,6 +233,7 @@ class Pgsteer(Contender):
             pool: {{size: {self.idle_clients + 20}}}
             auth: {{users: [{{name: app, password: app}}]}}
             log: {{level: warning}}
+            routing: {self.routing or "{}"}
             servers:
             """)
         with open(config, "a", encoding="utf-8") as file:

@@ -32,6 +32,7 @@ class Servers:
         self.pgbench = os.path.join(env["BINDIR"], "pgbench")
         self.ports = {"primary": int(env["PRIMARY_PORT"]), "replica1": int(env["REPLICA1_PORT"]),
                       "replica2": int(env["REPLICA2_PORT"])}
+        self.primary_pid = int(env["PRIMARY_PID"])
         self._superuser = {"user": env["SUPERUSER"], "password": env["SUPERUSER_PASSWORD"]}
         self._watchers = {}
 

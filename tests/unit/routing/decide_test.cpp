@@ -302,6 +302,14 @@ SessionView at_level(Consistency level, SessionView session = {}) {
     return session;
 }
 
+TEST(Decide, ReadOnlyTransactionsStayOnThePrimaryIfToldSo) {
+    SessionView session;
+    session.read_only_transactions = false;
+    expect(decide(begin_read_only(), session, primary_and_two(), kNow), {kPrimary},
+           Reason::transaction_control);
+    EXPECT_TRUE(decide(a_read(), session, primary_and_two(), kNow).to_replica);
+}
+
 TEST(Decide, DeallocateGoesWherePrepareWent) {
     auto session = SessionView{};
     session.last_used = kFirst;

@@ -323,12 +323,17 @@ awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql)
     for (;;) {
         const auto message = co_await reader.next();
         if (!message) co_return false;
+        const bool ends = message->type == wire::backend::kReadyForQuery;
+        if (connection.unclaimed > 0) {
+            if (ends) --connection.unclaimed;
+            continue;
+        }
         if (message->type == wire::backend::kErrorResponse) failed = true;
         if (message->type == wire::backend::kParameterStatus) {
             if (const auto status = wire::decode_parameter_status(message->body))
                 connection.parameters[std::string{status->name}] = status->value;
         }
-        if (message->type == wire::backend::kReadyForQuery) {
+        if (ends) {
             const auto status = wire::decode_ready_for_query(message->body);
             co_return !failed && status && *status == 'I';
         }

@@ -37,6 +37,7 @@ struct ServerConnection {
     std::uint8_t transaction_status = 'I';
     bool reading = false;       // a read is pending: see Pool::take_back
     bool returning = false;     // given back while a read was pending
+    int unclaimed = 0;          // answers to questions of ours whose session is gone
     int cancels_in_flight = 0;  // not given to anybody before they have arrived
 };
 using ServerConnectionPtr = std::shared_ptr<ServerConnection>;

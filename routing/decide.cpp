@@ -52,7 +52,8 @@ Route session_control(const Statement& statement,
         std::any_of(statement.effects.begin(), statement.effects.end(), [](const Effect& e) {
             return e.kind == Effect::Kind::deallocate || e.kind == Effect::Kind::deallocate_all;
         });
-    if (deallocates || concerns_the_primary_only(statement)) return primary_or_nowhere(session, topology, reason);
+    if (deallocates || concerns_the_primary_only(statement))
+        return primary_or_nowhere(session, topology, reason);
     if (session.last_used && is_usable(*session.last_used, session, topology))
         return exactly(*session.last_used, topology, reason);
     if (auto route = primary_or_nowhere(session, topology, reason); !route.candidates.empty())

@@ -88,6 +88,10 @@ void ClientSession::leave() {
 void ClientSession::release(Slot slot) {
     auto& side = sides_[static_cast<std::size_t>(slot)];
     if (!side.lease) return;
+    if (side.sample_pending && side.lease->replies.size() == 1) {
+        side.lease->replies.clear();
+        side.lease->unclaimed = 1;
+    }
     if (side.partial > 0) {
         side.lease.discard();
     } else {

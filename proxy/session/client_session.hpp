@@ -251,6 +251,7 @@ private:
         routing::Clock::duration staleness{-1};  // of the replica; negative: not known
     };
     std::optional<LastRoute> last_route_;
+    std::uint32_t unread_samples_ = 0;    // since the last read: nobody has asked what they tell
     routing::Consistency consistency_{};  // of this user and database
     std::optional<Slot> last_used_;
     PreparedStatements prepared_;

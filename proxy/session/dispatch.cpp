@@ -240,6 +240,7 @@ awaitable<void> ClientSession::dispatch() {
         strictest(batch_, bytes,
                   {prepared_, portals_, parameter_view_.can_classify(), max_read_bytes(), &judge});
     names_may_change_ = names_may_change_ || judge.changes_names;
+    if (statement->statement.access == Access::read_only) unread_samples_ = 0;
     if (end_lost_transaction(*statement)) {
         in_.consume(batch_bytes);
         batch_.clear();

@@ -25,6 +25,8 @@ constexpr std::string_view kVerify =
 
 constexpr std::string_view kShow = "SHOW pgsteer.";
 
+constexpr std::uint32_t kUnreadSamples = 4;
+constexpr std::uint32_t kEveryUnread = 32;
 constexpr auto kLookAgain = 500us;      // while a read waits for a replica
 constexpr auto kStrictPatience = 50ms;  // the least that a strict read waits, which always has to
 
@@ -209,6 +211,8 @@ void ClientSession::add_sample(const Batch& batch,
     if (!request.raises_floor || request.open || requests_.size() != 1 || side.sample_pending)
         return;
     if (!ends_outside_transaction(batch, bytes)) return;
+    // A session that only writes needs to know no positions; its first read takes the primary.
+    if (++unread_samples_ > kUnreadSamples && unread_samples_ % kEveryUnread != 0) return;
     if (!side.lease->replies.push(
             {.what = Expect::query, .internal = true, .purpose = Purpose::sample}))
         return;

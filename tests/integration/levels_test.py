@@ -251,3 +251,19 @@ def test_read_only_transactions_stay_on_the_primary_if_told_so(make_proxy, clust
         session.execute(f"SELECT 1 /* {marker} */")
         session.execute("COMMIT")
         assert set(cluster.where_ran(marker)) == {"primary"}
+
+
+def test_connections_of_short_sessions_that_write_are_used_again(make_proxy, cluster):
+    """The position that is asked for behind a write may come when the client has gone already."""
+    proxy = make_proxy()
+    with connect(proxy) as session:
+        session.execute("CREATE TABLE IF NOT EXISTS levels_short (n int)")
+    before = proxy.metric("pgsteer_server_connections_opened_total", server="primary")
+    for n in range(60):
+        with connect(proxy) as session:
+            session.execute("INSERT INTO levels_short VALUES (%s)", (n,))
+    opened = proxy.metric("pgsteer_server_connections_opened_total", server="primary") - before
+    assert cluster.primary.value("SELECT count(*) FROM levels_short") == 60
+    cluster.primary.sql("DROP TABLE levels_short")
+    print(f"{opened:.0f} server connections for 60 sessions")
+    assert opened <= 3

@@ -1,4 +1,4 @@
-"""statements of every kind and where each has to run, as the servers themselves have seen it.
+"""Statements of every kind, and where each has to run, as the servers themselves have seen it.
 
 Reads come from a session that has never written, so that freshness is not in question. A statement may fail:
 where it was tried counts, and a failure on a replica must not be the end of it.

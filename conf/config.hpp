@@ -76,7 +76,7 @@ struct HealthConfig {
     milliseconds nudge_interval{200};  // least time between two nudges of the WAL; 0 = off
 };
 
-enum class Transactions : std::uint8_t { primary, read_only };
+enum class Transactions : std::uint8_t { primary, read_only, lazy };
 
 struct RoutingConfig {
     Consistency consistency = Consistency::session;
@@ -84,6 +84,7 @@ struct RoutingConfig {
         0};  // a read waits so long for a replica before it takes the primary
     bool sample_on_primary = true;  // ask the primary for its WAL position behind requests there
     Transactions transactions = Transactions::read_only;  // which explicit ones may go to a replica
+    Consistency lazy_consistency = Consistency::global;  // the least of reads in lazy ones
     std::size_t retry_buffer = 64 * 1024;  // bytes of an answer held back so that it can be retried
     bool degraded_reads = true;            // use DEGRADED replicas before the primary
     milliseconds catalog_interval{60'000};  // between two looks at a database's catalog

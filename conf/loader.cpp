@@ -45,7 +45,7 @@ constexpr Choice<Consistency> kConsistencies[] = {
 constexpr Choice<Transactions> kTransactions[] = {
     {"primary", Transactions::primary},
     {"read_only", Transactions::read_only},
-    {"lazy", std::nullopt},
+    {"lazy", Transactions::lazy},
 };
 constexpr Choice<PoolMode> kPoolModes[] = {
     {"session", PoolMode::session},
@@ -149,7 +149,8 @@ void read_routing(Reader in, RoutingConfig& routing) {
     in.read("catalog_interval", routing.catalog_interval, kAtLeastASecond);
     in.read("read_only_functions", routing.read_only_functions);
     in.read("primary_functions", routing.primary_functions);
-    for (const std::string_view key : {"lazy_consistency", "sample_interval", "primary_read_limit"})
+    in.read("lazy_consistency", routing.lazy_consistency, kConsistencies);
+    for (const std::string_view key : {"sample_interval", "primary_read_limit"})
         in.unsupported(key);
     in.reject_unknown_keys();
 }

@@ -32,6 +32,7 @@ constexpr std::string_view kSettingsSql =
     "SELECT name, setting, source FROM pg_catalog.pg_settings"
     " WHERE name OPERATOR(pg_catalog.=) 'search_path'"
     " OR name OPERATOR(pg_catalog.=) 'default_transaction_isolation'"
+    " OR name OPERATOR(pg_catalog.=) 'default_transaction_read_only'"
     " ORDER BY name USING OPERATOR(pg_catalog.<)";
 
 constexpr std::string_view kBeginSql =
@@ -194,6 +195,7 @@ constexpr std::string_view kRoleSettingsSql =
     " (SELECT d.oid FROM pg_catalog.pg_database d"
     " WHERE d.datname = pg_catalog.current_database()))"
     " AND (v LIKE 'search\\_path=%' OR v LIKE 'default\\_transaction\\_isolation=%'"
+    " OR v LIKE 'default\\_transaction\\_read\\_only=%'"
     " OR v LIKE 'role=%')";
 
 #undef PGSTEER_CALLEE
@@ -356,9 +358,11 @@ asio::awaitable<CatalogAnswer> look_at_catalog(
     CatalogFacts facts;
     facts.default_search_path = server_setting(settings, "search_path");
     facts.default_isolation = server_setting(settings, "default_transaction_isolation");
+    facts.default_read_only = server_setting(settings, "default_transaction_read_only");
     answer.fingerprint = versions.rows.size() == 1 ? text(versions.rows.front(), 0) : "";
     answer.fingerprint += " | " + facts.default_search_path.value_or("?") + " | " +
-                          facts.default_isolation.value_or("?");
+                          facts.default_isolation.value_or("?") + " | " +
+                          facts.default_read_only.value_or("?");
     if (answer.fingerprint == known_fingerprint) co_return answer;
 
     for (const Section& section : kSections) {

@@ -84,11 +84,16 @@ SessionDefaults Catalog::defaults_of(std::string_view role) const {
         }
         return best != nullptr ? &best->value : nullptr;
     };
-    SessionDefaults defaults{default_search_path_,
-                             !default_isolation_ || *default_isolation_ == "serializable"};
+    SessionDefaults defaults{.search_path = default_search_path_, .modes = {}};
     if (const auto* path = find("search_path")) defaults.search_path = *path;
+    if (default_isolation_) defaults.modes.isolation = parse_isolation(*default_isolation_);
     if (const auto* isolation = find("default_transaction_isolation"))
-        defaults.may_be_serializable = *isolation == "serializable";
+        defaults.modes.isolation = parse_isolation(*isolation);
+    defaults.may_be_serializable =
+        defaults.modes.isolation.value_or(Isolation::serializable) == Isolation::serializable;
+    if (default_read_only_) defaults.modes.read_only = parse_bool(*default_read_only_);
+    if (const auto* read_only = find("default_transaction_read_only"))
+        defaults.modes.read_only = parse_bool(*read_only);
     defaults.changes_role = find("role") != nullptr;
     return defaults;
 }

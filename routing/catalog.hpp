@@ -4,6 +4,7 @@
 
 #include "routing/reason.hpp"
 #include "routing/search_path.hpp"
+#include "routing/transaction_modes.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -93,12 +94,14 @@ struct CatalogFacts {
     // The server's own, where ALTER ROLE and ALTER DATABASE say nothing; nullopt: not known.
     std::optional<std::string> default_search_path;
     std::optional<std::string> default_isolation;
+    std::optional<std::string> default_read_only;
 };
 
 // What a role's sessions start with in this database.
 struct SessionDefaults {
     std::optional<std::string> search_path;  // nullopt: not known
     bool may_be_serializable = true;
+    TransactionModes modes;  // nullopt: not known
     bool changes_role = false;  // ALTER ROLE ... SET role: "$user" is somebody else
 };
 
@@ -147,6 +150,7 @@ private:
     std::vector<CatalogFacts::Setting> settings_;
     std::optional<std::string> default_search_path_;
     std::optional<std::string> default_isolation_;
+    std::optional<std::string> default_read_only_;
     std::optional<Obstacle> obstacle_;
     std::shared_ptr<const FunctionOverrides> overrides_ =
         std::make_shared<const FunctionOverrides>();

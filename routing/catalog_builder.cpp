@@ -28,6 +28,7 @@ public:
         catalog_->settings_ = std::move(facts_.settings);
         catalog_->default_search_path_ = std::move(facts_.default_search_path);
         catalog_->default_isolation_ = std::move(facts_.default_isolation);
+        catalog_->default_read_only_ = std::move(facts_.default_read_only);
         return catalog_;
     }
 

@@ -71,14 +71,30 @@ Whole judge(const std::vector<Part>& parts,
                all([=](const Part& part) { return part.*fits_read_only_transaction; })) {
         statement.access = Access::begin_read_only;
         statement.reason = Reason::read_only_transaction;
+    } else if (parts.size() == 1 && parts.front().*access == Access::begin) {
+        statement.access = Access::begin;
+        statement.reason = Reason::transaction_control;
+        statement.detail = parts.front().detail;
     } else {
         const auto first = std::find_if(parts.begin(), parts.end(), [=](const Part& part) {
-            return part.*access == Access::write;
+            return part.*access == Access::write || part.*access == Access::begin;
         });
         statement.reason = first != parts.end() ? first->reason : Reason::multi_statement;
         if (first != parts.end()) statement.detail = first->detail;
     }
     return statement;
+}
+
+// Of several statements only reads can be repeated elsewhere together.
+InTransaction in_transaction(const std::vector<Part>& parts) {
+    if (parts.empty()) return InTransaction::stays;
+    if (parts.size() == 1) return parts.front().in_transaction;
+    auto result = InTransaction::stays;
+    for (const Part& part : parts) {
+        if (part.if_harmless != Access::read_only) return InTransaction::leaves;
+        if (part.in_transaction == InTransaction::ties) result = InTransaction::ties;
+    }
+    return result;
 }
 
 Uses without_doubles(const std::vector<Part>& parts) {
@@ -117,6 +133,7 @@ Statement classify(std::string_view sql) {
     statement.reason = whole.reason;
     statement.detail = std::move(whole.detail);
     statement.if_harmless = judge(parts, &Part::if_harmless, &Part::fits_if_harmless).access;
+    statement.in_transaction = in_transaction(parts);
     if (statement.may_read()) statement.uses = without_doubles(parts);
     for (const Part& part : parts)
         statement.catalog_change = std::max(statement.catalog_change, part.catalog_change);

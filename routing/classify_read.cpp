@@ -87,9 +87,29 @@ bool is_harmless(const PgQuery__FuncCall& node, std::string_view name, const Bui
     return setting != nullptr && is_session_setting(lower(setting));
 }
 
+// Functions whose result is the same all through a transaction, and another in the next.
+bool tells_transaction_time(std::string_view name, std::size_t arguments) {
+    return name == "now" || name == "transaction_timestamp" || (name == "age" && arguments == 1);
+}
+
+void sql_value(const Message* message, Reading& reading) {
+    switch (as<PgQuery__SQLValueFunction>(message)->op) {
+        case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_ROLE:
+        case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_USER:
+        case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_USER:
+        case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_SESSION_USER:
+        case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_CATALOG:
+        case PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_CURRENT_SCHEMA:
+            return;
+        default:
+            reading.reads_transaction_time = true;
+    }
+}
+
 void call(const Message* message, Reading& reading) {
     const auto* node = as<PgQuery__FuncCall>(message);
     const std::string_view name = builtin_name(*node);
+    if (tells_transaction_time(name, node->n_args)) reading.reads_transaction_time = true;
     const Builtin builtin = builtin_function(name);
     if (is_harmless(*node, name, builtin))
         return use(reading, Use::Kind::function, node->funcname, node->n_funcname, true);
@@ -242,7 +262,7 @@ const std::unordered_map<const Descriptor*, Check>& reviewed() {
         {&pg_query__select_stmt__descriptor, select},
         {&pg_query__set_to_default__descriptor, any},
         {&pg_query__sort_by__descriptor, sort},
-        {&pg_query__sqlvalue_function__descriptor, any},
+        {&pg_query__sqlvalue_function__descriptor, sql_value},
         {&pg_query__string__descriptor, any},
         {&pg_query__sub_link__descriptor, sublink},
         {&pg_query__type_cast__descriptor, any},

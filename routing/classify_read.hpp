@@ -23,6 +23,7 @@ struct Reading {
     std::optional<Finding> obstacle;
     // The first name that is no harmless built-in, so that only a catalog can judge it.
     std::optional<Finding> unknown;
+    bool reads_transaction_time = false;  // now(), CURRENT_DATE, ...
     // Uses::record of all names to be judged, in the order of the text, with doubles.
     std::vector<std::string> uses;
 };

@@ -57,32 +57,48 @@ Part session_control(Effect effect) {
     return part;
 }
 
-// A constant that follows a keyword: READ ONLY is 1, an isolation level its name.
-Part begin(const PgQuery__TransactionStmt& node, const Context& context) {
-    Part part = write(Reason::transaction_control, "BEGIN");
-    bool read_only = false;
-    bool serializable = false;
-    for (std::size_t i = 0; i < node.n_options; ++i) {
-        const auto* option = as<PgQuery__DefElem>(node.options[i]);
+// On a replica it does what it does on the primary, where it can be repeated.
+Part stays(Part part) {
+    part.in_transaction = InTransaction::stays;
+    return part;
+}
+
+// transaction_mode_list of the grammar. A constant that follows a keyword: READ ONLY is 1, an
+// isolation level its name.
+TransactionModes modes_of(PgQuery__Node** options, std::size_t count) {
+    TransactionModes modes;
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto* option = as<PgQuery__DefElem>(options[i]);
         const auto* value = option != nullptr ? constant(option->arg) : nullptr;
         if (value == nullptr) continue;
         const std::string_view name{option->defname};
-        if (name == "transaction_read_only")
-            read_only = value->val_case == PG_QUERY__A__CONST__VAL_IVAL && value->ival->ival != 0;
-        if (name == "transaction_isolation")
-            serializable = value->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
-                           std::string_view{value->sval->sval} == "serializable";
+        if (name == "transaction_read_only" && value->val_case == PG_QUERY__A__CONST__VAL_IVAL)
+            modes.read_only = value->ival->ival != 0;
+        if (name == "transaction_isolation" && value->val_case == PG_QUERY__A__CONST__VAL_SVAL)
+            modes.isolation = parse_isolation(value->sval->sval);
     }
-    part.effects.push_back(context.effect(Kind::begin));
-    if (read_only && serializable) part.detail = "BEGIN SERIALIZABLE";  // standbys refuse it
+    return modes;
+}
+
+Part begin(const PgQuery__TransactionStmt& node, const Context& context) {
+    Part part = write(Reason::transaction_control, "BEGIN");
+    const bool says_start = node.kind == PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START;
+    Effect effect = context.replayed(Kind::begin, says_start ? "start" : "");
+    effect.modes = modes_of(node.options, node.n_options);
+    const bool read_only = effect.modes.read_only.value_or(false);
+    const bool serializable = effect.modes.isolation == Isolation::serializable;
+    part.effects.push_back(std::move(effect));
+    if (serializable) part.detail = "BEGIN SERIALIZABLE";  // standbys refuse it
     part.begins_read_only = read_only && !serializable;
     part.fits_read_only_transaction = part.begins_read_only;
+    part.access = Access::begin;
     return part;
 }
 
 Part end(Effect effect, std::string_view verb) {
     Part part = write(Reason::transaction_control, std::string{verb});
     part.fits_read_only_transaction = true;
+    part.in_transaction = InTransaction::stays;
     part.effects.push_back(std::move(effect));
     return part;
 }
@@ -101,7 +117,7 @@ Part transaction(const Message* message, const Context& context) {
             return part;
         }
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT:
-            return end(context.effect(Kind::savepoint, node.savepoint_name), "SAVEPOINT");
+            return end(context.replayed(Kind::savepoint, node.savepoint_name), "SAVEPOINT");
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE:
             return end(context.effect(Kind::release, node.savepoint_name), "RELEASE");
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO:
@@ -132,9 +148,25 @@ std::string value_text(const PgQuery__VariableSetStmt& node) {
             return std::to_string(value->ival->ival);
         case PG_QUERY__A__CONST__VAL_FVAL:
             return value->fval->fval;
+        case PG_QUERY__A__CONST__VAL_BOOLVAL:
+            return value->boolval->boolval ? "on" : "off";
         default:
             return {};
     }
+}
+
+// What SET default_transaction_... TO `value` says of the transactions to come.
+TransactionModes default_modes(std::string_view name, const std::string& value) {
+    TransactionModes modes;
+    if (name == "default_transaction_isolation") modes.isolation = parse_isolation(value);
+    if (name == "default_transaction_read_only") modes.read_only = parse_bool(value);
+    return modes;
+}
+
+// Objects made from here on may be temporary ones.
+void add_temporary(const Context& context, Part& part) {
+    part.effects.push_back(context.effect(Kind::create_temporary));
+    part.in_transaction = InTransaction::leaves;
 }
 
 // SET search_path TO a, "B": as PostgreSQL would show it. Empty: DEFAULT, or not known.
@@ -150,17 +182,31 @@ std::string schemas_in(const PgQuery__VariableSetStmt& node) {
 
 Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) {
     const std::string name = lower(node.name);
-    if (belongs_to_primary(name))
-        return session_control_on_primary(context.effect(Kind::set_on_primary, name));
-    if (node.is_local) return session_control_on_primary(context.effect(Kind::set_local, name));
+    if (belongs_to_primary(name)) {
+        const Kind kind = node.is_local ? Kind::set_transaction : Kind::set_on_primary;
+        Effect effect = context.effect(kind, name);
+        if (!node.is_local) effect.modes = default_modes(name, value_text(node));
+        return session_control_on_primary(std::move(effect));
+    }
+    if (node.is_local)
+        return stays(session_control_on_primary(context.replayed(Kind::set_local, name)));
     Effect effect = context.replayed(Kind::set, name);
     if (name.starts_with(kOptionPrefix)) effect.value = value_text(node);
-    Part part = session_control(std::move(effect));
+    Part part = stays(session_control(std::move(effect)));
     if (name == "search_path") part.effects.back().value = schemas_in(node);
     // Objects made without a schema will be temporary ones.
     if (name == "search_path" && starts_with_pg_temp(node))
-        part.effects.push_back(context.effect(Kind::create_temporary));
+        add_temporary(context, part);
     return part;
+}
+
+// SET TRANSACTION, SET SESSION CHARACTERISTICS, SET TRANSACTION SNAPSHOT.
+Part set_modes(const PgQuery__VariableSetStmt& node, std::string_view name, const Context& context) {
+    const bool for_session = name == "session characteristics";
+    Effect effect = for_session ? context.effect(Kind::set_on_primary, name)
+                                : context.replayed(Kind::set_transaction, name);
+    effect.modes = modes_of(node.args, node.n_args);
+    return session_control_on_primary(std::move(effect));
 }
 
 Part set(const Message* message, const Context& context) {
@@ -171,15 +217,13 @@ Part set(const Message* message, const Context& context) {
         case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT:
             return set_variable(node, context);
         case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI:
-            if (name == "session characteristics")
-                return session_control_on_primary(context.effect(Kind::set_on_primary, name));
-            return session_control_on_primary(context.effect(Kind::set_local, name));
+            return set_modes(node, name, context);
         case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET:
             if (belongs_to_primary(name))
                 return session_control_on_primary(context.effect(Kind::set_on_primary, name));
-            return session_control(context.replayed(Kind::reset, name));
+            return stays(session_control(context.replayed(Kind::reset, name)));
         case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL:
-            return session_control(context.replayed(Kind::reset_all));
+            return stays(session_control(context.replayed(Kind::reset_all)));
         default:
             return write(Reason::session_control, "SET FROM CURRENT");
     }
@@ -210,6 +254,7 @@ Part close(const Message* message, const Context& context) {
     Part part = session_control(name.empty() ? context.effect(Kind::close_all)
                                              : context.effect(Kind::close, name));
     part.uses_cursor = true;
+    part.in_transaction = InTransaction::ties;
     return part;
 }
 
@@ -227,20 +272,6 @@ Part listen(const Message* message, const Context& context) {
     return part;
 }
 
-Part declare(const Message* message, const Context& context) {
-    const auto& node = *as<PgQuery__DeclareCursorStmt>(message);
-    Part part = write(Reason::cursor, node.portalname);
-    if ((node.options & kCursorHold) != 0)
-        part.effects.push_back(context.effect(Kind::declare_hold, node.portalname));
-    return part;
-}
-
-Part fetch(const Message* message, const Context&) {
-    Part part = write(Reason::cursor, as<PgQuery__FetchStmt>(message)->portalname);
-    part.uses_cursor = true;
-    return part;
-}
-
 Part prepare(const Message* message, const Context& context) {
     const std::string_view name = as<PgQuery__PrepareStmt>(message)->name;
     Part part = write(Reason::sql_prepare, std::string{name});
@@ -252,6 +283,7 @@ Part show(const Message* message, const Context&) {
     const char* name = as<PgQuery__VariableShowStmt>(message)->name;
     Part part = write(Reason::server_local, std::string{"SHOW "} + name);
     part.raises_floor = false;  // shows settings, not data
+    if (std::string_view{name} == "pgsteer.last_route") part.in_transaction = InTransaction::stays;
     return part;
 }
 
@@ -267,6 +299,8 @@ Part read(const Message* message) {
     part.if_harmless = Access::read_only;
     part.fits_if_harmless = true;
     part.uses = std::move(reading.uses);
+    part.in_transaction =
+        reading.reads_transaction_time ? InTransaction::ties : InTransaction::stays;
     if (reading.unknown) return refuse(*reading.unknown);
     part.access = Access::read_only;
     part.reason = Reason::fresh_replica;
@@ -275,6 +309,23 @@ Part read(const Message* message) {
 }
 
 Part select(const Message* message, const Context&) { return read(message); }
+
+Part declare(const Message* message, const Context& context) {
+    const auto& node = *as<PgQuery__DeclareCursorStmt>(message);
+    Part part = write(Reason::cursor, node.portalname);
+    if (read(inside(node.query)).access == Access::read_only)
+        part.in_transaction = InTransaction::ties;
+    if ((node.options & kCursorHold) != 0)
+        part.effects.push_back(context.effect(Kind::declare_hold, node.portalname));
+    return part;
+}
+
+Part fetch(const Message* message, const Context&) {
+    Part part = write(Reason::cursor, as<PgQuery__FetchStmt>(message)->portalname);
+    part.uses_cursor = true;
+    part.in_transaction = InTransaction::ties;
+    return part;
+}
 
 Part explain(const Message* message, const Context&) {
     const Message* query = inside(as<PgQuery__ExplainStmt>(message)->query);
@@ -371,7 +422,11 @@ Effect set_config_effect(const PgQuery__FuncCall& call, bool alone, const Contex
     if (call.n_args != 3) return context.effect(Kind::opaque_settings);
     const char* name = constant_string(call.args[0]);
     const std::optional<bool> local = constant_bool(call.args[2]);
-    if (local == true) return context.effect(Kind::set_local, name != nullptr ? lower(name) : "");
+    if (local == true) {
+        const bool is_constant = alone && name != nullptr && constant(call.args[1]) != nullptr;
+        return is_constant ? context.replayed(Kind::set_local, lower(name))
+                           : context.effect(Kind::set_local, name != nullptr ? lower(name) : "");
+    }
     if (!alone || name == nullptr || local != false) return context.effect(Kind::opaque_settings);
     if (constant(call.args[1]) == nullptr) {
         const bool names_schemas = lower(name) == "search_path";  // pg_temp may be among them
@@ -379,9 +434,13 @@ Effect set_config_effect(const PgQuery__FuncCall& call, bool alone, const Contex
                    ? context.effect(Kind::opaque_settings)
                    : context.effect(Kind::opaque_settings, lower(name));
     }
-    if (belongs_to_primary(lower(name))) return context.effect(Kind::set_on_primary, lower(name));
-    Effect effect = context.replayed(Kind::set, lower(name));
     const char* value = constant_string(call.args[1]);
+    if (belongs_to_primary(lower(name))) {
+        Effect effect = context.effect(Kind::set_on_primary, lower(name));
+        effect.modes = default_modes(effect.name, value != nullptr ? value : "");
+        return effect;
+    }
+    Effect effect = context.replayed(Kind::set, lower(name));
     if (effect.name.starts_with(kOptionPrefix) && value != nullptr) effect.value = value;
     if (effect.name == "search_path" && value != nullptr) {
         effect.value = value;
@@ -404,12 +463,13 @@ void note_set_config(const Message* statement,
         part.detail = effect.name;
         part.raises_floor = false;
         if (effect.kind == Kind::set) part.access = Access::session_control;
+        if (!belongs_to_primary(effect.name)) part.in_transaction = InTransaction::stays;
     }
     const bool shadows = effect.kind == Kind::set && effect.name == "search_path" &&
                          constant_string(call.args[1]) != nullptr &&
                          lower(constant_string(call.args[1])).find("pg_temp") != std::string::npos;
     part.effects.push_back(std::move(effect));
-    if (shadows) part.effects.push_back(context.effect(Kind::create_temporary));
+    if (shadows) add_temporary(context, part);
 }
 
 // CREATE ... pg_temp.x, where the schema may stand in any of a statement's names.

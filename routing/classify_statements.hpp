@@ -17,6 +17,7 @@ struct Part {
     // BEGIN READ ONLY; and what may stand in one text with it: COMMIT, ROLLBACK, savepoints.
     bool begins_read_only = false;
     bool fits_read_only_transaction = false;
+    InTransaction in_transaction = InTransaction::leaves;
     std::vector<Effect> effects;
     // As in Statement; of the records there may be doubles.
     Access if_harmless = Access::write;

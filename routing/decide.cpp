@@ -173,8 +173,12 @@ Replicas replicas_of_status(Status status,
     return found;
 }
 
-Reason reason_to_read_on_replica(const Statement& statement) {
-    if (statement.access == Access::begin_read_only) return Reason::read_only_transaction;
+Reason reason_to_read_on_replica(const Statement& statement, const SessionView& session) {
+    const bool opens = statement.access == Access::begin_read_only ||
+                       statement.access == Access::begin || session.transaction.waits;
+    if (opens)
+        return session.transaction.read_only ? Reason::read_only_transaction
+                                             : Reason::lazy_transaction;
     return statement.hint == Hint::replica ? Reason::hint_replica : Reason::fresh_replica;
 }
 
@@ -184,7 +188,7 @@ Route read(const Statement& statement,
            TimePoint now) {
     const auto healthy = replicas_of_status(Status::healthy, session, topology, now);
     if (!healthy.eligible.empty())
-        return {healthy.eligible, reason_to_read_on_replica(statement), true};
+        return {healthy.eligible, reason_to_read_on_replica(statement, session), true};
 
     const auto degraded = replicas_of_status(Status::degraded, session, topology, now);
     if (session.degraded_reads && !degraded.eligible.empty())
@@ -203,6 +207,55 @@ Route read(const Statement& statement,
     return route;
 }
 
+// Whether a transaction on a replica keeps it there. One that may write is not tied to a replica.
+bool may_follow(const Statement& statement, const SessionView& session) {
+    auto follows = statement.may_follow();
+    if (session.transaction.tied_by_request && follows == InTransaction::stays)
+        follows = InTransaction::ties;
+    return follows == InTransaction::stays ||
+           (follows == InTransaction::ties && session.transaction.read_only);
+}
+
+Reason reason_to_leave(const Statement& statement, const SessionView& session) {
+    if (session.transaction.must_move) return Reason::in_transaction;
+    const bool is_read = statement.access == Access::read_only;
+    return is_read ? Reason::transaction_time : statement.reason;
+}
+
+Route in_transaction(const Statement& statement,
+                     const SessionView& session,
+                     const Topology& topology,
+                     TimePoint now) {
+    const ServerId server = *session.transaction_on;
+    const auto stay = exactly(server, topology, Reason::in_transaction);
+    if (!session.transaction.may_move) return stay;
+    if (session.transaction.must_move || !may_follow(statement, session))
+        return primary_or_nowhere(session, topology, reason_to_leave(statement, session));
+    if (statement.access != Access::read_only) return stay;
+    const auto& where = topology.servers[server.index];
+    const bool is_fresh = has_evidence(where, session, now) &&
+                          has_passed_the_floor(server, where, session) &&
+                          is_within_bounds(server, where, session, now);
+    if (is_fresh || !topology.primary || avoids(session, *topology.primary)) return stay;
+    return to_primary(topology, Reason::replica_behind);
+}
+
+// A transaction is opened where its first statement runs.
+Route open_transaction(const Statement& statement,
+                       const SessionView& session,
+                       const Topology& topology,
+                       TimePoint now) {
+    if (!may_follow(statement, session))
+        return primary_or_nowhere(session, topology, reason_to_leave(statement, session));
+    if (!session.transaction.may_start_on_replica) {
+        const bool is_read = statement.access == Access::read_only;
+        return primary_or_nowhere(session, topology,
+                                  is_read ? Reason::in_transaction : statement.reason);
+    }
+    if (session.pin) return primary_or_nowhere(session, topology, Reason::pinned);
+    return read(statement, session, topology, now);
+}
+
 }  // namespace
 
 bool hint_may_override(Reason reason) {
@@ -216,19 +269,22 @@ Route decide(const Statement& statement,
              const SessionView& session,
              const Topology& topology,
              TimePoint now) {
-    if (session.transaction_on)
-        return exactly(*session.transaction_on, topology, Reason::in_transaction);
+    if (session.transaction_on) return in_transaction(statement, session, topology, now);
     if (statement.hint == Hint::primary)
         return primary_or_nowhere(session, topology, Reason::hint_primary);
     if (statement.uses_cursor && session.cursor_on)
         return exactly(*session.cursor_on, topology, Reason::cursor);
+    if (session.transaction.waits) return open_transaction(statement, session, topology, now);
     if (statement.access == Access::session_control)
         return session_control(statement, session, topology);
 
     const bool hinted = statement.hint == Hint::replica && hint_may_override(statement.reason);
     if (statement.access == Access::write && !hinted)
         return primary_or_nowhere(session, topology, statement.reason);
-    if (statement.access == Access::begin_read_only && !session.read_only_transactions)
+    const bool begins =
+        statement.access == Access::begin_read_only || statement.access == Access::begin;
+    const bool ties = session.transaction.tied_by_request && !session.transaction.read_only;
+    if (begins && (!session.transaction.may_start_on_replica || ties))
         return primary_or_nowhere(session, topology, Reason::transaction_control);
     if (session.pin) return primary_or_nowhere(session, topology, Reason::pinned);
     return read(statement, session, topology, now);

@@ -16,6 +16,8 @@ std::string_view name(Access access) {
             return "read_only";
         case Access::begin_read_only:
             return "begin_read_only";
+        case Access::begin:
+            return "begin";
         case Access::session_control:
             return "session_control";
         case Access::write:
@@ -36,6 +38,8 @@ std::string_view runs_on(const Statement& statement) {
             return "a replica that is fresh enough, else the primary";
         case Access::begin_read_only:
             return "a replica, until the transaction ends";
+        case Access::begin:
+            return "the primary; with transactions: lazy where its first statement shows";
         case Access::session_control:
             return "the server that the session used last";
         case Access::write:
@@ -77,6 +81,8 @@ std::string_view name(Effect::Kind kind) {
             return "set";
         case Kind::set_local:
             return "set_local";
+        case Kind::set_transaction:
+            return "set_transaction";
         case Kind::set_on_primary:
             return "set_on_primary";
         case Kind::reset:

@@ -13,6 +13,8 @@ std::string_view name(Reason reason) {
             return "degraded_replica";
         case Reason::read_only_transaction:
             return "read_only_transaction";
+        case Reason::lazy_transaction:
+            return "lazy_transaction";
         case Reason::hint_replica:
             return "hint_replica";
         case Reason::write:
@@ -63,6 +65,8 @@ std::string_view name(Reason reason) {
             return "replication";
         case Reason::hint_primary:
             return "hint_primary";
+        case Reason::transaction_time:
+            return "transaction_time";
         case Reason::in_transaction:
             return "in_transaction";
         case Reason::pinned:

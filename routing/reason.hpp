@@ -14,6 +14,7 @@ enum class Reason : std::uint8_t {
     verified_replica,     // a read, and the replica itself said right before it that it is fresh enough
     degraded_replica,     // the same, but only a DEGRADED one was left
     read_only_transaction,  // BEGIN READ ONLY
+    lazy_transaction,     // BEGIN and a read, with transactions: lazy
     hint_replica,         // /* pgsteer: replica */
     // to the primary: what the statement is
     write,                // may change data, or locks rows
@@ -40,6 +41,7 @@ enum class Reason : std::uint8_t {
     function_call,        // FunctionCall message
     replication,          // replication connection
     hint_primary,         // /* pgsteer: primary */
+    transaction_time,     // now() and the like, or a cursor, in a transaction that may have to move
     // to the primary: what the session or the servers are
     in_transaction,       // stays where its transaction is open
     pinned,               // stays where its session state is (see Pin)

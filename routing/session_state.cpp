@@ -52,7 +52,7 @@ void SessionState::failed() { failed_ = true; }
 
 void SessionState::ready(Slot slot, std::uint8_t status) {
     // The other connection is idle while a transaction is open here: nothing has ended.
-    if (transaction_on() && *transaction_on() != slot && status == 'I') return;
+    if (waits_ || (transaction_on() && *transaction_on() != slot && status == 'I')) return;
     status_ = status;
     if (status != 'I')
         transaction_slot_ = slot;
@@ -63,11 +63,29 @@ void SessionState::ready(Slot slot, std::uint8_t status) {
     failed_ = false;
 }
 
+void SessionState::transaction_waits() {
+    waits_ = true;
+    status_ = 'I';
+}
+
+void SessionState::transaction_opened(Slot slot) {
+    waits_ = false;
+    status_ = 'T';
+    transaction_slot_ = slot;
+    for (Staged& staged : staged_) staged.slot = slot;
+}
+
+void SessionState::transaction_dropped() {
+    waits_ = failed_ = false;
+    status_ = 'I';
+    drop_staged();
+}
+
 void SessionState::connected(Slot slot) { settings_.new_connection(slot); }
 
 void SessionState::disconnected(Slot slot) {
     const bool staged_there = !staged_.empty() && staged_.back().slot == slot;
-    if (transaction_on() == slot || (status_ == 'I' && staged_there)) {
+    if (transaction_on() == slot || (status_ == 'I' && !waits_ && staged_there)) {
         drop_staged();
         status_ = 'I';
         failed_ = false;
@@ -125,6 +143,7 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
         case Effect::Kind::begin:  // inside an implicit transaction: what was done becomes part of
                                    // it
         case Effect::Kind::set_local:
+        case Effect::Kind::set_transaction:
         case Effect::Kind::deallocate:
             return;
         case Effect::Kind::prepare:  // stays, even if its transaction is rolled back
@@ -248,8 +267,23 @@ void SessionState::note_search_path(const Effect& effect) {
     }
 }
 
+void SessionState::note_default_modes(const Effect& effect) {
+    const bool resets_all =
+        effect.kind == Effect::Kind::reset_all || effect.kind == Effect::Kind::discard_all;
+    if (resets_all) default_modes_ = startup_modes_;
+    if (effect.kind != Effect::Kind::set_on_primary) return;
+    if (effect.name == "session characteristics") return default_modes_.overlay(effect.modes);
+    if (effect.name == "default_transaction_isolation")
+        default_modes_.isolation =
+            effect.modes.isolation ? effect.modes.isolation : startup_modes_.isolation;
+    if (effect.name == "default_transaction_read_only")
+        default_modes_.read_only =
+            effect.modes.read_only ? effect.modes.read_only : startup_modes_.read_only;
+}
+
 void SessionState::apply(Slot slot, const Effect& effect) {
     note_search_path(effect);
+    note_default_modes(effect);
     bool remembered = true;
     switch (effect.kind) {
         case Effect::Kind::set:

@@ -51,13 +51,24 @@ public:
     void failed();
     // ReadyForQuery with status 'I', 'T' or 'E' arrived from `slot`.
     void ready(Slot slot, std::uint8_t status);
+    // The client is in a transaction that no server has: it may still be opened anywhere. What was
+    // staged in it stays staged.
+    void transaction_waits();
+    // It was opened there by statements of our own.
+    void transaction_opened(Slot slot);
+    // It ended without a server.
+    void transaction_dropped();
     void connected(
         Slot slot);  // a new server connection: none of the session's settings applied yet
     void disconnected(Slot slot);  // its state is gone
 
     // --- transaction ---
-    [[nodiscard]] std::uint8_t transaction_status() const { return status_; }
-    [[nodiscard]] std::optional<Slot> transaction_on() const;  // nullopt: no open transaction
+    [[nodiscard]] std::uint8_t transaction_status() const { return waits_ ? 'T' : status_; }
+    // nullopt: no server has an open transaction.
+    [[nodiscard]] std::optional<Slot> transaction_on() const;
+    // What SET has said of the transactions to come.
+    [[nodiscard]] const TransactionModes& default_modes() const { return default_modes_; }
+    void start_with(const TransactionModes& modes) { default_modes_ = startup_modes_ = modes; }
 
     // --- state that lives on one connection only ---
     // Set while reads have to run on the primary connection.
@@ -116,6 +127,7 @@ private:
     void assume_the_worst(Slot slot, const Effect& effect);
     void set_option(std::string_view name, std::string_view value);
     void note_search_path(const Effect& effect);
+    void note_default_modes(const Effect& effect);
     void discard_all(Slot slot);
     void close_cursor(Slot slot, const std::string& name);
     void close_all_cursors(Slot slot);
@@ -132,6 +144,9 @@ private:
 
     std::uint8_t status_ = 'I';
     Slot transaction_slot_ = Slot::primary;
+    bool waits_ = false;  // see transaction_waits()
+    TransactionModes default_modes_;
+    TransactionModes startup_modes_;  // what RESET returns to
     bool failed_ = false;  // an error since the last ReadyForQuery
     std::vector<Staged> staged_;
     std::size_t staged_bytes_ = 0;

@@ -8,6 +8,7 @@
 
 #include "routing/read_options.hpp"
 #include "routing/reason.hpp"
+#include "routing/transaction_modes.hpp"
 #include "routing/uses.hpp"
 
 namespace pgsteer::routing {
@@ -16,6 +17,7 @@ namespace pgsteer::routing {
 enum class Access : std::uint8_t {
     read_only,        // may run on a replica, and again elsewhere
     begin_read_only,  // opens a READ ONLY transaction (and otherwise only reads): may run on a replica
+    begin,            // opens one that may write
     session_control,  // SET, RESET, DEALLOCATE, CLOSE, UNLISTEN: any server, no effect on data
     write,            // everything else: the primary
 };
@@ -26,15 +28,17 @@ enum class Hint : std::uint8_t { none, primary, replica };
 // as their CommandComplete messages arrive.
 struct Effect {
     enum class Kind : std::uint8_t {
-        begin,             // also START TRANSACTION
+        begin,             // modes, sql; name = "start" for START TRANSACTION
         commit,            // also END; name = "chain" with AND CHAIN, "prepare" for PREPARE TRANSACTION
         rollback,          // also ABORT; name = "chain" with AND CHAIN
-        savepoint,         // name
+        savepoint,         // name; sql
         release,           // name
         rollback_to,       // name
         set,               // name; sql = the statement to replay (SET, or SELECT set_config(...) with constants)
-        set_local,         // SET LOCAL, SET TRANSACTION: ends with the transaction, never replayed
-        set_on_primary,    // default_transaction_*, SET SESSION CHARACTERISTICS: never copied
+        set_local,         // SET LOCAL: ends with the transaction; sql, to be repeated in it
+        set_transaction,   // SET TRANSACTION: name "transaction", modes, sql; SET LOCAL transaction_* and the like
+        set_on_primary,    // name: default_transaction_*, "session characteristics": never copied; modes: those
+                           // that were set, none: DEFAULT
         reset,             // name; sql = the statement to replay
         reset_all,         // RESET ALL; sql
         opaque_settings,   // set_config() with arguments that are not constants. With a name: this setting
@@ -59,6 +63,14 @@ struct Effect {
     // set: of search_path the new value as PostgreSQL would show it, empty: not known; of a pgsteer.*
     // option its value, empty: DEFAULT.
     std::string value = {};
+    TransactionModes modes = {};
+};
+
+// Whether a statement may run in a transaction of which a replica takes care for the time being.
+enum class InTransaction : std::uint8_t {
+    leaves,  // it needs the primary
+    stays,   // reads, savepoints, settings, COMMIT: it can be repeated elsewhere
+    ties,    // reads the transaction's time, or opens or uses a cursor: the transaction stays there
 };
 
 // Whether the facts in a Catalog may be others once the statement has completed.
@@ -77,6 +89,7 @@ struct Statement {
     std::uint16_t statement_count = 0;  // 0: empty text, or not parsed
     bool raises_floor = true;           // false: pure session control (design: never raises the floor)
     bool copies_in = false;             // COPY FROM STDIN: the client sends data
+    InTransaction in_transaction = InTransaction::leaves;  // of a read: if it is harmless
     bool uses_cursor = false;           // FETCH, MOVE or CLOSE: runs where the named cursor lives
     std::string detail;                 // what the reason points at, e.g. the function's name; for explain
     std::vector<Effect> effects;
@@ -87,6 +100,11 @@ struct Statement {
 
     [[nodiscard]] bool may_read() const {
         return if_harmless == Access::read_only || if_harmless == Access::begin_read_only;
+    }
+
+    // In a transaction that a replica has: as in_transaction says, of a read only if it is harmless.
+    [[nodiscard]] InTransaction may_follow() const {
+        return access == Access::write && may_read() ? InTransaction::leaves : in_transaction;
     }
 
     // Bytes on the heap and in the struct, for the cache's budget.

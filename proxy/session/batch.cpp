@@ -94,6 +94,7 @@ Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
             const auto execute = wire::decode_execute(body);
             if (!execute) return execute.error();
             set_name(item, whole, execute->portal_name);
+            item.limited = execute->max_rows > 0;
             break;
         }
         case frontend::kSync:

@@ -9,6 +9,7 @@ namespace pgsteer::proxy {
 namespace frontend = wire::frontend;
 using routing::Access;
 using routing::CatalogChange;
+using routing::InTransaction;
 using routing::Reason;
 using routing::StatementPtr;
 
@@ -23,6 +24,8 @@ StatementPtr synthetic(Access access,
     cached->statement.reason = reason;
     cached->statement.raises_floor = raises_floor;
     cached->statement.catalog_change = catalog_change;
+    if (access == Access::session_control)
+        cached->statement.in_transaction = InTransaction::stays;
     return cached;
 }
 
@@ -43,45 +46,59 @@ bool changes_names(const routing::Statement& statement) {
     });
 }
 
+// What only reads, or begins to.
+bool reads(Access access) {
+    return access == Access::read_only || access == Access::begin_read_only ||
+           access == Access::begin;
+}
+
 // Joins the verdicts on the parts of a batch.
 class Strictest {
 public:
     explicit Strictest(CatalogJudge* judge) : judge_{judge} {}
     void add(const StatementPtr& said) {
         const auto statement = judged(said);
-        const auto access = statement->statement.access;
-        if (access == Access::session_control)
-            control_ = control_ || statement != synthetic_verdicts().neutral;
-        if (rank(access) > rank(result_->statement.access) ||
-            result_ == synthetic_verdicts().neutral)
+        const auto& neutral = synthetic_verdicts().neutral;
+        if (statement != neutral) ++statements_;
+        if (statement->statement.access == Access::session_control)
+            control_ = control_ || statement != neutral;
+        if (rank(statement->statement) > rank(result_->statement) || result_ == neutral)
             result_ = statement;
     }
     [[nodiscard]] StatementPtr result() const {
-        const auto access = result_->statement.access;
-        const bool reads = access == Access::read_only || access == Access::begin_read_only;
-        return control_ && reads ? synthetic_verdicts().mixed : result_;
+        const auto& result = result_->statement;
+        const bool is_followed = result.access == Access::write && statements_ > 1 &&
+                                 result.may_follow() != InTransaction::leaves;
+        return (control_ && reads(result.access)) || is_followed ? synthetic_verdicts().mixed
+                                                                 : result_;
     }
 
 private:
     [[nodiscard]] StatementPtr judged(const StatementPtr& said) {
         if (judge_ == nullptr) return said;
         judge_->changes_names = judge_->changes_names || changes_names(said->statement);
-        return routing::judge(said, judge_->context, judge_->view, judge_->shared);
+        auto statement = routing::judge(said, judge_->context, judge_->view, judge_->shared);
+        judge_->ties = judge_->ties || statement->statement.may_follow() == InTransaction::ties;
+        return statement;
     }
-    static int rank(Access access) {
-        switch (access) {
+    static int rank(const routing::Statement& statement) {
+        const int ties = statement.may_follow() == InTransaction::ties ? 1 : 0;
+        switch (statement.access) {
             case Access::session_control:
-                return 0;
+                return 0 + ties;
             case Access::read_only:
-                return 1;
+                return 2 + ties;
             case Access::begin_read_only:
-                return 2;
+                return 4;
+            case Access::begin:
+                return 5;
             case Access::write:
-                return 3;
+                return statement.may_follow() == InTransaction::leaves ? 8 : 6 + ties;
         }
-        return 3;
+        return 8;
     }
     CatalogJudge* judge_;
+    int statements_ = 0;
     StatementPtr result_ = synthetic_verdicts().neutral;
     bool control_ = false;
 };
@@ -121,6 +138,65 @@ const BatchItem* parse_before(const Batch& batch, wire::Bytes bytes, const Batch
         if (item.type == frontend::kParse && name_of(item, bytes) == name) found = &item;
     }
     return found;
+}
+
+StatementPtr only_statement(const Batch& batch,
+                            wire::Bytes bytes,
+                            const PreparedStatements& prepared) {
+    const auto& items = batch.items;
+    if (!batch.ends || batch.bytes > bytes.size()) return nullptr;
+    if (items.size() == 1)
+        return items.front().type == frontend::kQuery ? items.front().statement : nullptr;
+    if (items.back().type != frontend::kSync) return nullptr;
+    const BatchItem* parse = nullptr;
+    const BatchItem* bind = nullptr;
+    bool executed = false;
+    for (const auto& item : items) {
+        switch (item.type) {
+            case frontend::kParse:
+                if (parse != nullptr || bind != nullptr) return nullptr;
+                if (item.name_size > 0 && prepared.find(name_of(item, bytes))) return nullptr;
+                parse = &item;
+                break;
+            case frontend::kBind:
+                if (bind != nullptr) return nullptr;
+                if (parse != nullptr && name_of(*parse, bytes) != name_of(item, bytes))
+                    return nullptr;
+                bind = &item;
+                break;
+            case frontend::kDescribe:
+                if (executed || (item.target == 'P' ? bind == nullptr : parse == nullptr))
+                    return nullptr;
+                break;
+            case frontend::kExecute:
+                if (executed || bind == nullptr || item.limited ||
+                    name_of(item, bytes) != portal_of(*bind, bytes))
+                    return nullptr;
+                executed = true;
+                break;
+            case frontend::kSync:
+                break;
+            default:
+                return nullptr;
+        }
+    }
+    if (!executed) return nullptr;
+    if (parse != nullptr) return parse->statement;
+    const auto known = prepared.find(name_of(*bind, bytes));
+    return known ? known->statement : nullptr;
+}
+
+bool leaves_portal(const Batch& batch, wire::Bytes bytes) {
+    const auto is_executed = [&](const BatchItem& bind) {
+        return std::any_of(batch.items.begin(), batch.items.end(), [&](const BatchItem& item) {
+            return item.type == frontend::kExecute && item.begin > bind.begin &&
+                   name_of(item, bytes) == portal_of(bind, bytes);
+        });
+    };
+    return std::any_of(batch.items.begin(), batch.items.end(), [&](const BatchItem& item) {
+        return (item.type == frontend::kExecute && item.limited) ||
+               (item.type == frontend::kBind && (item.portal_size > 0 || !is_executed(item)));
+    });
 }
 
 StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictContext& context) {
@@ -170,10 +246,8 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
         }
     }
     auto result = strictest.result();
-    const auto access = result->statement.access;
-    const bool reads = access == Access::read_only || access == Access::begin_read_only;
     const bool incomplete = batch.bytes > bytes.size();  // the rest is passed on unkept
-    return reads && (incomplete || batch.bytes > context.max_read_bytes) ? verdicts.too_large
+    return reads(result->statement.access) && (incomplete || batch.bytes > context.max_read_bytes) ? verdicts.too_large
                                                                          : result;
 }
 

@@ -35,6 +35,7 @@ struct CatalogJudge {
     routing::JudgedStatements& shared;
     // A statement in the batch may change what names mean to those behind it.
     bool changes_names = false;
+    bool ties = false;  // a statement in it does (InTransaction::ties)
 };
 
 struct VerdictContext {
@@ -44,6 +45,16 @@ struct VerdictContext {
     std::size_t max_read_bytes;  // a larger read is not kept for a retry, and goes to the primary
     CatalogJudge* judge = nullptr;  // null: statements are what they are without a catalog
 };
+
+// The one statement that a batch runs to its end: a simple Query, or Bind and Execute of one portal,
+// with or without Parse and Describe, up to Sync. Null: there is more in it, or less.
+[[nodiscard]] routing::StatementPtr only_statement(const Batch& batch,
+                                                   wire::Bytes bytes,
+                                                   const PreparedStatements& prepared);
+
+// A portal in it may be used by later requests of the same transaction: one with a name, one that
+// is not executed yet, or not to its end.
+[[nodiscard]] bool leaves_portal(const Batch& batch, wire::Bytes bytes);
 
 // The statement that decides where a batch runs: the first that needs the primary, if there is one.
 // Session control beside reads needs it too: both connections would have to take part. Pure.

@@ -28,10 +28,12 @@ void SessionCatalog::rebuild(const routing::SessionState::SearchPathSetting& set
     setting_ = setting;
     is_hidden_ = is_hidden;
     view_ = {};
+    default_modes_ = {};
     if (is_hidden || !catalog_) return;
     view_.catalog = catalog_.get();
     const auto defaults = catalog_->defaults_of(role_);
     view_.may_be_serializable = defaults.may_be_serializable;
+    default_modes_ = defaults.modes;
     const auto& usual = startup_search_path_ ? startup_search_path_ : defaults.search_path;
     const bool is_other = setting.role_changed || changes_role_ || defaults.changes_role;
     const std::string role = is_other ? std::string{} : role_;

@@ -36,6 +36,8 @@ public:
     }
     [[nodiscard]] std::uint64_t number() const { return number_; }
     [[nodiscard]] const routing::CatalogView& view() const { return view_; }
+    // Of transactions about which nothing is said; nullopt: not known.
+    [[nodiscard]] const routing::TransactionModes& default_modes() const { return default_modes_; }
 
     // A statement completed that may have changed the catalog, in a transaction that may be open
     // still.
@@ -57,6 +59,7 @@ private:
     bool changes_role_ = false;  // the startup packet does
     routing::CatalogPtr catalog_;
     routing::CatalogView view_;
+    routing::TransactionModes default_modes_;
     routing::SessionState::SearchPathSetting setting_;
     std::uint64_t version_ = 0;
     std::uint64_t number_ = 0;  // of `view_`; 0: none yet

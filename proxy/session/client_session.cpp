@@ -88,9 +88,10 @@ void ClientSession::leave() {
 void ClientSession::release(Slot slot) {
     auto& side = sides_[static_cast<std::size_t>(slot)];
     if (!side.lease) return;
-    if (side.sample_pending && side.lease->replies.size() == 1) {
+    // What is owed to ourselves alone, nobody waits for: the answers are dropped as they come.
+    if (const auto questions = side.lease->replies.only_questions(); questions > 0) {
         side.lease->replies.clear();
-        side.lease->unclaimed = 1;
+        side.lease->unclaimed = questions;
     }
     if (side.partial > 0) {
         side.lease.discard();

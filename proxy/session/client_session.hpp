@@ -13,6 +13,7 @@
 #include "proxy/stream.hpp"
 #include "proxy/wire/startup.hpp"
 #include "routing/decide.hpp"
+#include "routing/deferred_transaction.hpp"
 #include "routing/session_state.hpp"
 
 #include <array>
@@ -116,6 +117,7 @@ private:
         bool primary_only = false;  // it failed on a replica
         std::uint32_t avoid = 0;    // servers, a bit each
         bool may_verify = false;    // its answer can be thrown away
+        bool ties = false;  // it leaves something that its transaction needs on the same connection
         routing::TimePoint arrived = routing::kNever;
     };
     awaitable<void> dispatch();
@@ -140,7 +142,6 @@ private:
         const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended);
     [[nodiscard]] bool is_pipeline_full() const;
     [[nodiscard]] bool is_answered() const;
-    bool end_lost_transaction(const routing::CachedStatement& cached);
     [[nodiscard]] bool is_ignored_in_lost_transaction(const routing::CachedStatement& statement);
     awaitable<void> answered();  // until no request is in flight and none is being run again
     void refuse(const Batch& batch, const ConnectFailure& failure);
@@ -167,6 +168,7 @@ private:
     static void expect_deallocations(PreparedStatements& prepared,
                                      const routing::StatementPtr& statement,
                                      Request& request);
+    void note_deferred(const routing::Effect& effect);
     void apply_effects(Slot slot,
                        const routing::Statement& statement,
                        std::uint16_t index,
@@ -181,6 +183,7 @@ private:
     void skip_to_sync(Slot slot);
 
     // --- freshness.cpp: samples of the primary's position, verification of a replica's ---
+    [[nodiscard]] static routing::Consistency level_of(conf::Consistency level);
     [[nodiscard]] routing::ReadOptions options_for(const routing::Statement& statement) const;
     [[nodiscard]] std::string bad_option(const Batch& batch) const;
     [[nodiscard]] bool start_options();
@@ -200,6 +203,22 @@ private:
     void explain_route(const Choice& choice);
     void note_position(Slot slot, wire::Bytes row);
     Verdict on_position_told(Slot slot, Purpose purpose);
+
+    // --- transactions.cpp: BEGIN answered at once, opened later, opened again elsewhere ---
+    [[nodiscard]] routing::DefaultModes default_modes() const;
+    [[nodiscard]] bool may_start_on_replica(routing::Isolation isolation, bool read_only) const;
+    [[nodiscard]] routing::SessionView::Transaction transaction_view(
+        const routing::Statement& statement, const Demand& demand) const;
+    awaitable<bool> answer_transaction_control();
+    std::string_view change_transaction(const routing::Statement& statement);
+    std::string_view end_lost_transaction(const routing::Effect& effect);
+    void answer_batch(std::string_view tag);
+    void open_transaction(Slot slot, wire::Buffer& out);
+    void roll_back_on_replica();
+    void leave_replica();
+    void withdraw_transaction();
+    [[nodiscard]] bool may_reopen() const;
+    void fail_transaction();
 
     // --- recovery.cpp: when a server is lost, or a replica could not do it ---
     awaitable<void> server_lost(Slot slot, ProxyErrc reason);
@@ -242,6 +261,8 @@ private:
     std::array<Side, 2> sides_;
     std::deque<Request> requests_;  // in flight, oldest first; all on one slot
     routing::SessionState state_;
+    routing::DeferredTransaction deferred_;
+    routing::DeferredTransaction settled_;  // before the oldest request in flight
     routing::Floor floor_;
     struct LastRoute {  // what SHOW pgsteer.last_route says
         routing::ServerId server;

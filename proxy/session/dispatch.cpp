@@ -49,7 +49,12 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
     view.pin = state_.pin();
     view.prepared_in_sql = state_.has_prepared_in_sql();
     view.degraded_reads = config.routing.degraded_reads;
-    view.read_only_transactions = config.routing.transactions == conf::Transactions::read_only;
+    view.transaction = transaction_view(statement, demand);
+    const bool is_lazy = config.routing.transactions == conf::Transactions::lazy &&
+                         !view.transaction.read_only &&
+                         (view.transaction.may_start_on_replica || view.transaction.may_move);
+    if (is_lazy)
+        view.consistency = std::max(view.consistency, level_of(config.routing.lazy_consistency));
     view.tolerated_age = config.health.timeout + config.health.interval * (config.health.fall + 1);
     view.avoid = demand.avoid | worker_.suspects(topology);
     const auto server_of = [&](std::optional<Slot> slot) -> std::optional<routing::ServerId> {
@@ -240,8 +245,11 @@ awaitable<void> ClientSession::dispatch() {
         strictest(batch_, bytes,
                   {prepared_, portals_, parameter_view_.can_classify(), max_read_bytes(), &judge});
     names_may_change_ = names_may_change_ || judge.changes_names;
+    const bool ties = judge.ties || leaves_portal(batch_, bytes);
     if (statement->statement.access == Access::read_only) unread_samples_ = 0;
-    if (end_lost_transaction(*statement)) {
+    const bool is_answered_here = co_await answer_transaction_control();
+    if (closing_) co_return;
+    if (is_answered_here) {
         in_.consume(batch_bytes);
         batch_.clear();
         co_return;
@@ -258,14 +266,17 @@ awaitable<void> ClientSession::dispatch() {
         choice.failed = true;
         choice.failure = {ProxyErrc::invalid_option, {}, {}, std::move(problem)};
     } else {
-        choice =
-            co_await choose(statement, {.may_verify = may_verify(batch_), .arrived = received_at_});
+        choice = co_await choose(
+            statement,
+            {.may_verify = may_verify(batch_), .ties = ties, .arrived = received_at_});
     }
     if (closing_) co_return;
     if (choice.failed) {
         refuse(batch_, choice.failure);
     } else {
         bytes = in_.data().first(batch_bytes);
+        if (deferred_.is_open() && choice.slot == Slot::primary) leave_replica();
+        if (requests_.empty()) settled_ = deferred_;
         if (requests_.empty() && options_for(statement->statement).explain.value_or(false))
             explain_route(choice);
         if (requests_.empty() || !requests_.back().open) {
@@ -276,12 +287,15 @@ awaitable<void> ClientSession::dispatch() {
             fresh.slot = choice.slot;
             fresh.reason = choice.reason;
             fresh.raises_floor = statement->statement.raises_floor;
-            fresh.retryable = choice.slot == Slot::replica && !state_.transaction_on();
+            fresh.retryable =
+                choice.slot == Slot::replica && (!state_.transaction_on() || deferred_.may_move());
             if (!moved_) fresh.started = received_at_;
             moved_.reset();
             fresh.open = true;
         }
         auto& request = requests_.back();
+        request.ties = request.ties || ties;
+        request.queries = request.queries || statement->statement.may_read();
         request.raises_floor = request.raises_floor || statement->statement.raises_floor;
         request.writes = request.writes || statement->statement.access == Access::write;
         if (choice.needed.timeline != 0) request.needed = choice.needed;
@@ -305,27 +319,6 @@ awaitable<void> ClientSession::dispatch() {
     while (!closing_ && side(choice.slot).verifying) co_await answered_.wait();
 }
 
-// COMMIT or ROLLBACK as a simple Query. All it has read was right, and a client that knows of the
-// loss hears ROLLBACK, as in any failed transaction.
-bool ClientSession::end_lost_transaction(const routing::CachedStatement& cached) {
-    const auto& statement = cached.statement;
-    const bool alone = batch_.ends && batch_.items.size() == 1 &&
-                       batch_.items.front().type == wire::frontend::kQuery &&
-                       statement.statement_count == 1 && statement.effects.size() == 1;
-    if (transaction_ == LostTransaction::none || !alone || !requests_.empty()) return false;
-    const auto& effect = statement.effects.front();
-    const bool commits = effect.kind == routing::Effect::Kind::commit;
-    if ((!commits && effect.kind != routing::Effect::Kind::rollback) || !effect.name.empty())
-        return false;
-    wire::Buffer out;
-    const bool told = transaction_ == LostTransaction::reported;
-    wire::encode_command_complete(out, commits && !told ? "COMMIT" : "ROLLBACK");
-    client_.write(wire::Bytes{out});
-    transaction_ = LostTransaction::none;
-    send_ready();
-    return true;
-}
-
 // A READ ONLY transaction was lost with its replica: as in any failed transaction, nothing but its
 // end is heard.
 bool ClientSession::is_ignored_in_lost_transaction(const routing::CachedStatement& statement) {
@@ -344,6 +337,7 @@ void ClientSession::refuse(const Batch& batch, const ConnectFailure& failure) {
                             ? static_cast<ProxyErrc>(failure.error.value())
                             : ProxyErrc::server_unreachable;
     if (reason == ProxyErrc::transaction_lost) return die(reason);
+    fail_transaction();
     if (!requests_.empty()) {  // an open request that has been answered so far: it fails now
         if (requests_.back().open && batch.ends) requests_.back().open = false;
         return fail_front(reason);

@@ -56,6 +56,11 @@ void ClientSession::deallocated_all(Slot slot) {
     prepared_.deallocated_all(slot);
 }
 
+void ClientSession::note_deferred(const Effect& effect) {
+    if (deferred_.is_open()) return deferred_.completed(effect);
+    if (effect.kind == Effect::Kind::begin) deferred_.begun_on_replica(effect, default_modes());
+}
+
 void ClientSession::apply_effects(Slot slot,
                                   const routing::Statement& statement,
                                   std::uint16_t index,
@@ -75,6 +80,7 @@ void ClientSession::apply_effects(Slot slot,
     state_.completed(slot, statement, index, tag);
     for (const auto& effect : statement.effects) {
         if (effect.statement_index != index) continue;
+        if (slot == Slot::replica) note_deferred(effect);
         if (effect.kind == Effect::Kind::deallocate) deallocated(effect.name, slot);
         if (effect.kind == Effect::Kind::deallocate_all || effect.kind == Effect::Kind::discard_all)
             deallocated_all(slot);

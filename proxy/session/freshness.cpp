@@ -30,20 +30,6 @@ constexpr std::uint32_t kEveryUnread = 32;
 constexpr auto kLookAgain = 500us;      // while a read waits for a replica
 constexpr auto kStrictPatience = 50ms;  // the least that a strict read waits, which always has to
 
-Consistency level_of(conf::Consistency level) {
-    switch (level) {
-        case conf::Consistency::eventual:
-            return Consistency::eventual;
-        case conf::Consistency::session:
-            return Consistency::session;
-        case conf::Consistency::global:
-            return Consistency::global;
-        case conf::Consistency::strict:
-            return Consistency::strict;
-    }
-    return Consistency::strict;
-}
-
 // Sets it in `options`; "" = well done, or not an option of ours.
 template <class Options>
 std::string option_problem(std::string_view name, std::string_view value, Options&& options) {
@@ -123,6 +109,20 @@ bool may_hold_a_transaction_open(const routing::Statement& statement, bool& open
 
 }  // namespace
 
+Consistency ClientSession::level_of(conf::Consistency level) {
+    switch (level) {
+        case conf::Consistency::eventual:
+            return Consistency::eventual;
+        case conf::Consistency::session:
+            return Consistency::session;
+        case conf::Consistency::global:
+            return Consistency::global;
+        case conf::Consistency::strict:
+            return Consistency::strict;
+    }
+    return Consistency::strict;
+}
+
 // What is wrong with a SET pgsteer.* among these; "" = nothing. In a transaction the server is not
 // told of an error that it has not seen: there such a SET has no effect.
 std::string ClientSession::bad_option(const Batch& batch) const {
@@ -155,23 +155,31 @@ bool ClientSession::start_options() {
     consistency_ = level_of(level);
 
     routing::ReadOptions options;
+    routing::TransactionModes modes;
     for (const auto& [name, value] : startup_settings(parameters_)) {
+        if (name == "default_transaction_isolation") modes.isolation = routing::parse_isolation(value);
+        if (name == "default_transaction_read_only") modes.read_only = routing::parse_bool(value);
         const auto problem = option_problem(name, value, options);
         if (problem.empty()) continue;
         refuse_login(ProxyErrc::invalid_option, info(ProxyErrc::invalid_option).sqlstate, problem);
         return false;
     }
     state_.start_with(options);
+    state_.start_with(modes);
     return true;
 }
 
 routing::ReadOptions ClientSession::options_for(const routing::Statement& statement) const {
-    return state_.read_options().overlaid_by(statement.options);
+    const auto& session = state_.read_options();
+    if (deferred_.stage() == routing::DeferredTransaction::Stage::none)
+        return session.overlaid_by(statement.options);
+    return session.overlaid_by(deferred_.options()).overlaid_by(statement.options);
 }
 
 routing::TimePoint ClientSession::wait_until(const routing::Statement& statement,
                                              routing::TimePoint arrived) const {
-    if (arrived == routing::kNever || state_.transaction_on()) return routing::kNever;
+    const bool has_to_stay = state_.transaction_on() && !deferred_.may_move();
+    if (arrived == routing::kNever || has_to_stay) return routing::kNever;
     const auto options = options_for(statement);
     std::chrono::milliseconds patience =
         options.freshness_wait.value_or(worker_.config().routing.freshness_wait);

@@ -16,6 +16,7 @@ bool ClientSession::all_retryable() const {
 awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     auto& lost = side(slot);
     const auto server = lost.lease->server;
+    if (slot == Slot::replica && may_reopen()) withdraw_transaction();
     const bool irreplaceable = state_.irreplaceable(slot);
     const bool in_transaction = state_.transaction_on() == slot;
     const bool cut_mid_message = lost.partial > 0 && !lost.partial_swallowed;
@@ -40,6 +41,8 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     if (cut_mid_message) co_return leave();  // nothing can be said between two halves of a message
     if (in_transaction && slot == Slot::replica && !cursor_lost) {
         transaction_ = busy ? LostTransaction::reported : LostTransaction::to_report;
+        deferred_.clear();
+        settled_.clear();
         if (!held_.empty()) release_held();
         if (busy && requests_.front().failed) co_return leave();
         while (!requests_.empty()) fail_front(ProxyErrc::transaction_lost_read_only);
@@ -73,6 +76,7 @@ void ClientSession::fail_front(ProxyErrc reason) {
     for (auto change = request.changes.rbegin(); change != request.changes.rend(); ++change)
         prepared_.undo(*change);
     wire::Buffer{}.swap(repeated_prefix_);
+    fail_transaction();
     send_error("ERROR", reason);
     if (request.open) {
         skipping_to_sync_ = true;
@@ -89,6 +93,8 @@ void ClientSession::fail_front(ProxyErrc reason) {
 // was released.
 awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
     running_again_ = true;
+    withdraw_transaction();
+    roll_back_on_replica();
     auto again = std::move(requests_);
     requests_.clear();
     for (auto& request : again) {

@@ -169,6 +169,8 @@ ClientSession::Verdict ClientSession::handle_discarded(Slot slot,
                 owed->what != Expect::function_call)
                 return Verdict::broken;
             replies.pop();
+            if (const auto status = wire::decode_ready_for_query(body))
+                side(slot).lease->transaction_status = *status;
             break;
         case backend::kParseComplete:
         case backend::kBindComplete:
@@ -322,6 +324,12 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     const auto fields = wire::decode_error(body);
     const std::string_view sqlstate = fields ? fields->sqlstate : std::string_view{};
     side.copying_in = false;
+    if (owed->internal && owed->purpose == Purpose::transaction) {
+        log::warning("a transaction could not be opened again as it was", "session",
+                     key_.process_id, "sqlstate", sqlstate);
+        const bool runs_again = slot == Slot::replica && !requests_.empty() && all_retryable();
+        return runs_again ? Verdict::run_again : Verdict::swallow;
+    }
     if (owed->internal && owed->what == Expect::query && owed->purpose != Purpose::setting)
         return Verdict::swallow;  // no position was told
     if (owed->internal && owed->what == Expect::query) {
@@ -380,11 +388,13 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     connection.replies.pop();
     connection.transaction_status = *status;
     side(slot).copying_in = false;
-    if (internal && purpose != Purpose::setting) return on_position_told(slot, purpose);
-    if (internal) return Verdict::swallow;
+    if (internal && (purpose == Purpose::setting || purpose == Purpose::transaction))
+        return Verdict::swallow;
+    if (internal) return on_position_told(slot, purpose);
     if (requests_.empty()) return Verdict::broken;
 
     state_.ready(slot, *status);
+    if (*status == 'I' && deferred_.is_open()) deferred_.clear();
     if (*status == 'I') catalog_.transaction_ended();
     auto& request = requests_.front();
     if (slot == Slot::replica) {
@@ -417,6 +427,9 @@ void ClientSession::finish_front(Slot slot) {
         if (pin) worker_.mutable_counters().pins[static_cast<std::size_t>(*pin)].add();
     }
     note_route(slot, request);
+    if (request.queries && slot == Slot::replica) deferred_.queried();
+    if (request.ties && slot == Slot::replica) deferred_.tie();
+    if (settled_ != deferred_) settled_ = deferred_;
     worker_.finished_on(request.server);
     kept_bytes_ -= request.messages.size();
     requests_.pop_front();

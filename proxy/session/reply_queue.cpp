@@ -13,6 +13,14 @@ bool ReplyQueue::push(Expected expected) {
     return true;
 }
 
+int ReplyQueue::only_questions() const {
+    const bool all = std::all_of(queue_.begin(), queue_.end(), [](const Expected& entry) {
+        return entry.internal && entry.what == Expect::query &&
+               (entry.purpose == Purpose::sample || entry.purpose == Purpose::transaction);
+    });
+    return all ? static_cast<int>(queue_.size()) : 0;
+}
+
 Expected* ReplyQueue::front() {
     while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
     return queue_.empty() ? nullptr : &queue_.front();

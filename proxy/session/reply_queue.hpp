@@ -5,6 +5,7 @@
 
 #include <boost/container/deque.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 
@@ -30,6 +31,7 @@ enum class Purpose : std::uint8_t {
     setting,  // the connection gets what it lacks
     sample,   // where the primary's WAL ends now
     verify,   // how far the replica has replayed, right before a read
+    transaction,  // a transaction is opened with what was done in it, or rolled back on a replica
     show,     // the connection gets what SHOW pgsteer.<name> is about to ask for
 };
 
@@ -64,6 +66,14 @@ public:
     // CopyInResponse: Syncs that were sent before the end of the copy are read and ignored by the
     // server. PostgreSQL docs, "COPY Operations".
     void copy_in_started();
+    // Whether an answer that is the client's is still to come.
+    [[nodiscard]] bool owes_client() const {
+        return std::any_of(queue_.begin(), queue_.end(),
+                           [](const Expected& entry) { return !entry.internal; });
+    }
+    // The number of answers that are to come, if all are to samples and to transactions of our own
+    // that nothing depends on; else 0.
+    [[nodiscard]] int only_questions() const;
     [[nodiscard]] bool skipping() const { return skipping_; }
     void clear() {
         queue_.clear();

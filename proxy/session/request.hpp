@@ -23,6 +23,8 @@ struct Request {
     bool open = false;                // the client's Sync has not come yet
     bool raises_floor = true;
     bool writes = false;  // what other sessions' reads may not miss under consistency global
+    bool queries = false;  // it reads, in a transaction as well
+    bool ties = false;    // a transaction on a replica cannot leave it once this has completed
     bool failed = false;  // an ErrorResponse has been passed on
     // The replica is asked right before it whether it has replayed up to here; timeline 0: it is
     // not.
@@ -48,6 +50,7 @@ struct BatchItem {
     std::size_t name_size = 0;
     std::size_t portal_at = 0;  // Bind
     std::size_t portal_size = 0;
+    bool limited = false;  // Execute: with a limit of rows, so that the portal may go on later
     routing::StatementPtr statement = nullptr;  // Parse, Query: classified; null: too large to be
 };
 

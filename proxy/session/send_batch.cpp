@@ -31,9 +31,9 @@ bool defines(const Request& request, const PreparedPtr& statement) {
 void ClientSession::send_batch(const Batch& batch, wire::Bytes bytes, Slot slot, Request& request) {
     const auto connection = side(slot).lease.connection();
     wire::Buffer prelude;
-    const std::size_t owed_to_us = side(slot).sample_pending ? 1 : 0;
-    const bool starts_request = connection->replies.size() <= owed_to_us &&
-                                !state_.transaction_on() && connection->transaction_status == 'I';
+    const bool starts_request = !state_.transaction_on() &&
+                                connection->transaction_status == 'I' &&
+                                !connection->replies.owes_client();
     add_prelude(slot, prelude, batch, bytes, request, starts_request);
     bool ended = false;
     for (const auto& item : batch.items) expect_item(item, bytes, slot, request, ended);
@@ -112,8 +112,10 @@ void ClientSession::add_prelude(Slot slot,
         leftovers = {};
         if (state_.settings_pending(slot)) add_settings(slot, out);
     }
-    if (replies.size() <= (side(slot).sample_pending ? 1U : 0U)) add_shown(slot, out, request);
+    const bool shows = !replies.owes_client();
     if (request.needed.timeline != 0 && !side(slot).verifying) add_verification(slot, out);
+    if (deferred_.is_waiting()) open_transaction(slot, out);
+    if (shows) add_shown(slot, out, request);
     for (const auto& item : batch.items) {
         switch (item.type) {
             case wire::frontend::kDescribe:

@@ -174,6 +174,12 @@ void encode_negotiate_protocol_version(Buffer& out,
     for (const std::string& option : unknown_options) body.cstr(option);
 }
 
+void encode_bare(Buffer& out, std::uint8_t type) { BodyWriter{out, type}; }
+
+void encode_no_parameters(Buffer& out) {
+    BodyWriter{out, backend::kParameterDescription}.u16(0);
+}
+
 void encode_command_complete(Buffer& out, std::string_view tag) {
     BodyWriter{out, backend::kCommandComplete}.cstr(tag);
 }

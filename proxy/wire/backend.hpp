@@ -68,6 +68,9 @@ void encode_ready_for_query(Buffer& out, std::uint8_t status);
 void encode_negotiate_protocol_version(Buffer& out,
                                        std::uint32_t newest_minor,
                                        const std::vector<std::string>& unknown_options);
+// ParseComplete, BindComplete, NoData: messages without a body.
+void encode_bare(Buffer& out, std::uint8_t type);
+void encode_no_parameters(Buffer& out);  // ParameterDescription
 void encode_command_complete(Buffer& out, std::string_view tag);
 
 }  // namespace pgsteer::proxy::wire

@@ -138,6 +138,7 @@ private:
                      bool starts_request);
     void add_settings(Slot slot, wire::Buffer& out);
     void inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out);
+    void close_again(const PreparedStatement& statement, Slot slot, wire::Buffer& out);
     void expect_item(
         const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended);
     [[nodiscard]] bool is_pipeline_full() const;

@@ -68,6 +68,14 @@ void ClientSession::inject_parse(const PreparedPtr& statement, Slot slot, wire::
     there = connection->lease_number;  // taken back if the server refuses it
 }
 
+// It runs again where it ran before, and a name can be given once.
+void ClientSession::close_again(const PreparedStatement& statement, Slot slot, wire::Buffer& out) {
+    const auto connection = side(slot).lease.connection();
+    if (statement.prepared_on[static_cast<std::size_t>(slot)] != connection->lease_number) return;
+    if (!connection->replies.push({.what = Expect::close, .internal = true})) return;
+    wire::encode_close(out, 'S', statement.name);
+}
+
 // DEALLOCATE of a statement that is prepared on the other connection only must find it here too.
 bool ClientSession::inject_deallocated(const BatchItem& item,
                                        Slot slot,
@@ -133,6 +141,7 @@ void ClientSession::add_prelude(Slot slot,
                                  defines(request, known);  // it runs again
                 if (known && !own && !parse_before(batch, bytes, item))
                     inject_parse(known, slot, out);
+                if (own) close_again(*known, slot, out);
                 break;
             }
             case wire::frontend::kQuery:

@@ -1,5 +1,6 @@
 """Consistency levels, bounds, tokens and waiting, each where a replica that is late would show a miss."""
 
+import threading
 import time
 
 import psycopg
@@ -267,3 +268,18 @@ def test_connections_of_short_sessions_that_write_are_used_again(make_proxy, clu
     cluster.primary.sql("DROP TABLE levels_short")
     print(f"{opened:.0f} server connections for 60 sessions")
     assert opened <= 3
+
+
+def test_a_statement_is_prepared_once_while_a_replica_catches_up(make_proxy, table):
+    """It is sent to the same replica again and again until that has replayed what the session wrote."""
+    proxy = make_proxy({"routing": {"freshness_wait": "5s"}}, replicas=[table.replicas[0]])
+    with connect(proxy) as session:
+        write(session, 1)
+        read(session)
+        for n in range(2, 6):
+            table.replicas[0].pause_replay()
+            write(session, n)
+            timer = threading.Timer(0.2, table.replicas[0].resume_replay)
+            timer.start()
+            assert session.execute(f"SELECT n, {n} FROM levels WHERE id = 1", prepare=True).fetchone() == (n, n)
+            timer.join()

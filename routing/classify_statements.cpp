@@ -195,13 +195,14 @@ Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) 
     Part part = stays(session_control(std::move(effect)));
     if (name == "search_path") part.effects.back().value = schemas_in(node);
     // Objects made without a schema will be temporary ones.
-    if (name == "search_path" && starts_with_pg_temp(node))
-        add_temporary(context, part);
+    if (name == "search_path" && starts_with_pg_temp(node)) add_temporary(context, part);
     return part;
 }
 
 // SET TRANSACTION, SET SESSION CHARACTERISTICS, SET TRANSACTION SNAPSHOT.
-Part set_modes(const PgQuery__VariableSetStmt& node, std::string_view name, const Context& context) {
+Part set_modes(const PgQuery__VariableSetStmt& node,
+               std::string_view name,
+               const Context& context) {
     const bool for_session = name == "session characteristics";
     Effect effect = for_session ? context.effect(Kind::set_on_primary, name)
                                 : context.replayed(Kind::set_transaction, name);

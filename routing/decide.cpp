@@ -177,8 +177,9 @@ Reason reason_to_read_on_replica(const Statement& statement, const SessionView& 
     const bool opens = statement.access == Access::begin_read_only ||
                        statement.access == Access::begin || session.transaction.waits;
     if (opens)
-        return session.transaction.read_only ? Reason::read_only_transaction
-                                             : Reason::lazy_transaction;
+        return session.transaction.read_only || statement.access == Access::begin_read_only
+                   ? Reason::read_only_transaction
+                   : Reason::lazy_transaction;
     return statement.hint == Hint::replica ? Reason::hint_replica : Reason::fresh_replica;
 }
 

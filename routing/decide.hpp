@@ -43,19 +43,20 @@ struct SessionView {
     // nothing. Positions of the runs that the topology speaks of.
     std::span<const Lsn> learnt;
     std::optional<ServerId> transaction_on;  // a transaction is open there
-    // What is known of the transaction that is open, or that waits to be opened with this statement.
+    // What is known of the transaction that is open, or that waits to be opened with this
+    // statement.
     struct Transaction {
-        bool waits = false;          // no server has it yet
-        bool may_start_on_replica = false;
-        bool may_move = false;       // it is open on a replica and can be opened anew elsewhere
-        bool must_move = false;      // and it has to be, now
+        bool waits = false;  // no server has it yet
+        bool may_start_on_replica = true;
+        bool may_move = false;   // it is open on a replica and can be opened anew elsewhere
+        bool must_move = false;  // and it has to be, now
         bool read_only = false;
         bool tied_by_request = false;  // the request opens a portal that outlives it
     } transaction;
-    std::optional<Pin> pin;                  // state that only the primary connection has
-    std::optional<ServerId> last_used;       // where the session control statements go
-    std::optional<ServerId> cursor_on;       // where a holdable cursor is open
-    bool prepared_in_sql = false;            // DEALLOCATE has to reach the primary
+    std::optional<Pin> pin;             // state that only the primary connection has
+    std::optional<ServerId> last_used;  // where the session control statements go
+    std::optional<ServerId> cursor_on;  // where a holdable cursor is open
+    bool prepared_in_sql = false;       // DEALLOCATE has to reach the primary
     bool degraded_reads = true;
     std::chrono::milliseconds tolerated_age{
         3'000};  // older evidence about a server counts for nothing

@@ -58,8 +58,7 @@ void DeferredTransaction::completed(const Effect& effect) {
         case Kind::release:  // and with it all savepoints set since; what was set in between stays
             return remove_from(find_savepoint(effect.name), true);
         case Kind::rollback_to:
-            return remove_from(
-                std::min(find_savepoint(effect.name) + 1, log_.size()), false);
+            return remove_from(std::min(find_savepoint(effect.name) + 1, log_.size()), false);
         case Kind::set:
         case Kind::set_local:
         case Kind::reset:

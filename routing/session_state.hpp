@@ -147,7 +147,7 @@ private:
     bool waits_ = false;  // see transaction_waits()
     TransactionModes default_modes_;
     TransactionModes startup_modes_;  // what RESET returns to
-    bool failed_ = false;  // an error since the last ReadyForQuery
+    bool failed_ = false;             // an error since the last ReadyForQuery
     std::vector<Staged> staged_;
     std::size_t staged_bytes_ = 0;
     std::vector<Savepoint> savepoints_;  // the innermost ones; those before them may be unknown

@@ -24,8 +24,7 @@ StatementPtr synthetic(Access access,
     cached->statement.reason = reason;
     cached->statement.raises_floor = raises_floor;
     cached->statement.catalog_change = catalog_change;
-    if (access == Access::session_control)
-        cached->statement.in_transaction = InTransaction::stays;
+    if (access == Access::session_control) cached->statement.in_transaction = InTransaction::stays;
     return cached;
 }
 
@@ -247,8 +246,9 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
     }
     auto result = strictest.result();
     const bool incomplete = batch.bytes > bytes.size();  // the rest is passed on unkept
-    return reads(result->statement.access) && (incomplete || batch.bytes > context.max_read_bytes) ? verdicts.too_large
-                                                                         : result;
+    return reads(result->statement.access) && (incomplete || batch.bytes > context.max_read_bytes)
+               ? verdicts.too_large
+               : result;
 }
 
 }  // namespace pgsteer::proxy

@@ -46,8 +46,8 @@ struct VerdictContext {
     CatalogJudge* judge = nullptr;  // null: statements are what they are without a catalog
 };
 
-// The one statement that a batch runs to its end: a simple Query, or Bind and Execute of one portal,
-// with or without Parse and Describe, up to Sync. Null: there is more in it, or less.
+// The one statement that a batch runs to its end: a simple Query, or Bind and Execute of one
+// portal, with or without Parse and Describe, up to Sync. Null: there is more in it, or less.
 [[nodiscard]] routing::StatementPtr only_statement(const Batch& batch,
                                                    wire::Bytes bytes,
                                                    const PreparedStatements& prepared);

@@ -267,8 +267,7 @@ awaitable<void> ClientSession::dispatch() {
         choice.failure = {ProxyErrc::invalid_option, {}, {}, std::move(problem)};
     } else {
         choice = co_await choose(
-            statement,
-            {.may_verify = may_verify(batch_), .ties = ties, .arrived = received_at_});
+            statement, {.may_verify = may_verify(batch_), .ties = ties, .arrived = received_at_});
     }
     if (closing_) co_return;
     if (choice.failed) {

@@ -157,7 +157,8 @@ bool ClientSession::start_options() {
     routing::ReadOptions options;
     routing::TransactionModes modes;
     for (const auto& [name, value] : startup_settings(parameters_)) {
-        if (name == "default_transaction_isolation") modes.isolation = routing::parse_isolation(value);
+        if (name == "default_transaction_isolation")
+            modes.isolation = routing::parse_isolation(value);
         if (name == "default_transaction_read_only") modes.read_only = routing::parse_bool(value);
         const auto problem = option_problem(name, value, options);
         if (problem.empty()) continue;

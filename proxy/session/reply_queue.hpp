@@ -28,11 +28,11 @@ enum class Expect : std::uint8_t {
 
 // Why a Query of our own was sent.
 enum class Purpose : std::uint8_t {
-    setting,  // the connection gets what it lacks
-    sample,   // where the primary's WAL ends now
-    verify,   // how far the replica has replayed, right before a read
+    setting,      // the connection gets what it lacks
+    sample,       // where the primary's WAL ends now
+    verify,       // how far the replica has replayed, right before a read
     transaction,  // a transaction is opened with what was done in it, or rolled back on a replica
-    show,     // the connection gets what SHOW pgsteer.<name> is about to ask for
+    show,         // the connection gets what SHOW pgsteer.<name> is about to ask for
 };
 
 struct Expected {

@@ -22,10 +22,10 @@ struct Request {
     bool simple = false;              // Query or FunctionCall: has no Sync of its own
     bool open = false;                // the client's Sync has not come yet
     bool raises_floor = true;
-    bool writes = false;  // what other sessions' reads may not miss under consistency global
+    bool writes = false;   // what other sessions' reads may not miss under consistency global
     bool queries = false;  // it reads, in a transaction as well
-    bool ties = false;    // a transaction on a replica cannot leave it once this has completed
-    bool failed = false;  // an ErrorResponse has been passed on
+    bool ties = false;     // a transaction on a replica cannot leave it once this has completed
+    bool failed = false;   // an ErrorResponse has been passed on
     // The replica is asked right before it whether it has replayed up to here; timeline 0: it is
     // not.
     routing::WalPosition needed;

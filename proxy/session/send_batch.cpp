@@ -31,8 +31,7 @@ bool defines(const Request& request, const PreparedPtr& statement) {
 void ClientSession::send_batch(const Batch& batch, wire::Bytes bytes, Slot slot, Request& request) {
     const auto connection = side(slot).lease.connection();
     wire::Buffer prelude;
-    const bool starts_request = !state_.transaction_on() &&
-                                connection->transaction_status == 'I' &&
+    const bool starts_request = !state_.transaction_on() && connection->transaction_status == 'I' &&
                                 !connection->replies.owes_client();
     add_prelude(slot, prelude, batch, bytes, request, starts_request);
     bool ended = false;

@@ -54,14 +54,15 @@ bool ClientSession::may_start_on_replica(Isolation isolation, bool read_only) co
     const auto transactions = worker_.config().routing.transactions;
     if (transactions == conf::Transactions::primary || isolation == Isolation::serializable)
         return false;
-    return read_only || (transactions == conf::Transactions::lazy &&
-                         isolation == Isolation::read_committed);
+    return read_only ||
+           (transactions == conf::Transactions::lazy && isolation == Isolation::read_committed);
 }
 
 routing::SessionView::Transaction ClientSession::transaction_view(
     const routing::Statement& statement, const Demand& demand) const {
     routing::SessionView::Transaction view;
     view.tied_by_request = demand.ties;
+    view.may_start_on_replica = false;
     if (deferred_.stage() != routing::DeferredTransaction::Stage::none) {
         view.waits = deferred_.is_waiting();
         view.read_only = deferred_.is_read_only();
@@ -113,8 +114,8 @@ std::string_view ClientSession::change_transaction(const routing::Statement& sta
     switch (effect.kind) {
         case Effect::Kind::begin:
             if (worker_.config().routing.transactions == conf::Transactions::primary ||
-                statement.hint == routing::Hint::primary ||
-                transaction_ != LostTransaction::none || state_.transaction_status() != 'I')
+                statement.hint == routing::Hint::primary || transaction_ != LostTransaction::none ||
+                state_.transaction_status() != 'I')
                 return {};
             deferred_.begin(effect, default_modes(), statement.options);
             state_.transaction_waits();

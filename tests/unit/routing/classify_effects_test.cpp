@@ -27,16 +27,17 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
     const Row rows[] = {
         {"SELECT 1", {}},
         {"DELETE FROM t", {}},
-        {"BEGIN", {{Kind::begin, 0, "", ""}}},
+        {"BEGIN", {{Kind::begin, 0, "", "begin"}}},
+        {"START TRANSACTION READ ONLY", {{Kind::begin, 0, "start", "start transaction read only"}}},
         {"BEGIN READ ONLY; SELECT 1; COMMIT",
-         {{Kind::begin, 0, "", ""}, {Kind::commit, 2, "", ""}}},
+         {{Kind::begin, 0, "", "begin read only"}, {Kind::commit, 2, "", ""}}},
         {"ABORT", {{Kind::rollback, 0, "", ""}}},
         {"PREPARE TRANSACTION 'x'", {{Kind::commit, 0, "prepare", ""}}},
         {"COMMIT AND CHAIN", {{Kind::commit, 0, "chain", ""}}},
         {"ROLLBACK AND CHAIN", {{Kind::rollback, 0, "chain", ""}}},
         {"COMMIT AND NO CHAIN", {{Kind::commit, 0, "", ""}}},
         {"COMMIT PREPARED 'x'", {}},
-        {"SAVEPOINT \"A b\"", {{Kind::savepoint, 0, "A b", ""}}},
+        {"SAVEPOINT \"A b\"", {{Kind::savepoint, 0, "A b", "savepoint \"A b\""}}},
         {"RELEASE Foo", {{Kind::release, 0, "foo", ""}}},
         {"ROLLBACK TO foo", {{Kind::rollback_to, 0, "foo", ""}}},
         {"SET Search_Path TO a, \"B\"",
@@ -52,8 +53,9 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
         {"SET search_path = pg_temp, a",
          {{Kind::set, 0, "search_path", "set search_path = pg_temp , a"},
           {Kind::create_temporary, 0, "", ""}}},
-        {"SET LOCAL a = 1", {{Kind::set_local, 0, "a", ""}}},
-        {"SET TRANSACTION READ ONLY", {{Kind::set_local, 0, "transaction", ""}}},
+        {"SET LOCAL a = 1", {{Kind::set_local, 0, "a", "set local a = 1"}}},
+        {"SET TRANSACTION READ ONLY",
+         {{Kind::set_transaction, 0, "transaction", "set transaction read only"}}},
         {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
          {{Kind::set_on_primary, 0, "session characteristics", ""}}},
         {"SET default_transaction_isolation = 'serializable'",
@@ -64,7 +66,8 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
         {"RESET ALL", {{Kind::reset_all, 0, "", "reset all"}}},
         {"SELECT set_config('a.b', 'c', false)",
          {{Kind::set, 0, "a.b", "select set_config ( 'a.b' , 'c' , false )"}}},
-        {"SELECT set_config('a.b', 'c', true)", {{Kind::set_local, 0, "a.b", ""}}},
+        {"SELECT set_config('a.b', 'c', true)",
+         {{Kind::set_local, 0, "a.b", "select set_config ( 'a.b' , 'c' , true )"}}},
         {"SELECT set_config('a', $1, true), 1", {{Kind::set_local, 0, "a", ""}}},
         {"SELECT set_config('default_transaction_read_only', 'on', false)",
          {{Kind::set_on_primary, 0, "default_transaction_read_only", ""}}},
@@ -121,6 +124,80 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
                 << " '" << effect.name << "' '" << effect.sql << "'";
         }
     }
+}
+
+TEST(ClassifyEffects, TransactionModesAreRead) {
+    using Modes = TransactionModes;
+    const std::pair<std::string_view, Modes> rows[] = {
+        {"BEGIN", {}},
+        {"BEGIN READ ONLY", {{}, true}},
+        {"BEGIN READ WRITE", {{}, false}},
+        {"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", {Isolation::repeatable_read, true}},
+        {"START TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", {Isolation::read_committed, {}}},
+        {"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", {Isolation::serializable, {}}},
+        {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", {{}, true}},
+        {"SET default_transaction_isolation = 'repeatable read'", {Isolation::repeatable_read, {}}},
+        {"SET default_transaction_isolation TO DEFAULT", {}},
+        {"SET default_transaction_read_only TO on", {{}, true}},
+        {"SET default_transaction_read_only = 0", {{}, false}},
+        {"SET default_transaction_read_only = true", {{}, true}},
+        {"SELECT set_config('default_transaction_read_only', 'yes', false)", {{}, true}},
+        {"RESET default_transaction_read_only", {}},
+        {"SET LOCAL default_transaction_read_only = on", {}},
+    };
+    for (const auto& [sql, modes] : rows) {
+        const auto statement = classify(sql);
+        ASSERT_EQ(statement.effects.size(), 1U) << sql;
+        EXPECT_EQ(statement.effects.front().modes, modes) << sql;
+    }
+}
+
+TEST(ClassifyEffects, WhatMayFollowInATransactionOnAReplica) {
+    using In = InTransaction;
+    const std::pair<std::string_view, In> rows[] = {
+        {"SELECT 1", In::stays},
+        {"SELECT 1; SELECT 2", In::stays},
+        {"SELECT 1; SELECT now()", In::ties},
+        {"SELECT now()", In::ties},
+        {"SELECT pg_catalog.now()", In::ties},
+        {"SELECT transaction_timestamp()", In::ties},
+        {"SELECT current_timestamp", In::ties},
+        {"SELECT CURRENT_DATE", In::ties},
+        {"SELECT LOCALTIMESTAMP(2)", In::ties},
+        {"SELECT age(x) FROM t", In::ties},
+        {"SELECT age(x, y) FROM t", In::stays},
+        {"SELECT clock_timestamp()", In::stays},
+        {"SELECT CURRENT_USER", In::stays},
+        {"COPY t TO STDOUT", In::stays},
+        {"EXPLAIN SELECT 1", In::stays},
+        {"COMMIT", In::stays},
+        {"ROLLBACK TO a", In::stays},
+        {"SAVEPOINT a", In::stays},
+        {"SET a.b = 1", In::stays},
+        {"SET LOCAL a.b = 1", In::stays},
+        {"RESET ALL", In::stays},
+        {"SELECT set_config('a.b', '1', true)", In::stays},
+        {"SHOW pgsteer.last_route", In::stays},
+        {"DECLARE c CURSOR FOR SELECT 1", In::ties},
+        {"FETCH c", In::ties},
+        {"CLOSE c", In::ties},
+        {"DECLARE c CURSOR FOR SELECT f()", In::leaves},
+        {"SELECT set_config('a.b', $1, true)", In::leaves},
+        {"SET LOCAL transaction_read_only = off", In::leaves},
+        {"SET search_path TO pg_temp", In::leaves},
+        {"SET TRANSACTION READ ONLY", In::leaves},
+        {"SAVEPOINT a; SELECT 1", In::leaves},
+        {"INSERT INTO t VALUES (1)", In::leaves},
+        {"SELECT 1 FOR UPDATE", In::leaves},
+        {"BEGIN", In::leaves},
+        {"PREPARE TRANSACTION 'x'", In::leaves},
+        {"SHOW work_mem", In::leaves},
+        {"LISTEN c", In::leaves},
+        {"DISCARD ALL", In::leaves},
+        {"SET CONSTRAINTS ALL DEFERRED", In::leaves},
+        {"not SQL", In::leaves},
+    };
+    for (const auto& [sql, in] : rows) EXPECT_EQ(classify(sql).may_follow(), in) << sql;
 }
 
 TEST(ClassifyEffects, WhatChangesOnlyTheSessionDoesNotRaiseTheFloor) {

@@ -38,6 +38,9 @@ constexpr Row write(std::string_view sql, Reason reason = Reason::write) {
 constexpr Row control(std::string_view sql) {
     return {sql, Access::session_control, Reason::session_control};
 }
+constexpr Row opens(std::string_view sql) {
+    return {sql, Access::begin, Reason::transaction_control};
+}
 constexpr Row read_only_block(std::string_view sql) {
     return {sql, Access::begin_read_only, Reason::read_only_transaction};
 }
@@ -376,13 +379,13 @@ const Row kTransactions[] = {
     read_only_block("BEGIN READ ONLY; SELECT 1; COMMIT"),
     read_only_block("BEGIN READ ONLY; SELECT 1; ROLLBACK; SELECT 2"),
     read_only_block("BEGIN READ ONLY; SAVEPOINT a; SELECT 1; ROLLBACK TO a; RELEASE a"),
-    write("BEGIN", Reason::transaction_control),
-    write("BEGIN WORK", Reason::transaction_control),
-    write("START TRANSACTION", Reason::transaction_control),
-    write("BEGIN READ WRITE", Reason::transaction_control),
-    write("BEGIN READ ONLY, READ WRITE", Reason::transaction_control),
-    write("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY", Reason::transaction_control),
-    write("BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE", Reason::transaction_control),
+    opens("BEGIN"),
+    opens("BEGIN WORK"),
+    opens("START TRANSACTION"),
+    opens("BEGIN READ WRITE"),
+    opens("BEGIN READ ONLY, READ WRITE"),
+    opens("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY"),
+    opens("BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE"),
     write("BEGIN; SELECT 1; COMMIT", Reason::transaction_control),
     write("SELECT 1; BEGIN READ ONLY", Reason::transaction_control),
     write("COMMIT; BEGIN READ ONLY", Reason::transaction_control),

@@ -304,10 +304,119 @@ SessionView at_level(Consistency level, SessionView session = {}) {
 
 TEST(Decide, ReadOnlyTransactionsStayOnThePrimaryIfToldSo) {
     SessionView session;
-    session.read_only_transactions = false;
+    session.transaction.may_start_on_replica = false;
     expect(decide(begin_read_only(), session, primary_and_two(), kNow), {kPrimary},
            Reason::transaction_control);
     EXPECT_TRUE(decide(a_read(), session, primary_and_two(), kNow).to_replica);
+}
+
+// --- transactions that may move ---
+
+Statement follows(Access access, InTransaction how, Reason reason = Reason::write) {
+    auto s = statement(access, reason);
+    s.in_transaction = how;
+    if (access == Access::read_only) s.if_harmless = access;
+    return s;
+}
+Statement a_plain_read() {
+    return follows(Access::read_only, InTransaction::stays, Reason::fresh_replica);
+}
+Statement a_read_of_now() {
+    return follows(Access::read_only, InTransaction::ties, Reason::fresh_replica);
+}
+Statement a_savepoint() {
+    return follows(Access::write, InTransaction::stays, Reason::transaction_control);
+}
+
+SessionView waiting(bool read_only, bool may_start_on_replica = true) {
+    SessionView session;
+    session.transaction = {
+        .waits = true, .may_start_on_replica = may_start_on_replica, .read_only = read_only};
+    return session;
+}
+
+TEST(Decide, ATransactionIsOpenedWhereItsFirstStatementRuns) {
+    const auto topology = primary_and_two();
+    expect(decide(a_plain_read(), waiting(false), topology, kNow), {kFirst, kSecond},
+           Reason::lazy_transaction);
+    expect(decide(a_savepoint(), waiting(false), topology, kNow), {kFirst, kSecond},
+           Reason::lazy_transaction);
+    expect(decide(a_write(), waiting(false), topology, kNow), {kPrimary}, Reason::write);
+    expect(decide(a_read_of_now(), waiting(false), topology, kNow), {kPrimary},
+           Reason::transaction_time);
+    expect(decide(a_plain_read(), waiting(true), topology, kNow), {kFirst, kSecond},
+           Reason::read_only_transaction);
+    expect(decide(a_read_of_now(), waiting(true), topology, kNow), {kFirst, kSecond},
+           Reason::read_only_transaction);
+    expect(decide(a_write(), waiting(true), topology, kNow), {kPrimary}, Reason::write);
+    expect(decide(a_plain_read(), waiting(false, false), topology, kNow), {kPrimary},
+           Reason::in_transaction);
+    auto pinned = waiting(true);
+    pinned.pin = Pin::temporary_table;
+    expect(decide(a_plain_read(), pinned, topology, kNow), {kPrimary}, Reason::pinned);
+    auto with_portal = waiting(false);
+    with_portal.transaction.tied_by_request = true;
+    expect(decide(a_plain_read(), with_portal, topology, kNow), {kPrimary},
+           Reason::transaction_time);
+}
+
+TEST(Decide, BeginAmongOtherMessagesStartsOnAReplicaIfItMay) {
+    auto begin = statement(Access::begin, Reason::transaction_control);
+    SessionView session;
+    expect(decide(begin, session, primary_and_two(), kNow), {kFirst, kSecond},
+           Reason::lazy_transaction);
+    session.transaction.tied_by_request = true;
+    expect(decide(begin, session, primary_and_two(), kNow), {kPrimary},
+           Reason::transaction_control);
+    session.transaction = {.may_start_on_replica = false};
+    expect(decide(begin, session, primary_and_two(), kNow), {kPrimary},
+           Reason::transaction_control);
+}
+
+TEST(Decide, AnOpenTransactionLeavesItsReplicaForWhatNeedsThePrimary) {
+    SessionView session;
+    session.transaction_on = kSecond;
+    session.transaction.may_move = true;
+    const auto topology = primary_and_two();
+    expect(decide(a_plain_read(), session, topology, kNow), {kSecond}, Reason::in_transaction);
+    expect(decide(a_savepoint(), session, topology, kNow), {kSecond}, Reason::in_transaction);
+    expect(decide(a_write(), session, topology, kNow), {kPrimary}, Reason::write);
+    expect(decide(a_read_of_now(), session, topology, kNow), {kPrimary}, Reason::transaction_time);
+    expect(decide(a_write(), session, without_primary(topology), kNow), {}, Reason::no_primary);
+
+    session.transaction.read_only = true;
+    expect(decide(a_read_of_now(), session, topology, kNow), {kSecond}, Reason::in_transaction);
+    session.transaction.may_move = false;
+    expect(decide(a_write(), session, topology, kNow), {kSecond}, Reason::in_transaction);
+}
+
+TEST(Decide, AnOpenTransactionLeavesAReplicaThatMissesSomething) {
+    SessionView session;
+    session.transaction_on = kFirst;
+    session.transaction.may_move = true;
+    session.floor.raise(kNow - 5ms);
+    const auto topology = primary_and({replica(kNow - 10ms), replica(kNow)});
+    expect(decide(a_plain_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    expect(decide(a_plain_read(), session, without_primary(topology), kNow), {kFirst},
+           Reason::in_transaction);
+    session.transaction.may_move = false;
+    expect(decide(a_plain_read(), session, topology, kNow), {kFirst}, Reason::in_transaction);
+}
+
+TEST(Decide, ATransactionThatIsTooLongToBeRepeatedMovesInTime) {
+    SessionView session;
+    session.transaction_on = kFirst;
+    session.transaction.may_move = session.transaction.must_move = true;
+    expect(decide(a_plain_read(), session, primary_and_two(), kNow), {kPrimary},
+           Reason::in_transaction);
+}
+
+TEST(Decide, AReadThatIsNotKnownToBeHarmlessDoesNotFollow) {
+    auto unknown = a_plain_read();
+    unknown.access = Access::write;
+    unknown.reason = Reason::unknown_function;
+    expect(decide(unknown, waiting(true), primary_and_two(), kNow), {kPrimary},
+           Reason::unknown_function);
 }
 
 TEST(Decide, DeallocateGoesWherePrepareWent) {

@@ -273,10 +273,13 @@ Part listen(const Message* message, const Context& context) {
     return part;
 }
 
+// Kept and repeated like a statement of the protocol, if it is alone in its text: see classify().
 Part prepare(const Message* message, const Context& context) {
-    const std::string_view name = as<PgQuery__PrepareStmt>(message)->name;
-    Part part = write(Reason::sql_prepare, std::string{name});
-    part.effects.push_back(context.effect(Kind::prepare, name));
+    const auto& node = *as<PgQuery__PrepareStmt>(message);
+    Part part = write(Reason::sql_prepare, node.name);
+    part.effects.push_back(context.replayed(Kind::prepare, node.name));
+    if (const Message* query = inside(node.query))
+        part.prepares = std::make_shared<Part>(classify_part(query, context.text, 0));
     return part;
 }
 
@@ -355,8 +358,19 @@ Part copy(const Message* message, const Context&) {
     return read(query);
 }
 
+bool is_constant(const PgQuery__Node* node) {
+    if (constant(node) != nullptr || as<PgQuery__ParamRef>(node) != nullptr) return true;
+    const auto* minus = as<PgQuery__AExpr>(node);
+    return minus != nullptr && minus->lexpr == nullptr && constant(minus->rexpr) != nullptr;
+}
+
+// What it runs is known to whoever knows the session's prepared statements.
 Part execute(const Message* message, const Context&) {
-    return write(Reason::sql_prepare, as<PgQuery__ExecuteStmt>(message)->name);
+    const auto& node = *as<PgQuery__ExecuteStmt>(message);
+    Part part = write(Reason::sql_prepare, node.name);
+    if (std::all_of(node.params, node.params + node.n_params, is_constant))
+        part.executes = node.name;
+    return part;
 }
 
 Part constraints(const Message*, const Context&) {

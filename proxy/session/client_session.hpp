@@ -162,6 +162,19 @@ private:
     [[nodiscard]] bool sets_to_result(const Expected& owed) const;
     void deallocated(std::string_view name, Slot slot);
     void deallocated_all(Slot slot);
+    void prepared_in_sql(const std::string& name, Slot slot);
+    void inject_named(const routing::StatementPtr& statement,
+                      Slot slot,
+                      const Request& request,
+                      wire::Buffer& out);
+    void prepare_parse(const BatchItem& item,
+                       const Batch& batch,
+                       wire::Bytes bytes,
+                       Slot slot,
+                       const Request& request,
+                       wire::Buffer& out);
+    bool prepare_query(const BatchItem& item, Slot slot, const Request& request, wire::Buffer& out);
+    void expect_prepared(const routing::StatementPtr& statement, Request& request);
     bool inject_deallocated(const BatchItem& item,
                             Slot slot,
                             const Request& request,

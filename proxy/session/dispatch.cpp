@@ -294,7 +294,8 @@ awaitable<void> ClientSession::dispatch() {
         }
         auto& request = requests_.back();
         request.ties = request.ties || ties;
-        request.queries = request.queries || statement->statement.may_read();
+        request.queries =
+            request.queries || statement->statement.may_read() || statement->statement.prepares;
         request.raises_floor = request.raises_floor || statement->statement.raises_floor;
         request.writes = request.writes || statement->statement.access == Access::write;
         if (choice.needed.timeline != 0) request.needed = choice.needed;

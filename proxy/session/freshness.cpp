@@ -320,7 +320,6 @@ void ClientSession::note_position(Slot slot, wire::Bytes body) {
 ClientSession::Verdict ClientSession::on_position_told(Slot slot, Purpose purpose) {
     auto& side = this->side(slot);
     const auto& connection = *side.lease.connection();
-    if (purpose == Purpose::show) return Verdict::swallow;
     const auto& topology = worker_.topology();
     const auto timeline =
         topology.primary ? topology[*topology.primary].incarnation.timeline : std::uint32_t{0};

@@ -314,7 +314,7 @@ void ClientSession::skip_to_sync(Slot slot) {
 ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     auto& side = this->side(slot);
     auto& replies = side.lease->replies;
-    const auto* owed = replies.front();
+    auto* owed = replies.front();
     if (owed == nullptr) {  // the server's last words, e.g. 57P01
         wire::Buffer{}.swap(side.last_words);
         const auto* begin = body.data() - wire::kHeaderBytes;
@@ -324,6 +324,10 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     const auto fields = wire::decode_error(body);
     const std::string_view sqlstate = fields ? fields->sqlstate : std::string_view{};
     side.copying_in = false;
+    if (owed->internal && owed->purpose == Purpose::prepare) {
+        owed->prepared->prepared_on[static_cast<std::size_t>(slot)] = 0;
+        return Verdict::swallow;
+    }
     if (owed->internal && owed->purpose == Purpose::transaction) {
         log::warning("a transaction could not be opened again as it was", "session",
                      key_.process_id, "sqlstate", sqlstate);
@@ -388,9 +392,8 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     connection.replies.pop();
     connection.transaction_status = *status;
     side(slot).copying_in = false;
-    if (internal && (purpose == Purpose::setting || purpose == Purpose::transaction))
-        return Verdict::swallow;
-    if (internal) return on_position_told(slot, purpose);
+    const bool tells_position = purpose == Purpose::sample || purpose == Purpose::verify;
+    if (internal) return tells_position ? on_position_told(slot, purpose) : Verdict::swallow;
     if (requests_.empty()) return Verdict::broken;
 
     state_.ready(slot, *status);

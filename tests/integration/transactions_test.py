@@ -439,9 +439,9 @@ class Side:
         self.session = session
         session.execute(f"SET search_path TO {schema}")
 
-    def run(self, sql):
+    def run(self, sql, prepare=False):
         try:
-            cursor = self.session.execute(sql, prepare=None)
+            cursor = self.session.execute(sql, prepare=prepare)
             rows = cursor.fetchall() if cursor.description else None
             answer = (cursor.statusmessage, rows)
         except psycopg.Error as error:
@@ -465,6 +465,8 @@ def random_statement(rng):
         "SELECT 1/0", "SELECT nothing", "SELECT now() = now()", "SHOW transaction_isolation",
         "SELECT 1; SELECT 2", f"BEGIN; UPDATE t SET v = {n} WHERE k = {n}; COMMIT", "SET TRANSACTION READ WRITE",
         f"DECLARE {name} CURSOR FOR SELECT k FROM t ORDER BY k", f"FETCH 2 FROM {name}", f"CLOSE {name}",
+        f"PREPARE {name} AS SELECT count(*) FROM t", *[f"EXECUTE {name}"] * 3, f"DEALLOCATE {name}",
+        f"PREPARE {name} (int) AS UPDATE t SET v = $1 WHERE k = $1", f"EXECUTE {name} ({n})",
         "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
         *["SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"] * 3,
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -493,7 +495,9 @@ def test_random_transactions_answer_as_they_do_without_pgsteer(make_proxy, clust
                     continue  # a REPEATABLE READ transaction cannot take it from a replica to the primary
                 if "CHAIN" in sql and direct.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
                     continue  # forgets the session's isolation level where SET TRANSACTION had to say it
-                answers = [side.run(sql) for side in sides]
+                idle = direct.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+                prepare = idle and "FROM t" in sql and ";" not in sql and rng.random() < 0.5
+                answers = [side.run(sql, prepare) for side in sides]
                 history.append(f"{sql} -> {answers[1]}")
                 assert answers[0] == answers[1], f"seed {seed}: {history[-int(os.environ.get('PGSTEER_HISTORY', 25)):]} but {answers[0]}"
                 if sql == "DISCARD ALL":

@@ -251,7 +251,7 @@ class Cluster:
         for replica in self.replicas:
             until(lambda replica=replica: _answers(replica), f"{replica.name} answers", 60)
             replica.sql("ALTER SYSTEM RESET recovery_min_apply_delay")
-            replica.sql("SELECT pg_reload_conf(), pg_wal_replay_resume()")
+            until(lambda replica=replica: _resumes(replica), f"{replica.name} replays", 30)
         self.wait_until_replayed()
 
     def forget_logs(self) -> None:
@@ -267,6 +267,15 @@ class Cluster:
         """Backends in pg_stat_activity for which `condition` holds, by server."""
         query = f"SELECT count(*) FROM pg_stat_activity WHERE {condition}"
         return {server.name: server.value(query) for server in self.servers}
+
+
+def _resumes(replica: Server) -> bool:
+    """False: what has waited to be replayed cancelled the query."""
+    try:
+        replica.sql("SELECT pg_reload_conf(), pg_wal_replay_resume()")
+        return True
+    except psycopg.errors.SerializationFailure:
+        return False
 
 
 def _answers(server: Server) -> bool:

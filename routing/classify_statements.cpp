@@ -500,13 +500,23 @@ void add(std::vector<Effect>& effects, Effect effect) {
     effects.push_back(std::move(effect));
 }
 
+// Advisory locks that outlive the transaction. Which of them pg_advisory_unlock() ends is not
+// followed.
+bool takes_session_lock(std::string_view function) {
+    return function == "pg_advisory_lock" || function == "pg_advisory_lock_shared" ||
+           function == "pg_try_advisory_lock" || function == "pg_try_advisory_lock_shared";
+}
+
 // What may stand anywhere in a statement and outlives it.
 void note_hidden_effects(const Message* statement, const Context& context, Part& part) {
     const bool creates = creates_objects(statement);
     walk(statement, [&](const Message* message) {
         if (const auto* call = as<PgQuery__FuncCall>(message)) {
-            if (builtin_name(*call) == "set_config")
-                note_set_config(statement, *call, context, part);
+            const std::string_view name = builtin_name(*call);
+            if (name == "set_config") note_set_config(statement, *call, context, part);
+            if (takes_session_lock(name)) add(part.effects, context.effect(Kind::lock));
+            if (name == "pg_advisory_unlock_all")
+                add(part.effects, context.effect(Kind::unlock_all));
         } else if (const auto* relation = as<PgQuery__RangeVar>(message)) {
             const bool temporary = relation->relpersistence[0] == 't';
             if (temporary || (creates && is_temporary_schema(relation->schemaname)))

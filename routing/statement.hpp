@@ -56,6 +56,8 @@ struct Effect {
         listen,            // name
         unlisten,          // name
         unlisten_all,      // UNLISTEN *
+        lock,              // pg_advisory_lock() and its like: may hold a lock of the session's from here on
+        unlock_all,        // pg_advisory_unlock_all()
     };
     Kind kind;
     std::uint16_t statement_index = 0;

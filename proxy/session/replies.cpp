@@ -292,6 +292,7 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
         worker_.wrote(replies_at_);
     if (owed.effects && type == backend::kCommandComplete) {
         const auto tag = wire::decode_command_complete(body);
+        if (slot == Slot::primary && tag && *tag == "ROLLBACK") rolled_back_ = true;
         apply_effects(slot, owed.effects->statement, owed.statement_index,
                       tag ? *tag : std::string_view{});
     }
@@ -404,9 +405,10 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
         floor_.replica_seen = replies_at_;
         if (floor_.last_replica != connection.server) floor_.proven_incarnation = 0;
         floor_.last_replica = connection.server;
-    } else if (request.raises_floor) {
-        floor_.raise(replies_at_);
-        if (request.writes) worker_.wrote(replies_at_);
+    } else {
+        note_flushed(request, *status);
+        if (request.raises_floor) floor_.raise(replies_at_);
+        if (request.raises_floor && request.writes) worker_.wrote(replies_at_);
     }
     if (*status == 'I' && requests_.size() == 1) portals_.clear();
     finish_front(slot);

@@ -225,6 +225,36 @@ def test_prepared_statements_are_there_after_the_move(script):
     session.execute("ROLLBACK")
 
 
+@pytest.mark.parametrize("failing", ["ROLLBACK", "an error"])
+def test_reads_behind_what_was_rolled_back_find_a_replica(script, failing):
+    """Nobody is in a hurry to flush it, and no replica has it before."""
+    on_replicas = 0
+    for _ in range(10):
+        if failing == "ROLLBACK":
+            script.run("BEGIN")
+            script.run("UPDATE moving SET n = n + 1 WHERE id = 1")
+            script.run("ROLLBACK")
+        else:
+            with pytest.raises(errors.UniqueViolation):
+                script.run("INSERT INTO moving VALUES (1, 1), (2, 2)")
+        on_replicas += script.place("SELECT n FROM moving WHERE id = 1") == "replica"
+    print(f"{on_replicas} of 10 on replicas")
+    assert on_replicas >= 8
+
+
+def test_a_commit_with_a_limit_of_rows_stays_on_the_replica(lazy, script):
+    """As pgjdbc sends it."""
+    marker = new_marker()
+    with raw.log_in(f"host={lazy.host} port={lazy.port} user=app password=app dbname=app") as session:
+        session.send(raw.query("BEGIN") + raw.query(f"SELECT n FROM moving WHERE id = 3 /* {marker} */"))
+        session.read_until_ready()
+        session.read_until_ready()
+        session.send(raw.parse("", f"COMMIT /* {marker} */") + raw.bind("", "") + raw.execute("", 1) +
+                     raw.message(b"S"))
+        assert session.read_until_ready()[-1][1] == b"I"
+    assert not {"primary"} & set(script.cluster.where_ran(marker))
+
+
 def test_a_pipeline_of_all_at_once(lazy, script):
     with raw.log_in(f"host={lazy.host} port={lazy.port} user=app password=app dbname=app") as session:
         session.send(raw.query("BEGIN") + raw.query("SELECT n FROM moving WHERE id = 3") + raw.query("SAVEPOINT a") +

@@ -70,6 +70,9 @@ constexpr std::string_view kFingerprintSql =
     " UNION ALL SELECT 'in ' || pg_catalog.count(*) || ' ' || pg_catalog.sum("
     "pg_catalog.hashtextextended(x.xmin::text || '.' || x.inhrelid::text, 0)::numeric)"
     "  FROM pg_catalog.pg_inherits x"
+    " UNION ALL SELECT 'tr ' || pg_catalog.count(*) || ' ' || pg_catalog.sum("
+    "pg_catalog.hashtextextended(x.xmin::text || '.' || x.oid::text, 0)::numeric)"
+    "  FROM pg_catalog.pg_trigger x WHERE NOT x.tgisinternal"
     " UNION ALL SELECT 'rw ' || pg_catalog.count(*) || ' ' || pg_catalog.sum("
     "pg_catalog.hashtextextended(x.xmin::text || '.' || x.oid::text, 0)::numeric)"
     "  FROM pg_catalog.pg_rewrite x WHERE x.oid >= 16384"
@@ -132,18 +135,23 @@ constexpr std::string_view kTypesSql =
     " WHERE t.oid >= 16384 AND t.typcategory <> 'A' AND t.typisdefined"
     " AND n.nspname !~ '^pg_(toast|temp_)'";
 
-// Also the parents of what cannot be read on a standby.
+// Also the parents of what cannot be read on a standby, and of what has triggers.
 constexpr std::string_view kRelationsSql =
     "WITH RECURSIVE special(oid, kind) AS ("
     " SELECT c.oid, CASE WHEN c.relkind = 'S' THEN 's' WHEN c.relkind = 'f' THEN 'f' ELSE 'u' END"
     " FROM pg_catalog.pg_class c WHERE c.relpersistence <> 't' AND (c.relkind IN ('S', 'f')"
     " OR (c.relpersistence = 'u' AND c.relkind IN ('r', 'p', 'm')))"
     " UNION SELECT i.inhparent, s.kind FROM special s"
-    " JOIN pg_catalog.pg_inherits i ON i.inhrelid = s.oid)"
-    " SELECT n.nspname, c.relname, s.kind FROM special s"
-    " JOIN pg_catalog.pg_class c ON c.oid = s.oid AND c.relkind <> 'i' AND c.relkind <> 'I'"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname !~ '^pg_toast'";
+    " JOIN pg_catalog.pg_inherits i ON i.inhrelid = s.oid),"
+    " triggered(oid) AS (SELECT t.tgrelid FROM pg_catalog.pg_trigger t"
+    " WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'"
+    " UNION SELECT i.inhparent FROM triggered t"
+    " JOIN pg_catalog.pg_inherits i ON i.inhrelid = t.oid)"
+    " SELECT n.nspname, c.relname, s.kind, EXISTS (SELECT FROM triggered t WHERE t.oid = c.oid)"
+    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " LEFT JOIN special s ON s.oid = c.oid"
+    " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'"
+    " AND n.nspname !~ '^pg_(toast|temp_)'";
 
 // Under this search_path every name that is not built in comes out qualified.
 constexpr std::string_view kViewsSql =
@@ -236,7 +244,9 @@ void take_relation(const Row& row, CatalogFacts& facts) {
     facts.relations.push_back({text(row, 0), text(row, 1),
                                kind == "s"   ? Kind::sequence
                                : kind == "f" ? Kind::foreign_table
-                                             : Kind::unlogged_table});
+                               : kind == "u" ? Kind::unlogged_table
+                                             : Kind::ordinary,
+                               is_true(row, 3)});
 }
 
 CatalogFacts::Definition definition(const Row& row) {

@@ -31,7 +31,9 @@ namespace {
 
 // Looks that somebody asked for are at least this far apart: a migration is many statements.
 constexpr auto kSpacing = 20ms;
-constexpr auto kRareSpacing = 1s;  // those that may be wanted with every request
+// Those that may be wanted with every request; doubled while they find nothing new, so that an
+// application that keeps naming what does not exist costs the primary nothing.
+constexpr auto kRareSpacing = 1s;
 constexpr auto kFirstRetry = 500ms;
 constexpr auto kLastRetry = 30s;
 constexpr auto kLookTimeout = 30s;
@@ -48,6 +50,8 @@ struct Catalogs::Impl {
         TimePoint started_at = TimePoint{};
         TimePoint next_look = TimePoint{};  // at once
         Clock::duration retry = kFirstRetry;
+        bool was_wanted = false;  // the look that is under way
+        Clock::duration rare_spacing = kRareSpacing;
         std::string fingerprint;
         routing::ServerId source;  // of the fingerprint, and which run of it
         routing::Incarnation incarnation;
@@ -117,7 +121,8 @@ TimePoint Catalogs::Impl::due(const Entry& entry) const {
     if (has_failed) return entry.next_look;
     if (entry.store->asked() > entry.answered)
         return std::min(entry.next_look, entry.started_at + kSpacing);
-    if (entry.store->is_wanted()) return std::min(entry.next_look, entry.started_at + kRareSpacing);
+    if (entry.store->is_wanted())
+        return std::min(entry.next_look, entry.started_at + entry.rare_spacing);
     return entry.next_look;
 }
 
@@ -152,6 +157,7 @@ asio::awaitable<void> Catalogs::Impl::work(asio::steady_timer& timer) {
 
 asio::awaitable<void> Catalogs::Impl::look(Entry& entry) {
     const auto now = Clock::now();
+    entry.was_wanted = entry.store->is_wanted();
     entry.store->begins();
     const auto asked = entry.store->asked();
     const auto servers = topology.load();
@@ -186,6 +192,11 @@ void Catalogs::Impl::take(Entry& entry, CatalogAnswer answer) {
     entry.next_look = entry.started_at + config->routing.catalog_interval;
     entry.fingerprint = std::move(answer.fingerprint);
     const bool is_new = answer.catalog != nullptr;
+    if (is_new)
+        entry.rare_spacing = kRareSpacing;
+    else if (entry.was_wanted)
+        entry.rare_spacing =
+            std::min<Clock::duration>(entry.rare_spacing * 2, config->routing.catalog_interval);
     if (is_new) {
         answer.catalog->set_epoch(++last_epoch);
         log::info(

@@ -100,7 +100,7 @@ SessionDefaults Catalog::defaults_of(std::string_view role) const {
 
 std::size_t Catalog::memory_bytes() const {
     std::size_t bytes =
-        sizeof(Catalog) + arena_.capacity() + relation_arena_.capacity() +
+        sizeof(Catalog) + arena_.capacity() + detail_arena_.capacity() +
         functions_.capacity() * sizeof(Function) + operators_.capacity() * sizeof(Operator) +
         types_.capacity() * sizeof(Named) + relations_.capacity() * sizeof(Relation);
     for (const auto& setting : settings_)

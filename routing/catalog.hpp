@@ -63,10 +63,13 @@ struct CatalogFacts {
     struct Type {
         std::string schema, name;
     };
-    struct Relation {  // what is not like any other table
-        enum class Kind : std::uint8_t { sequence, foreign_table, unlogged_table };
+    // Also the built-in ones. A parent is of the kind of what it has below it, and may have a row
+    // for each.
+    struct Relation {
+        enum class Kind : std::uint8_t { ordinary, sequence, foreign_table, unlogged_table };
         std::string schema, name;
         Kind kind{};
+        bool has_triggers = false;  // of users; on it or on what is below it
     };
     struct Definition {  // SQL of a view, or an expression of a policy or domain
         std::string schema, name, sql;
@@ -101,7 +104,7 @@ struct CatalogFacts {
 struct SessionDefaults {
     std::optional<std::string> search_path;  // nullopt: not known
     bool may_be_serializable = true;
-    TransactionModes modes;  // nullopt: not known
+    TransactionModes modes;     // nullopt: not known
     bool changes_role = false;  // ALTER ROLE ... SET role: "$user" is somebody else
 };
 
@@ -118,9 +121,10 @@ public:
     struct Operator : Named {
         bool is_volatile = false;
     };
-    struct Relation : Named {  // only those that keep a read from the replicas
-        Reason reason{};
+    struct Relation : Named {
+        std::optional<Reason> obstacle;  // what keeps a read of it from the replicas
         std::string_view detail;
+        bool has_triggers = false;  // a write to it may run anything
     };
 
     // All of that name, in any schema.
@@ -141,8 +145,8 @@ private:
     friend class CatalogBuilder;
     std::string_view keep(std::string_view text);
 
-    std::string arena_;  // of functions, operators, types: reserved before the first is kept
-    std::string relation_arena_;  // the same, of relations
+    std::string arena_;         // of names: reserved before the first is kept
+    std::string detail_arena_;  // the same, of what the obstacles are
     std::vector<Function> functions_;
     std::vector<Operator> operators_;
     std::vector<Named> types_;

@@ -22,6 +22,7 @@ public:
         add_functions();
         add_operators();
         add_types();
+        add_relations();
         finish_names();
         resolve_relations();
         judge_database();
@@ -63,6 +64,7 @@ private:
     void add_functions();
     void add_operators();
     void add_types();
+    void add_relations();
     void finish_names();
     void resolve_relations();
     std::optional<Obstacle> resolve(const Name& name, int depth);
@@ -112,6 +114,25 @@ void CatalogBuilder::add_types() {
     });
 }
 
+// One of each name. A foreign table below a parent says more than an unlogged one.
+void CatalogBuilder::add_relations() {
+    auto& relations = facts_.relations;
+    using Kind = CatalogFacts::Relation::Kind;
+    const auto key = [](const CatalogFacts::Relation& relation) {
+        return std::tie(relation.name, relation.schema);
+    };
+    std::sort(relations.begin(), relations.end(), [&](const auto& a, const auto& b) {
+        const auto rank = [](Kind kind) {
+            return kind == Kind::foreign_table ? 0 : kind == Kind::ordinary ? 2 : 1;
+        };
+        return std::tuple_cat(key(a), std::tuple{rank(a.kind)}) <
+               std::tuple_cat(key(b), std::tuple{rank(b.kind)});
+    });
+    relations.erase(std::unique(relations.begin(), relations.end(),
+                                [&](const auto& a, const auto& b) { return key(a) == key(b); }),
+                    relations.end());
+}
+
 // Into the arena, whose size is known now.
 void CatalogBuilder::finish_names() {
     std::map<std::string_view, std::string_view> schemas;
@@ -126,6 +147,7 @@ void CatalogBuilder::finish_names() {
     count(facts_.functions);
     count(facts_.operators);
     count(facts_.types);
+    count(facts_.relations);
     catalog_->arena_.reserve(bytes);
     for (auto& [schema, kept] : schemas) kept = catalog_->keep(schema);
     const auto named = [&](const auto& object) {
@@ -136,51 +158,44 @@ void CatalogBuilder::finish_names() {
     for (const auto& entry : facts_.operators)
         catalog_->operators_.push_back({named(entry), is_volatile(entry.calls)});
     for (const auto& entry : facts_.types) catalog_->types_.push_back(named(entry));
+    for (const auto& entry : facts_.relations)
+        catalog_->relations_.push_back({named(entry), {}, {}, entry.has_triggers});
 }
 
 void CatalogBuilder::resolve_relations() {
     for (const auto& entry : facts_.relations) {
-        auto& relation = relations_[{entry.schema, entry.name}];
         using Kind = CatalogFacts::Relation::Kind;
-        if (relation.obstacle && entry.kind != Kind::foreign_table) continue;
         switch (entry.kind) {
+            case Kind::ordinary:
+                break;
             case Kind::sequence:
-                relation.obstacle = {Reason::server_local, "sequence"};
+                relations_[{entry.schema, entry.name}].obstacle = {Reason::server_local,
+                                                                   "sequence"};
                 break;
             case Kind::foreign_table:
-                relation.obstacle = {Reason::foreign_table, {}};
+                relations_[{entry.schema, entry.name}].obstacle = {Reason::foreign_table, {}};
                 break;
             case Kind::unlogged_table:
-                relation.obstacle = {Reason::unlogged_table, {}};
+                relations_[{entry.schema, entry.name}].obstacle = {Reason::unlogged_table, {}};
                 break;
         }
     }
     for (const auto* definitions : {&facts_.views, &facts_.policies})
         for (const auto& entry : *definitions)
             relations_[{entry.schema, entry.name}].definitions.push_back(&entry.sql);
-    std::vector<std::pair<const Name*, Obstacle>> found;
     std::size_t bytes = 0;
-    for (const auto& [name, relation] : relations_) {
-        auto obstacle = resolve(name, 0);
-        if (!obstacle) continue;
-        bytes += name.first.size() + name.second.size() + obstacle->detail.size();
-        found.emplace_back(&name, std::move(*obstacle));
-    }
-    // The names kept so far must stay where they are.
-    catalog_->relation_arena_.reserve(bytes);
-    const auto keep = [this](std::string_view text) {
-        auto& arena = catalog_->relation_arena_;
+    for (auto& [name, relation] : relations_)
+        if (const auto obstacle = resolve(name, 0)) bytes += obstacle->detail.size();
+    auto& arena = catalog_->detail_arena_;
+    arena.reserve(bytes);
+    for (auto& known : catalog_->relations_) {
+        const auto found = relations_.find({std::string{known.schema}, std::string{known.name}});
+        if (found == relations_.end() || !found->second.obstacle) continue;
+        known.obstacle = found->second.obstacle->reason;
         const std::size_t at = arena.size();
-        arena.append(text);
-        return std::string_view{arena}.substr(at, text.size());
-    };
-    for (const auto& [name, obstacle] : found)
-        catalog_->relations_.push_back(
-            {{keep(name->second), keep(name->first)}, obstacle.reason, keep(obstacle.detail)});
-    std::sort(catalog_->relations_.begin(), catalog_->relations_.end(),
-              [](const auto& a, const auto& b) {
-                  return std::tie(a.name, a.schema) < std::tie(b.name, b.schema);
-              });
+        arena.append(found->second.obstacle->detail);
+        known.detail = std::string_view{arena}.substr(at);
+    }
 }
 
 // What a relation reaches. Those that reach themselves fail wherever they run.

@@ -179,7 +179,12 @@ void relation(const Message* message, Reading& reading) {
     if (is_server_local_relation(node->relname))
         return stop(reading, Reason::server_local, node->relname);
     reading.uses.push_back(
-        Uses::record({Use::Kind::relation, true, node->schemaname, node->relname}));
+        Uses::record({Use::Kind::relation, false, node->schemaname, node->relname}));
+}
+
+void with_query(const Message* message, Reading& reading) {
+    reading.with_uses.insert(Uses::record(
+        {Use::Kind::relation, false, {}, as<PgQuery__CommonTableExpr>(message)->ctename}));
 }
 
 // `t.f` may call a function f of the row t.
@@ -237,7 +242,7 @@ const std::unordered_map<const Descriptor*, Check>& reviewed() {
         {&pg_query__collate_clause__descriptor, any},
         {&pg_query__column_def__descriptor, any},
         {&pg_query__column_ref__descriptor, column},
-        {&pg_query__common_table_expr__descriptor, any},
+        {&pg_query__common_table_expr__descriptor, with_query},
         {&pg_query__ctecycle_clause__descriptor, any},
         {&pg_query__ctesearch_clause__descriptor, any},
         {&pg_query__float__descriptor, any},
@@ -295,6 +300,9 @@ Reading read_tree(const Message* root) {
         if (!reading.obstacle) check(message, reading);
         return !reading.obstacle;
     });
+    if (reading.with_uses.empty()) return reading;
+    for (auto& use : reading.uses)
+        if (reading.with_uses.contains(use)) use = Uses::as_builtin(std::move(use));
     return reading;
 }
 

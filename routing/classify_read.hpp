@@ -6,6 +6,7 @@
 #include "routing/uses.hpp"
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct Reading {
     bool reads_transaction_time = false;  // now(), CURRENT_DATE, ...
     // Uses::record of all names to be judged, in the order of the text, with doubles.
     std::vector<std::string> uses;
+    // What a use of each WITH query looks like. Where it is in scope is not asked: the name may
+    // also be that of a table elsewhere in the statement.
+    std::set<std::string> with_uses;
 };
 Reading read_tree(const Message* root);
 

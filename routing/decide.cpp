@@ -281,9 +281,10 @@ bool is_for_want_of_a_replica(Reason reason) {
 
 bool hint_may_override(Reason reason) {
     return reason == Reason::unknown_function || reason == Reason::unknown_operator ||
-           reason == Reason::effect_function || reason == Reason::server_local ||
-           reason == Reason::volatile_function || reason == Reason::volatile_type ||
-           reason == Reason::foreign_table || reason == Reason::catalog_unknown;
+           reason == Reason::unknown_relation || reason == Reason::effect_function ||
+           reason == Reason::server_local || reason == Reason::volatile_function ||
+           reason == Reason::volatile_type || reason == Reason::foreign_table ||
+           reason == Reason::catalog_unknown;
 }
 
 Route decide(const Statement& statement,

@@ -27,6 +27,8 @@ std::string_view name(Reason reason) {
             return "effect_function";
         case Reason::unknown_operator:
             return "unknown_operator";
+        case Reason::unknown_relation:
+            return "unknown_relation";
         case Reason::volatile_function:
             return "volatile_function";
         case Reason::volatile_type:

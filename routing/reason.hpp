@@ -22,6 +22,7 @@ enum class Reason : std::uint8_t {
     unknown_function,     // calls a function that is not known to be harmless
     effect_function,      // calls a built-in function that has effects (nextval, pg_notify, ...)
     unknown_operator,     // uses an operator that is not a known built-in
+    unknown_relation,     // reads a relation that the catalog, as last looked at, does not have
     volatile_function,    // calls a function or operator of the database's own that may write
     volatile_type,        // casts, types or domain checks of the database may write
     unlogged_table,       // reads one, or a view or parent of one: replicas do not have it

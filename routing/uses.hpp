@@ -17,7 +17,9 @@ struct Use {
         field = 'c',  // the f of `t.f` or `(x).f`: a column, or a function of one row
     };
     Kind kind{};
-    bool is_builtin = false;  // there is a built-in of that name, and it is harmless
+    // There is a built-in of that name, and it is harmless. Of a relation: WITH in the same
+    // statement has the name.
+    bool is_builtin = false;
     std::string_view schema;  // empty: not qualified
     std::string_view name;
     [[nodiscard]] std::string spelled() const {
@@ -35,6 +37,10 @@ public:
         bytes.append(use.schema).push_back('\0');
         bytes.append(use.name).push_back('\0');
         return bytes;
+    }
+    static std::string as_builtin(std::string record) {
+        record[1] = 'b';
+        return record;
     }
     void add(std::string_view record) { bytes_.append(record); }
     void shrink_to_fit() { bytes_.shrink_to_fit(); }

@@ -61,13 +61,18 @@ Found type(const Use& use, const Catalog& catalog, const SearchPath& path) {
     return Obstacle{Reason::unknown_function, "type " + use.spelled()};
 }
 
+// One that the catalog does not have is new, a temporary one, or none: only the primary can tell.
 Found relation(const Use& use, const Catalog& catalog, const SearchPath& path) {
+    bool is_known = use.is_builtin;
     Found found;
     for_each_meant(catalog.relations(use.name), use, path, [&](const Catalog::Relation& candidate) {
-        found = {candidate.reason, spelled(candidate)};
+        is_known = true;
+        if (!candidate.obstacle) return true;
+        found = {*candidate.obstacle, spelled(candidate)};
         if (!candidate.detail.empty()) found->detail.append(": ").append(candidate.detail);
         return false;
     });
+    if (!found && !is_known) return Obstacle{Reason::unknown_relation, use.spelled()};
     return found;
 }
 
@@ -106,6 +111,11 @@ Found find_obstacle(const Uses& uses, const Catalog& catalog, const SearchPath& 
         return !found;
     });
     return found;
+}
+
+bool may_be_newer_than_catalog(Reason reason) {
+    return reason == Reason::unknown_function || reason == Reason::unknown_operator ||
+           reason == Reason::unknown_relation;
 }
 
 Verdict verdict(const Statement& statement, const CatalogView& view) {

@@ -27,4 +27,7 @@ std::optional<Obstacle> find_obstacle(const Uses& uses,
                                       const Catalog& catalog,
                                       const SearchPath& search_path);
 
+// The catalog does not have a name that the statement uses: it may have been made since.
+bool may_be_newer_than_catalog(Reason reason);
+
 }  // namespace pgsteer::routing

@@ -45,7 +45,7 @@ public:
     // The transaction has ended. After DDL of its own the session has no catalog until it was
     // looked at again: it knows what it has changed.
     void transaction_ended();
-    // A replica could not do what the catalog allowed.
+    // A replica could not do what the catalog allowed, or the catalog does not know a name.
     void was_wrong() { store_->ask_some_time(); }
 
 private:

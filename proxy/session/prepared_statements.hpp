@@ -22,6 +22,9 @@ struct PreparedStatement {
     bool in_sql = false;                         // by PREPARE
     routing::StatementPtr statement;             // null: not classified (too large)
     std::array<std::uint64_t, 2> prepared_on{};  // lease number by slot; 0 = not there
+    // Of the unnamed one: ReplyQueue::queries() at that time, because every Query destroys it, also
+    // those of our own. PostgreSQL docs, "Extended Query".
+    std::array<std::uint64_t, 2> queries_before{};
 };
 
 // A Parse or Close of the client's that the server has not answered yet, so that an error can undo

@@ -9,6 +9,7 @@ bool ReplyQueue::push(Expected expected) {
         if (expected.what != Expect::sync) return false;
         skipping_ = false;
     }
+    if (expected.what == Expect::query) ++queries_;
     queue_.push_back(std::move(expected));
     return true;
 }

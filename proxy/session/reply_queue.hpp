@@ -75,6 +75,8 @@ public:
     // The number of answers that are to come, if all are to samples and to transactions of our own
     // that nothing depends on; else 0.
     [[nodiscard]] int only_questions() const;
+    // Query messages sent on this connection so far.
+    [[nodiscard]] std::uint64_t queries() const { return queries_; }
     [[nodiscard]] bool skipping() const { return skipping_; }
     void clear() {
         queue_.clear();
@@ -83,6 +85,7 @@ public:
 
 private:
     boost::container::deque<Expected> queue_;
+    std::uint64_t queries_ = 0;
     bool skipping_ = false;
 };
 

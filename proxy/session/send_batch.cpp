@@ -8,6 +8,7 @@
 namespace pgsteer::proxy {
 
 using routing::Access;
+using routing::Slot;
 using routing::StatementPtr;
 
 namespace {
@@ -17,6 +18,21 @@ constexpr std::size_t kMaxPortals = 256;
 bool is_deallocate_all(const routing::Effect& effect) {
     return effect.kind == routing::Effect::Kind::deallocate_all ||
            effect.kind == routing::Effect::Kind::discard_all;
+}
+
+void note_prepared(PreparedStatement& statement, Slot slot, const ServerConnection& connection) {
+    const auto at = static_cast<std::size_t>(slot);
+    statement.prepared_on[at] = connection.lease_number;
+    statement.queries_before[at] = connection.replies.queries();
+}
+
+bool is_prepared(const PreparedStatement& statement,
+                 Slot slot,
+                 const ServerConnection& connection) {
+    const auto at = static_cast<std::size_t>(slot);
+    return statement.prepared_on[at] == connection.lease_number &&
+           (!statement.name.empty() ||
+            statement.queries_before[at] == connection.replies.queries());
 }
 
 bool defines(const Request& request, const PreparedPtr& statement) {
@@ -59,8 +75,7 @@ void ClientSession::add_settings(Slot slot, wire::Buffer& out) {
 
 void ClientSession::inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out) {
     const auto connection = side(slot).lease.connection();
-    auto& there = statement->prepared_on[static_cast<std::size_t>(slot)];
-    if (there == connection->lease_number || statement->definition.empty()) return;
+    if (is_prepared(*statement, slot, *connection) || statement->definition.empty()) return;
     auto& replies = connection->replies;
     if (statement->in_sql && replies.owes_client()) return;  // a Query would end what is open
     const Expected expected{.what = statement->in_sql ? Expect::query : Expect::parse,
@@ -69,7 +84,7 @@ void ClientSession::inject_parse(const PreparedPtr& statement, Slot slot, wire::
                             .prepared = statement};
     if (!replies.push(expected)) return;
     out.insert(out.end(), statement->definition.begin(), statement->definition.end());
-    there = connection->lease_number;  // taken back if the server refuses it
+    note_prepared(*statement, slot, *connection);  // taken back if the server refuses it
 }
 
 // What EXECUTE runs may be prepared on the other connection only; and PREPARE has to fail where its
@@ -90,7 +105,7 @@ void ClientSession::inject_named(const StatementPtr& statement,
 // It runs again where it ran before, and a name can be given once.
 void ClientSession::close_again(const PreparedStatement& statement, Slot slot, wire::Buffer& out) {
     const auto connection = side(slot).lease.connection();
-    if (statement.prepared_on[static_cast<std::size_t>(slot)] != connection->lease_number) return;
+    if (!is_prepared(statement, slot, *connection)) return;
     if (!connection->replies.push({.what = Expect::close, .internal = true})) return;
     wire::encode_close(out, 'S', statement.name);
 }
@@ -271,7 +286,7 @@ void ClientSession::expect_item(
             const auto defined = prepared_.find(name);
             if (replies.push({.what = Expect::parse, .change = true, .prepared = defined}) &&
                 defined)
-                defined->prepared_on[static_cast<std::size_t>(slot)] = connection->lease_number;
+                note_prepared(*defined, slot, *connection);
             break;
         }
         case wire::frontend::kBind: {

@@ -187,13 +187,14 @@ class Workload:
             value = await self._own(outside, number)
             while not self.is_over():
                 value += 1
-                try:
-                    await outside.execute("UPDATE registers SET n = $2 WHERE id = $1", number, value)
-                except asyncpg.ReadOnlySQLTransactionError as error:
-                    raise ConnectionResetError("no longer the primary") from error
+                await outside.execute("UPDATE registers SET n = $2 WHERE id = $1", number, value)
                 self._wrote(None, number, value, outside=True)
                 await self._read(inside, session, number)
                 await asyncio.sleep(0.005)
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            if not await outside.fetchval("SELECT pg_is_in_recovery()"):
+                raise  # not the outsider's own connection
+            raise ConnectionResetError("no longer the primary") from error
         finally:
             await _close(outside)
             await _close(inside)

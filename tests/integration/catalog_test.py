@@ -346,6 +346,42 @@ def test_changes_past_pgsteer_are_found_by_time(make_proxy, cluster):
     cluster.primary.sql("DROP FUNCTION cat.behind()")
 
 
+@pytest.mark.parametrize("create, on_replicas_at_last", [
+    ("TABLE cat.young_table (last int)", True),
+    ("VIEW cat.young_view AS SELECT 1", True),
+    ("SEQUENCE cat.young_sequence", False),
+    ("UNLOGGED TABLE cat.young_unlogged (n int)", False)])
+def test_a_relation_made_past_pgsteer_is_read_on_the_primary_until_it_is_known(
+        catalog_proxy, cluster, create, on_replicas_at_last):
+    """The interval is a minute: it is the read that makes pgsteer look."""
+    kind, name = create.replace("UNLOGGED ", "").split()[:2]
+    read = f"SELECT * FROM {name}"
+    cluster.primary.sql(f"CREATE {create}; GRANT SELECT ON {name} TO app")
+    cluster.wait_until_replayed()
+    try:
+        with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+            assert where(cluster, session, read) == {"primary"}
+            assert last_route(session)["reason"] == "unknown_relation"
+
+            def is_known():
+                session.execute(read)
+                return last_route(session)["reason"] != "unknown_relation"
+            until(is_known, "it is known", 5)
+            assert on_replica(where(cluster, session, read)) == on_replicas_at_last
+    finally:
+        cluster.primary.sql(f"DROP {kind} {name}")
+
+
+def test_a_with_query_is_no_unknown_relation(catalog_proxy, cluster):
+    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+        assert on_replica(where(cluster, session, "WITH unheard AS (SELECT 1) SELECT * FROM unheard"))
+
+
+def last_route(session):
+    route = session.execute("SHOW pgsteer.last_route").fetchone()[0]
+    return dict(part.split("=", 1) for part in route.split() if "=" in part)
+
+
 def test_the_safety_net_makes_it_look_again(catalog_proxy, cluster):
     cluster.primary.sql("CREATE FUNCTION cat.liar() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END'")
     cluster.wait_until_replayed()

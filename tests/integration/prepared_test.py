@@ -94,7 +94,31 @@ def test_the_unnamed_statement_survives_a_skipped_parse(session, on_replica):
     session.send(raw.execute("no such portal"), raw.parse("", "SELECT 2"), raw.SYNC)
     assert kinds(session.read_until_ready()) == "EZ"
     session.send(raw.bind("", ""), raw.execute(""), raw.SYNC)
-    assert raw.rows(session.read_until_ready()) == [[b"1"]]
+    messages = session.read_until_ready()
+    assert raw.rows(messages) == [[b"1"]], messages
+
+
+def test_the_unnamed_statement_survives_what_pgsteer_asks_behind_its_back(session, cluster):
+    """Every Query destroys it, so also samples on the primary and verifications on replicas do."""
+    cluster.primary.sql("CREATE TABLE unnamed (n int); ALTER TABLE unnamed OWNER TO app")
+    try:
+        session.send(raw.parse("", "INSERT INTO unnamed VALUES (1)"), raw.SYNC)
+        session.read_until_ready()
+        for _ in range(20):
+            session.send(raw.bind("", ""), raw.execute(""), raw.SYNC)
+            assert kinds(session.read_until_ready()) == "2CZ"
+        assert raw.rows(run(session, "SELECT count(*) FROM unnamed")) == [[b"20"]]
+        session.send(raw.parse("", "SELECT count(*) FROM unnamed"), raw.SYNC)
+        session.read_until_ready()
+        for expected in range(21, 200):  # writes by a name of their own, so that reads have to verify
+            session.send(*([raw.parse("w", "INSERT INTO unnamed VALUES (1)")] if expected == 21 else []),
+                         raw.bind("", "w"), raw.execute(""), raw.SYNC)
+            session.read_until_ready()
+            session.send(raw.bind("", ""), raw.execute(""), raw.SYNC)
+            messages = session.read_until_ready()
+            assert raw.rows(messages) == [[b"%d" % expected]], messages
+    finally:
+        cluster.primary.sql("DROP TABLE unnamed")
 
 
 # --- PREPARE and EXECUTE in SQL ---

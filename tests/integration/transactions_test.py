@@ -341,7 +341,8 @@ def test_a_startup_option_makes_all_of_them_read_only(either, cluster):
 
 
 def test_a_role_setting_makes_all_of_them_read_only(either, cluster):
-    cluster.primary.sql("ALTER ROLE app SET default_transaction_read_only = on")
+    with connect(either) as session:
+        session.execute("ALTER ROLE app SET default_transaction_read_only = on")  # makes pgsteer look
     try:
         with connect(either) as session:
             script = Script(cluster, session)
@@ -351,7 +352,7 @@ def test_a_role_setting_makes_all_of_them_read_only(either, cluster):
                 place = script.place("SELECT n FROM moving WHERE id = 1")
                 session.execute("COMMIT")
                 return place == "replica"
-            until(on_a_replica, "the catalog to know", timeout=70, interval=0.5)
+            until(on_a_replica, "the catalog to know", timeout=10, interval=0.1)
     finally:
         cluster.primary.sql("ALTER ROLE app RESET default_transaction_read_only")
 

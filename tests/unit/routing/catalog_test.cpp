@@ -45,9 +45,21 @@ Facts facts() {
         {"app", "%%%", builtin("nextval", kVolatile)}, {"app", "^^^", builtin("int4in", kStable)},
         {"app", "&&&", builtin("int4", kStable)},      {"app", "=", own("put", kVolatile)}};
     facts.types = {{"app", "mood"}};
-    facts.relations = {{"app", "seq", Kind::sequence},
-                       {"app", "ft", Kind::foreign_table},
-                       {"app", "ut", Kind::unlogged_table}};
+    for (const auto* name : {"t", "u", "secured", "watched", "v_good", "v_put", "v_v", "v_v_v",
+                             "v_nextval", "v_ut", "v_op", "v_loop", "v_pool", "v_odd"})
+        facts.relations.push_back({"app", name, Kind::ordinary});
+    facts.relations.insert(facts.relations.end(), {{"public", "t", Kind::ordinary},
+                                                   {"public", "u", Kind::ordinary},
+                                                   {"x", "t", Kind::ordinary},
+                                                   {"x", "x", Kind::ordinary},
+                                                   {"pg_catalog", "pg_class", Kind::ordinary},
+                                                   {"app", "audited", Kind::ordinary, true},
+                                                   {"app", "seq", Kind::sequence},
+                                                   {"app", "ft", Kind::foreign_table},
+                                                   {"app", "ut", Kind::unlogged_table},
+                                                   {"app", "parent", Kind::unlogged_table},
+                                                   {"app", "parent", Kind::foreign_table},
+                                                   {"app", "parent", Kind::ordinary}});
     facts.views = {{"app", "v_good", "SELECT upper(t.a) FROM app.t WHERE app.get() = t.a"},
                    {"app", "v_put", "SELECT app.put()"},
                    {"app", "v_v", "SELECT * FROM app.v_put"},
@@ -157,27 +169,36 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Relations,
     Verdicts,
-    testing::Values(read("SELECT * FROM app.t, app.none, v_put"),
-                    read("SELECT * FROM app.v_good"),
-                    read("SELECT * FROM app.secured"),
-                    read("SELECT NULL::app.mood"),
-                    volatile_("SELECT * FROM app.v_put", "app.v_put: app.put"),
-                    volatile_("SELECT * FROM app.v_v", "app.v_v: app.v_put: app.put"),
-                    volatile_("SELECT * FROM app.v_v_v", "app.v_v_v: app.v_v: app.v_put: app.put"),
-                    volatile_("SELECT * FROM app.v_op", "app.v_op: operator app.!!!"),
-                    volatile_("SELECT * FROM app.watched",
-                              "app.watched: app.v_v: app.v_put: app.put"),
-                    volatile_("TABLE app.v_put", "app.v_put: app.put"),
-                    volatile_("COPY app.v_put TO STDOUT", "app.v_put: app.put"),
-                    Row{"SELECT * FROM app.v_nextval", Reason::effect_function,
-                        "app.v_nextval: nextval (sequence)"},
-                    Row{"SELECT * FROM app.v_ut", Reason::unlogged_table, "app.v_ut: app.ut"},
-                    Row{"SELECT * FROM app.ut", Reason::unlogged_table, "app.ut"},
-                    Row{"SELECT * FROM app.ft", Reason::foreign_table, "app.ft"},
-                    Row{"SELECT * FROM app.seq", Reason::server_local, "app.seq: sequence"},
-                    Row{"WITH seq AS (SELECT 1) SELECT * FROM seq, app.seq", Reason::server_local,
-                        "app.seq: sequence"},
-                    Row{"SELECT 1::app.no_type", Reason::unknown_function, "type app.no_type"}));
+    testing::Values(
+        read("SELECT * FROM app.t, x, pg_class, pg_catalog.pg_class"),
+        read("SELECT * FROM app.v_good"),
+        read("SELECT * FROM app.secured"),
+        read("SELECT NULL::app.mood"),
+        volatile_("SELECT * FROM app.v_put", "app.v_put: app.put"),
+        volatile_("SELECT * FROM app.v_v", "app.v_v: app.v_put: app.put"),
+        volatile_("SELECT * FROM app.v_v_v", "app.v_v_v: app.v_v: app.v_put: app.put"),
+        volatile_("SELECT * FROM app.v_op", "app.v_op: operator app.!!!"),
+        volatile_("SELECT * FROM app.watched", "app.watched: app.v_v: app.v_put: app.put"),
+        volatile_("TABLE app.v_put", "app.v_put: app.put"),
+        volatile_("COPY app.v_put TO STDOUT", "app.v_put: app.put"),
+        Row{"SELECT * FROM app.v_nextval", Reason::effect_function,
+            "app.v_nextval: nextval (sequence)"},
+        Row{"SELECT * FROM app.v_ut", Reason::unlogged_table, "app.v_ut: app.ut"},
+        Row{"SELECT * FROM app.ut", Reason::unlogged_table, "app.ut"},
+        Row{"SELECT * FROM app.ft", Reason::foreign_table, "app.ft"},
+        Row{"SELECT * FROM app.seq", Reason::server_local, "app.seq: sequence"},
+        Row{"WITH seq AS (SELECT 1) SELECT * FROM seq, app.seq", Reason::server_local,
+            "app.seq: sequence"},
+        Row{"SELECT * FROM app.parent", Reason::foreign_table, "app.parent"},
+        Row{"SELECT * FROM app.none", Reason::unknown_relation, "app.none"},
+        Row{"SELECT * FROM x, none", Reason::unknown_relation, "none"},
+        Row{"SELECT * FROM v_put", Reason::unknown_relation, "v_put"},
+        Row{"SELECT (SELECT 1 FROM app.pg_class)", Reason::unknown_relation, "app.pg_class"},
+        read("WITH none AS (SELECT 1) SELECT * FROM none"),
+        read("WITH RECURSIVE none AS (SELECT 1 UNION ALL SELECT 2 FROM none)"
+             " SELECT (SELECT count(*) FROM none)"),
+        Row{"WITH none AS (SELECT 1) SELECT * FROM app.none", Reason::unknown_relation, "app.none"},
+        Row{"SELECT 1::app.no_type", Reason::unknown_function, "type app.no_type"}));
 
 class VerdictTest : public testing::Test {
 protected:
@@ -234,6 +255,20 @@ TEST_F(VerdictTest, ViewsThatReachThemselvesOrCannotBeReadAreNoReads) {
     EXPECT_EQ(reason("SELECT * FROM app.v_loop"), Reason::too_complex);
     EXPECT_EQ(reason("SELECT * FROM app.v_pool"), Reason::too_complex);
     EXPECT_EQ(reason("SELECT * FROM app.v_odd"), Reason::syntax_error);
+}
+
+TEST_F(VerdictTest, ARelationIsKnownOnlyWhereTheSearchPathLooks) {
+    EXPECT_EQ(reason("SELECT * FROM x", "x"), Reason::fresh_replica);
+    EXPECT_EQ(reason("SELECT * FROM x", "app, public"), Reason::unknown_relation);
+    EXPECT_EQ(reason("SELECT * FROM x", ",?"), Reason::fresh_replica);
+}
+
+TEST_F(VerdictTest, KnowsWhichRelationsHaveTriggers) {
+    ASSERT_EQ(catalog_->relations("audited").size(), 1U);
+    EXPECT_TRUE(catalog_->relations("audited").front().has_triggers);
+    ASSERT_EQ(catalog_->relations("u").size(), 2U);
+    EXPECT_FALSE(catalog_->relations("u").front().has_triggers);
+    EXPECT_EQ(catalog_->relations("parent").size(), 1U);
 }
 
 TEST_F(VerdictTest, WithoutACatalogNoReadLeavesThePrimary) {

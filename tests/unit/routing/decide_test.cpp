@@ -692,7 +692,8 @@ TEST(Decide, HintReplicaOverridesOnlyWhatTheReplicaWouldRefuse) {
         const bool may = reason == Reason::unknown_function || reason == Reason::unknown_operator ||
                          reason == Reason::effect_function || reason == Reason::server_local ||
                          reason == Reason::volatile_function || reason == Reason::volatile_type ||
-                         reason == Reason::foreign_table || reason == Reason::catalog_unknown;
+                         reason == Reason::unknown_relation || reason == Reason::foreign_table ||
+                         reason == Reason::catalog_unknown;
         const auto route =
             decide(statement(Access::write, reason, Hint::replica), {}, primary_and_two(), kNow);
         expect(route, may ? Candidates{kFirst, kSecond} : Candidates{kPrimary},

@@ -68,8 +68,7 @@ public:
 
     void word(const Token& token) {
         const std::size_t begin = result_.text.size();
-        for (const char c : token.text())
-            result_.text += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+        append_lower(token.text());
         note_word(std::string_view{result_.text}.substr(begin));
         result_.text += ' ';
         statement_start_ = false;
@@ -99,8 +98,11 @@ public:
         depth_.open();
         depth_.close();
         result_.text += group.open;
-        result_.text += sample(group.first);
-        if (group.several) result_.text.append(",").append(sample(group.first));
+        append_element(group.first);
+        if (group.several) {
+            result_.text += ',';
+            append_element(group.first);
+        }
         append(group.open == '(' ? ")" : "]");
     }
     void finish() {
@@ -109,6 +111,16 @@ public:
     }
 
 private:
+    void append_lower(std::string_view text) {
+        for (const char c : text)
+            result_.text += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    }
+    void append_element(const Token& token) {
+        if (token.kind == TokenKind::word)
+            append_lower(token.text());  // NULL and null have one key
+        else
+            result_.text += sample(token);
+    }
     void append(std::string_view text) {
         result_.text += text;
         result_.text += ' ';

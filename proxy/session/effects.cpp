@@ -57,7 +57,7 @@ void ClientSession::deallocated_all(Slot slot) {
 }
 
 void ClientSession::note_deferred(const Effect& effect) {
-    if (deferred_.is_open()) return deferred_.completed(effect);
+    if (deferred_.is_open() && !deferred_.has_ended()) return deferred_.completed(effect);
     if (effect.kind == Effect::Kind::begin) deferred_.begun_on_replica(effect, default_modes());
 }
 

@@ -926,6 +926,7 @@ private:
 
     // What SessionState is told only that it happened: it may be more careful than it need be.
     void note_doubts(Slot slot, const Sent& sent) {
+        if (in_doubt_ && sent.sql.find("priv.") != std::string::npos) rights_are_in_doubt_ = true;
         if (sent.sql == "DISCARD ALL" && !sent.is_unparsed) {
             in_doubt_ = unknown_to_primary_ = false;
             return;
@@ -945,7 +946,10 @@ private:
         if (slot == Slot::replica) unknown_to_primary_ = true;
     }
 
-    [[nodiscard]] bool has_lent_rights() const { return reference_.used_lent_rights(); }
+    // Also a RESET by such rights is repeated, even behind DISCARD ALL: refused, it costs offload.
+    [[nodiscard]] bool has_lent_rights() const {
+        return reference_.used_lent_rights() || rights_are_in_doubt_;
+    }
 
     // Settings made by rights that a setting nobody knows has given.
     [[nodiscard]] bool may_be_refused() const {
@@ -1078,6 +1082,7 @@ private:
     bool set_defaults_ = false;
     bool in_doubt_ = false;
     bool unknown_to_primary_ = false;
+    bool rights_are_in_doubt_ = false;
 };
 
 }  // namespace

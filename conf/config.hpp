@@ -84,7 +84,13 @@ struct RoutingConfig {
         0};  // a read waits so long for a replica before it takes the primary
     bool sample_on_primary = true;  // ask the primary for its WAL position behind requests there
     Transactions transactions = Transactions::read_only;  // which explicit ones may go to a replica
-    Consistency lazy_consistency = Consistency::global;  // the least of reads in lazy ones
+    Consistency lazy_consistency = Consistency::global;   // the least of reads in lazy ones
+    // Reads in flight on the primary for want of a replica, all workers; 0: any number.
+    int primary_read_limit = 0;
+    milliseconds freshness_wait_max{1'000};  // what comes on top of them waits so long at most
+    // A request on the primary gets no sample if one was sent less than this ago by the same
+    // worker.
+    milliseconds sample_interval{0};
     std::size_t retry_buffer = 64 * 1024;  // bytes of an answer held back so that it can be retried
     bool degraded_reads = true;            // use DEGRADED replicas before the primary
     milliseconds catalog_interval{60'000};  // between two looks at a database's catalog

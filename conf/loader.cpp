@@ -150,8 +150,9 @@ void read_routing(Reader in, RoutingConfig& routing) {
     in.read("read_only_functions", routing.read_only_functions);
     in.read("primary_functions", routing.primary_functions);
     in.read("lazy_consistency", routing.lazy_consistency, kConsistencies);
-    for (const std::string_view key : {"sample_interval", "primary_read_limit"})
-        in.unsupported(key);
+    in.read("sample_interval", routing.sample_interval, Range<milliseconds>{0ms, 1min});
+    in.read("primary_read_limit", routing.primary_read_limit, {0, 1'000'000});
+    in.read("freshness_wait_max", routing.freshness_wait_max, Range<milliseconds>{0ms, 10min});
     in.reject_unknown_keys();
 }
 

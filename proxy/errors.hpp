@@ -46,6 +46,7 @@ enum class ProxyErrc : std::uint8_t {
     out_of_memory,
     unsupported,
     invalid_option,
+    primary_read_limit,
 };
 
 struct ErrorInfo {
@@ -53,6 +54,7 @@ struct ErrorInfo {
     std::string_view name;
     std::string_view sqlstate;
     std::string_view message;
+    std::string_view hint = {};
 };
 
 inline constexpr std::array kErrors{
@@ -105,6 +107,10 @@ inline constexpr std::array kErrors{
     ErrorInfo{ProxyErrc::unsupported, "unsupported", "0A000", "not supported yet"},
     ErrorInfo{ProxyErrc::invalid_option, "invalid_option", "22023",
               "invalid value for a parameter of pgsteer"},
+    ErrorInfo{
+        ProxyErrc::primary_read_limit, "primary_read_limit", "57P03",
+        "no replica can serve this read, and the primary has as many such reads as it may have",
+        "Retry later. At consistency eventual it would run on the least stale replica."},
 };
 
 [[nodiscard]] constexpr const ErrorInfo& info(ProxyErrc code) {

@@ -28,6 +28,7 @@ struct ServerConnection {
     std::uint64_t id = 0;            // unique in this process
     std::uint64_t lease_number = 0;  // of the lease that holds it now; unique in this process
     routing::ServerId server;
+    bool to_replica = false;        // made for one: it is read-only for good
     std::uint64_t incarnation = 0;  // of the server, when the connection was made; replicas only
     wire::BackendKeyData key;
     ParameterMap parameters;

@@ -15,7 +15,8 @@ public:
     }
     void tried(routing::TimePoint now) { tried_at_ = now; }
     void ended(bool passed) {
-        // Misses come in bursts, while a replica stands still: one that passes again ends the burst.
+        // Misses come in bursts, while a replica stands still: one that passes again ends the
+        // burst.
         if (passed && success_ <= kLeastSuccess) success_ = kAfterBurst;
         success_ += ((passed ? 1.0 : 0.0) - success_) * kWeight;
     }

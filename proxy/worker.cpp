@@ -175,6 +175,13 @@ std::span<const routing::Lsn> Worker::learnt_positions(const routing::Topology& 
     return positions_;
 }
 
+bool Worker::may_sample(routing::TimePoint now) {
+    if (sampled_at_ != routing::kNever && now - sampled_at_ < config().routing.sample_interval)
+        return false;
+    sampled_at_ = now;
+    return true;
+}
+
 void Worker::wrote(routing::TimePoint at) {
     const auto ticks = at.time_since_epoch().count();
     auto known = shared_->written.load(std::memory_order_relaxed);

@@ -40,7 +40,8 @@ struct Shared {
     std::unique_ptr<LearntPositions> learnt;
     // When a write was last acknowledged to any session, as ticks of the monotonic clock.
     std::atomic<routing::TimePoint::rep> written{routing::kNever.time_since_epoch().count()};
-    std::atomic<int> clients{0};  // accepted and not gone yet, over all workers
+    std::atomic<int> primary_reads{0};  // see PrimaryRead
+    std::atomic<int> clients{0};        // accepted and not gone yet, over all workers
     std::atomic<bool> draining{false};
 };
 
@@ -105,6 +106,8 @@ public:
         return routing::TimePoint{
             routing::TimePoint::duration{shared_->written.load(std::memory_order_acquire)}};
     }
+    [[nodiscard]] bool may_sample(routing::TimePoint now);  // true: now is the last time
+    [[nodiscard]] std::atomic<int>& primary_reads() { return shared_->primary_reads; }
     void wrote(routing::TimePoint at);  // before the acknowledgement is passed on
 
     // Parameters that a server reports for (database, user, settings): known from an earlier
@@ -141,6 +144,7 @@ private:
     std::vector<std::uint32_t> in_flight_;
     std::vector<routing::Lsn> positions_;  // what learnt_positions() returns
     Verification verification_;
+    routing::TimePoint sampled_at_ = routing::kNever;
     std::unordered_map<std::uint32_t, ClientSession*> sessions_;  // by the number in their key
     std::uint32_t last_session_ = 0;
     std::map<std::string, ParameterMap> parameters_;

@@ -2,6 +2,7 @@
 
 #include "routing/canonical.hpp"
 #include "routing/classify_statements.hpp"
+#include "routing/statement_cache.hpp"
 
 #include <algorithm>
 #include <unordered_set>
@@ -107,6 +108,46 @@ Uses without_doubles(const std::vector<Part>& parts) {
     return uses;
 }
 
+Statement whole(std::vector<Part> parts);
+
+// Session control, like Parse: it touches no data, and is known to both connections.
+void note_prepared(Part& part, Statement& statement) {
+    statement.executes = std::move(part.executes);
+    if (!part.prepares) return;
+    statement.access = statement.if_harmless = Access::session_control;
+    statement.in_transaction = InTransaction::stays;
+    statement.raises_floor = false;
+    std::vector<Part> parts;
+    parts.push_back(std::move(*part.prepares));
+    statement.prepares =
+        std::make_shared<CachedStatement>(CachedStatement{whole(std::move(parts))});
+}
+
+Statement whole(std::vector<Part> parts) {
+    Statement statement;
+    statement.statement_count =
+        static_cast<std::uint16_t>(std::min<std::size_t>(parts.size(), UINT16_MAX));
+    Whole judged = judge(parts, &Part::access, &Part::fits_read_only_transaction);
+    statement.access = judged.access;
+    statement.reason = judged.reason;
+    statement.detail = std::move(judged.detail);
+    statement.if_harmless = judge(parts, &Part::if_harmless, &Part::fits_if_harmless).access;
+    statement.in_transaction = in_transaction(parts);
+    if (statement.may_read()) statement.uses = without_doubles(parts);
+    for (const Part& part : parts)
+        statement.catalog_change = std::max(statement.catalog_change, part.catalog_change);
+    statement.raises_floor =
+        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.raises_floor; });
+    statement.uses_cursor =
+        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.uses_cursor; });
+    statement.copies_in =
+        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.copies_in; });
+    for (Part& part : parts)
+        std::move(part.effects.begin(), part.effects.end(), std::back_inserter(statement.effects));
+    if (parts.size() == 1) note_prepared(parts.front(), statement);
+    return statement;
+}
+
 }  // namespace
 
 Statement classify(std::string_view sql) {
@@ -123,28 +164,9 @@ Statement classify(std::string_view sql) {
     if (!tree.root) return unparsed(text, Reason::syntax_error, tree.error);
 
     std::vector<Part> parts = parts_of(*tree.root, text.text);
-    Statement statement;
+    Statement statement = whole(std::move(parts));
     statement.hint = text.hint;
     statement.options = text.options;
-    statement.statement_count =
-        static_cast<std::uint16_t>(std::min<std::size_t>(parts.size(), UINT16_MAX));
-    Whole whole = judge(parts, &Part::access, &Part::fits_read_only_transaction);
-    statement.access = whole.access;
-    statement.reason = whole.reason;
-    statement.detail = std::move(whole.detail);
-    statement.if_harmless = judge(parts, &Part::if_harmless, &Part::fits_if_harmless).access;
-    statement.in_transaction = in_transaction(parts);
-    if (statement.may_read()) statement.uses = without_doubles(parts);
-    for (const Part& part : parts)
-        statement.catalog_change = std::max(statement.catalog_change, part.catalog_change);
-    statement.raises_floor =
-        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.raises_floor; });
-    statement.uses_cursor =
-        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.uses_cursor; });
-    statement.copies_in =
-        std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.copies_in; });
-    for (Part& part : parts)
-        std::move(part.effects.begin(), part.effects.end(), std::back_inserter(statement.effects));
     return statement;
 }
 

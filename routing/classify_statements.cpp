@@ -273,10 +273,13 @@ Part listen(const Message* message, const Context& context) {
     return part;
 }
 
+// Kept and repeated like a statement of the protocol, if it is alone in its text: see classify().
 Part prepare(const Message* message, const Context& context) {
-    const std::string_view name = as<PgQuery__PrepareStmt>(message)->name;
-    Part part = write(Reason::sql_prepare, std::string{name});
-    part.effects.push_back(context.effect(Kind::prepare, name));
+    const auto& node = *as<PgQuery__PrepareStmt>(message);
+    Part part = write(Reason::sql_prepare, node.name);
+    part.effects.push_back(context.replayed(Kind::prepare, node.name));
+    if (const Message* query = inside(node.query))
+        part.prepares = std::make_shared<Part>(classify_part(query, context.text, 0));
     return part;
 }
 
@@ -355,8 +358,19 @@ Part copy(const Message* message, const Context&) {
     return read(query);
 }
 
+bool is_constant(const PgQuery__Node* node) {
+    if (constant(node) != nullptr || as<PgQuery__ParamRef>(node) != nullptr) return true;
+    const auto* minus = as<PgQuery__AExpr>(node);
+    return minus != nullptr && minus->lexpr == nullptr && constant(minus->rexpr) != nullptr;
+}
+
+// What it runs is known to whoever knows the session's prepared statements.
 Part execute(const Message* message, const Context&) {
-    return write(Reason::sql_prepare, as<PgQuery__ExecuteStmt>(message)->name);
+    const auto& node = *as<PgQuery__ExecuteStmt>(message);
+    Part part = write(Reason::sql_prepare, node.name);
+    if (std::all_of(node.params, node.params + node.n_params, is_constant))
+        part.executes = node.name;
+    return part;
 }
 
 Part constraints(const Message*, const Context&) {
@@ -486,13 +500,23 @@ void add(std::vector<Effect>& effects, Effect effect) {
     effects.push_back(std::move(effect));
 }
 
+// Advisory locks that outlive the transaction. Which of them pg_advisory_unlock() ends is not
+// followed.
+bool takes_session_lock(std::string_view function) {
+    return function == "pg_advisory_lock" || function == "pg_advisory_lock_shared" ||
+           function == "pg_try_advisory_lock" || function == "pg_try_advisory_lock_shared";
+}
+
 // What may stand anywhere in a statement and outlives it.
 void note_hidden_effects(const Message* statement, const Context& context, Part& part) {
     const bool creates = creates_objects(statement);
     walk(statement, [&](const Message* message) {
         if (const auto* call = as<PgQuery__FuncCall>(message)) {
-            if (builtin_name(*call) == "set_config")
-                note_set_config(statement, *call, context, part);
+            const std::string_view name = builtin_name(*call);
+            if (name == "set_config") note_set_config(statement, *call, context, part);
+            if (takes_session_lock(name)) add(part.effects, context.effect(Kind::lock));
+            if (name == "pg_advisory_unlock_all")
+                add(part.effects, context.effect(Kind::unlock_all));
         } else if (const auto* relation = as<PgQuery__RangeVar>(message)) {
             const bool temporary = relation->relpersistence[0] == 't';
             if (temporary || (creates && is_temporary_schema(relation->schemaname)))

@@ -5,6 +5,8 @@
 #include "routing/parse_tree.hpp"
 #include "routing/statement.hpp"
 
+#include <memory>
+
 namespace pgsteer::routing {
 
 struct Part {
@@ -23,6 +25,8 @@ struct Part {
     Access if_harmless = Access::write;
     bool fits_if_harmless = false;  // fits_read_only_transaction then
     CatalogChange catalog_change = CatalogChange::none;
+    std::shared_ptr<Part> prepares;  // PREPARE
+    std::string executes;            // EXECUTE with constants
     std::vector<std::string> uses;
 };
 

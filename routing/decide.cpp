@@ -259,6 +259,26 @@ Route open_transaction(const Statement& statement,
 
 }  // namespace
 
+Route least_stale(const SessionView& session, const Topology& topology, TimePoint now) {
+    if (session.consistency != Consistency::eventual || session.pin) return {};
+    std::optional<ServerId> best;
+    for (std::size_t i = 0; i < known_servers(topology); ++i) {
+        const ServerId id{static_cast<std::uint16_t>(i)};
+        const Server& server = topology.servers[i];
+        if (!is_replica(id, topology) || !is_usable(id, session, topology)) continue;
+        if (!has_evidence(server, session, now) || !is_within_bounds(id, server, session, now))
+            continue;
+        if (!best || server.fresh_as_of > topology[*best].fresh_as_of) best = id;
+    }
+    if (!best) return {};
+    return {{*best}, Reason::stale_replica, true};
+}
+
+bool is_for_want_of_a_replica(Reason reason) {
+    return reason == Reason::replica_behind || reason == Reason::replica_lagging ||
+           reason == Reason::no_replica;
+}
+
 bool hint_may_override(Reason reason) {
     return reason == Reason::unknown_function || reason == Reason::unknown_operator ||
            reason == Reason::effect_function || reason == Reason::server_local ||

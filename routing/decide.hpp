@@ -72,6 +72,14 @@ Route decide(const Statement& statement,
              const Topology& topology,
              TimePoint now);
 
+// For a read that no replica may serve and that the primary shall not have: at level eventual the
+// replica that is least behind, unless it is UNHEALTHY or beyond what the statement allows. Else
+// nowhere.
+Route least_stale(const SessionView& session, const Topology& topology, TimePoint now);
+
+// Whether a read went to the primary only because no replica could have it.
+bool is_for_want_of_a_replica(Reason reason);
+
 // Whether the hint `replica` outweighs this reason for the primary. A wrong hint on these costs one
 // failed attempt at most: the replica's connection is read-only. On anything else it would be a
 // failure for certain, or worse.

@@ -115,6 +115,10 @@ std::string_view name(Effect::Kind kind) {
             return "unlisten";
         case Kind::unlisten_all:
             return "unlisten_all";
+        case Kind::lock:
+            return "lock";
+        case Kind::unlock_all:
+            return "unlock_all";
     }
     return "?";
 }

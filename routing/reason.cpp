@@ -13,6 +13,8 @@ std::string_view name(Reason reason) {
             return "degraded_replica";
         case Reason::read_only_transaction:
             return "read_only_transaction";
+        case Reason::stale_replica:
+            return "stale_replica";
         case Reason::lazy_transaction:
             return "lazy_transaction";
         case Reason::hint_replica:

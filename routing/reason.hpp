@@ -14,6 +14,7 @@ enum class Reason : std::uint8_t {
     verified_replica,     // a read, and the replica itself said right before it that it is fresh enough
     degraded_replica,     // the same, but only a DEGRADED one was left
     read_only_transaction,  // BEGIN READ ONLY
+    stale_replica,        // level eventual, and the primary may have no more reads: the least stale one
     lazy_transaction,     // BEGIN and a read, with transactions: lazy
     hint_replica,         // /* pgsteer: replica */
     // to the primary: what the statement is

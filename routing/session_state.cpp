@@ -98,7 +98,7 @@ void SessionState::disconnected(Slot slot) {
     settings_.new_connection(slot);
     cursors(slot).clear();
     channels(slot).clear();
-    if (slot == Slot::primary) temporary_ = prepared_in_sql_ = false;
+    if (slot == Slot::primary) temporary_ = prepared_in_sql_ = advisory_locks_ = false;
 }
 
 void SessionState::settings_not_applicable() { settings_failed_ = true; }
@@ -120,7 +120,7 @@ std::optional<Pin> SessionState::pin() const {
 bool SessionState::irreplaceable(Slot slot) const {
     if (transaction_on() == slot) return true;
     if (!hold_cursors_[index(slot)].empty() || !channels_[index(slot)].empty()) return true;
-    return slot == Slot::primary && (temporary_ || opaque_settings_);
+    return slot == Slot::primary && (temporary_ || opaque_settings_ || advisory_locks_);
 }
 
 std::optional<Slot> SessionState::cursor_on() const {
@@ -150,6 +150,12 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
         case Effect::Kind::set_local:
         case Effect::Kind::set_transaction:
         case Effect::Kind::deallocate:
+            return;
+        case Effect::Kind::lock:
+            advisory_locks_ = advisory_locks_ || slot == Slot::primary;
+            return;
+        case Effect::Kind::unlock_all:
+            advisory_locks_ = false;
             return;
         case Effect::Kind::prepare:  // stays, even if its transaction is rolled back
             prepared_in_sql_ = prepared_in_sql_ || slot == Slot::primary;
@@ -392,7 +398,7 @@ void SessionState::discard_all(Slot slot) {
     if (!cursors(other(slot)).empty()) settings_.close_cursors(other(slot));
     for (NameSet& names : hold_cursors_) names.clear();
     channels(slot).clear();
-    if (slot == Slot::primary) temporary_ = false;
+    if (slot == Slot::primary) temporary_ = advisory_locks_ = false;
     opaque_settings_ = false;
     settings_failed_ = false;
 }

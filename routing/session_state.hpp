@@ -74,7 +74,8 @@ public:
     // Set while reads have to run on the primary connection.
     [[nodiscard]] std::optional<Pin> pin() const;
     // True if losing the connection of `slot` loses what cannot be rebuilt elsewhere: an open
-    // transaction, temporary tables, LISTEN, holdable cursors, settings of unknown value.
+    // transaction, temporary tables, LISTEN, holdable cursors, advisory locks, settings of unknown
+    // value.
     [[nodiscard]] bool irreplaceable(Slot slot) const;
     // Where FETCH, MOVE and CLOSE outside of a transaction have to run. nullopt: no holdable cursor
     // open.
@@ -160,6 +161,7 @@ private:
     std::array<NameSet, 2> hold_cursors_;
     std::array<NameSet, 2> channels_;
     bool temporary_ = false;
+    bool advisory_locks_ = false;  // of the session, on the primary; not undone by a rollback
     bool prepared_in_sql_ = false;
     bool opaque_settings_ = false;
     bool settings_failed_ = false;

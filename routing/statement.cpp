@@ -1,5 +1,7 @@
 #include "routing/statement.hpp"
 
+#include "routing/statement_cache.hpp"
+
 namespace pgsteer::routing {
 namespace {
 
@@ -11,10 +13,12 @@ std::size_t heap_bytes(const std::string& text) {
 }  // namespace
 
 std::size_t Statement::memory_bytes() const {
-    std::size_t bytes = sizeof(Statement) + heap_bytes(detail) + uses.heap_bytes() +
-                        effects.capacity() * sizeof(Effect);
+    std::size_t bytes = sizeof(Statement) + heap_bytes(detail) + heap_bytes(executes) +
+                        uses.heap_bytes() + effects.capacity() * sizeof(Effect);
     for (const Effect& effect : effects)
         bytes += heap_bytes(effect.name) + heap_bytes(effect.sql) + heap_bytes(effect.value);
+    if (prepares)
+        bytes += sizeof(CachedStatement) - sizeof(Statement) + prepares->statement.memory_bytes();
     return bytes;
 }
 

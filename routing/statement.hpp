@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,7 @@ struct Effect {
         reset_all,         // RESET ALL; sql
         opaque_settings,   // set_config() with arguments that are not constants. With a name: this setting
                            // is what the statement's one row says in its one column
-        prepare,           // name: PREPARE
+        prepare,           // name, sql
         deallocate,        // name
         deallocate_all,    // also DISCARD PLANS does not do this: only DEALLOCATE ALL
         discard_all,       // DISCARD ALL
@@ -55,6 +56,8 @@ struct Effect {
         listen,            // name
         unlisten,          // name
         unlisten_all,      // UNLISTEN *
+        lock,              // pg_advisory_lock() and its like: may hold a lock of the session's from here on
+        unlock_all,        // pg_advisory_unlock_all()
     };
     Kind kind;
     std::uint16_t statement_index = 0;
@@ -80,6 +83,8 @@ enum class CatalogChange : std::uint8_t {
     certain,   // CREATE, ALTER, DROP, ...
 };
 
+struct CachedStatement;
+
 // `access` and `reason` are what holds where no catalog is known. verdict() judges with one.
 struct Statement {
     Access access = Access::write;
@@ -93,6 +98,8 @@ struct Statement {
     bool uses_cursor = false;           // FETCH, MOVE or CLOSE: runs where the named cursor lives
     std::string detail;                 // what the reason points at, e.g. the function's name; for explain
     std::vector<Effect> effects;
+    std::shared_ptr<const CachedStatement> prepares;  // PREPARE, alone in its text: what it prepares
+    std::string executes;  // EXECUTE with constants, alone in its text: name of the prepared statement
     // What it is if nothing in `uses` stands against it; `access` if that does not depend on them.
     Access if_harmless = Access::write;
     CatalogChange catalog_change = CatalogChange::none;

@@ -110,8 +110,8 @@ StreamEnd TokenStream<Sink>::run() {
     }
 }
 
-// SET and set_config() are replayed on other connections; current_setting() depends on whose
-// setting it is; UESCAPE (like U&"...") spells identifiers.
+// SET, PREPARE and set_config() are replayed on other connections; current_setting() depends on
+// whose setting it is; UESCAPE (like U&"...") spells identifiers.
 template <class Sink>
 bool TokenStream<Sink>::value_matters(std::string_view word) const {
     constexpr std::uint32_t kLengths = 1U << 3 | 1U << 7 | 1U << 10 | 1U << 15;
@@ -120,7 +120,8 @@ bool TokenStream<Sink>::value_matters(std::string_view word) const {
         case 3:
             return at_statement_start() && same_word(word, "set");
         case 7:
-            return same_word(word, "uescape");
+            return same_word(word, "uescape") ||
+                   (at_statement_start() && same_word(word, "prepare"));
         case 10:
             return same_word(word, "set_config");
         default:

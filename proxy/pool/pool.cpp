@@ -69,6 +69,7 @@ ServerConnectionPtr Pool::take_idle(Group& group, const PoolTarget& target) {
     for (auto it = group.idle.rbegin(); it != group.idle.rend();) {
         const auto connection = *it;
         if (connection->stream.readable_now() || is_worn_out(*connection) ||
+            connection->to_replica != target.replica ||  // the server's role has changed
             (target.replica && connection->incarnation != current)) {
             it = std::make_reverse_iterator(group.idle.erase(std::next(it).base()));
             close(connection);
@@ -167,6 +168,7 @@ awaitable<ConnectResult> Pool::open(const PoolTarget& target) {
     } else {
         problem = check_primary(connection);
     }
+    connection.to_replica = target.replica;
     if (!problem.empty()) {
         env_.evidence->connection_lost(target.server);
         log::warning("a server is not what it was", "server", config.name, "problem", problem);

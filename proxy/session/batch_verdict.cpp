@@ -54,9 +54,10 @@ bool reads(Access access) {
 // Joins the verdicts on the parts of a batch.
 class Strictest {
 public:
-    explicit Strictest(CatalogJudge* judge) : judge_{judge} {}
+    Strictest(CatalogJudge* judge, const PreparedStatements& prepared)
+        : judge_{judge}, prepared_{prepared} {}
     void add(const StatementPtr& said) {
-        const auto statement = judged(said);
+        const auto statement = judged(what_runs(said, prepared_));
         const auto& neutral = synthetic_verdicts().neutral;
         if (statement != neutral) ++statements_;
         if (statement->statement.access == Access::session_control)
@@ -97,6 +98,7 @@ private:
         return 8;
     }
     CatalogJudge* judge_;
+    const PreparedStatements& prepared_;
     int statements_ = 0;
     StatementPtr result_ = synthetic_verdicts().neutral;
     bool control_ = false;
@@ -137,6 +139,14 @@ const BatchItem* parse_before(const Batch& batch, wire::Bytes bytes, const Batch
         if (item.type == frontend::kParse && name_of(item, bytes) == name) found = &item;
     }
     return found;
+}
+
+const StatementPtr& what_runs(const StatementPtr& statement, const PreparedStatements& prepared) {
+    if (!statement || statement->statement.executes.empty()) return statement;
+    const auto known = prepared.find(statement->statement.executes);
+    const bool is_known = known && known->statement && !known->definition.empty() &&
+                          known->statement->statement.executes.empty();
+    return is_known ? known->statement : statement;
 }
 
 StatementPtr only_statement(const Batch& batch,
@@ -202,10 +212,13 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
     const auto& verdicts = synthetic_verdicts();
     const auto& unread =
         context.can_classify ? verdicts.too_complex : verdicts.unclassified_encoding;
-    Strictest strictest{context.judge};
+    Strictest strictest{context.judge, context.prepared};
     for (const auto& item : batch.items) {
         switch (item.type) {
             case frontend::kQuery:
+                if (item.statement && item.statement->statement.prepares &&
+                    !context.prepared.may_keep(item.end - item.begin))
+                    strictest.add(verdicts.too_large);
                 strictest.add(item.statement ? item.statement : unread);
                 break;
             case frontend::kParse:
@@ -223,8 +236,8 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
                 if (!known) {
                     strictest.add(verdicts.unknown_statement);
                 } else {
-                    strictest.add(known->statement && !known->parse.empty() ? known->statement
-                                                                            : unread);
+                    strictest.add(known->statement && !known->definition.empty() ? known->statement
+                                                                                 : unread);
                 }
                 break;
             }

@@ -56,6 +56,10 @@ struct VerdictContext {
 // is not executed yet, or not to its end.
 [[nodiscard]] bool leaves_portal(const Batch& batch, wire::Bytes bytes);
 
+// What EXECUTE runs, where that is known; any other statement is that itself.
+[[nodiscard]] const routing::StatementPtr& what_runs(const routing::StatementPtr& statement,
+                                                     const PreparedStatements& prepared);
+
 // The statement that decides where a batch runs: the first that needs the primary, if there is one.
 // Session control beside reads needs it too: both connections would have to take part. Pure.
 routing::StatementPtr strictest(const Batch& batch,

@@ -110,7 +110,8 @@ void ClientSession::send_error(std::string_view severity,
     const auto& error = info(reason);
     worker_.mutable_counters().errors[static_cast<std::size_t>(reason)].add();
     wire::Buffer out;
-    wire::encode_error(out, {severity, error.sqlstate, message.empty() ? error.message : message});
+    wire::encode_error(
+        out, {severity, error.sqlstate, message.empty() ? error.message : message, {}, error.hint});
     client_.write(wire::Bytes{out});
 }
 

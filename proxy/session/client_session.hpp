@@ -110,6 +110,7 @@ private:
         bool failed = false;
         ConnectFailure failure = {};
         routing::WalPosition needed = {};  // see Request::needed
+        PrimaryRead primary_read = {};
     };
     // What a request needs to know of itself while a server is looked for.
     struct Demand {
@@ -126,6 +127,11 @@ private:
                                             const routing::Topology& topology,
                                             const Demand& demand) const;
     awaitable<Choice> choose(routing::StatementPtr statement, Demand demand);
+    enum class Fallback : std::uint8_t { allowed, waits, stale, refused };
+    [[nodiscard]] Fallback fall_back(routing::Route& route,
+                                     const routing::Statement& statement,
+                                     const Demand& demand,
+                                     PrimaryRead& primary_read);
     [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);
     awaitable<ConnectFailure> take_lease(Slot slot, routing::ServerId server);
     awaitable<void> leave_open_request();
@@ -162,6 +168,19 @@ private:
     [[nodiscard]] bool sets_to_result(const Expected& owed) const;
     void deallocated(std::string_view name, Slot slot);
     void deallocated_all(Slot slot);
+    void prepared_in_sql(const std::string& name, Slot slot);
+    void inject_named(const routing::StatementPtr& statement,
+                      Slot slot,
+                      const Request& request,
+                      wire::Buffer& out);
+    void prepare_parse(const BatchItem& item,
+                       const Batch& batch,
+                       wire::Bytes bytes,
+                       Slot slot,
+                       const Request& request,
+                       wire::Buffer& out);
+    bool prepare_query(const BatchItem& item, Slot slot, const Request& request, wire::Buffer& out);
+    void expect_prepared(const routing::StatementPtr& statement, Request& request);
     bool inject_deallocated(const BatchItem& item,
                             Slot slot,
                             const Request& request,
@@ -198,6 +217,9 @@ private:
                     const Request& request,
                     wire::Buffer& out);
     [[nodiscard]] bool ends_outside_transaction(const Batch& batch, wire::Bytes bytes) const;
+    [[nodiscard]] bool may_flush() const;
+    void send_flushing_sample();
+    void note_flushed(const Request& request, std::uint8_t status);
     void add_shown(Slot slot, wire::Buffer& out, const Request& request);
     void note_route(Slot slot, const Request& request);
     [[nodiscard]] std::string last_route_text() const;
@@ -273,6 +295,11 @@ private:
         routing::Clock::duration staleness{-1};  // of the replica; negative: not known
     };
     std::optional<LastRoute> last_route_;
+    // Of the primary's transaction: whether it wrote, and was rolled back. What was written in vain
+    // is in no hurry to be flushed, and no replica gets it before.
+    bool wrote_ = false;
+    bool rolled_back_ = false;
+    bool unflushed_ = false;
     std::uint32_t unread_samples_ = 0;    // since the last read: nobody has asked what they tell
     routing::Consistency consistency_{};  // of this user and database
     std::optional<Slot> last_used_;

@@ -100,6 +100,7 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
     const auto leaving = [] {
         return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
     };
+    PrimaryRead primary_read;
     for (;;) {
         if (!demand.again && running_again_) {
             while (running_again_ && !closing_) co_await answered_.wait();
@@ -121,6 +122,7 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                                                            topology, now);
         if (route.reason == Reason::replica_behind) {
             worker_.evidence().freshness_wanted();
+            if (may_flush()) send_flushing_sample();
             if (side(Slot::primary).sample_pending) {  // the answer is on its way
                 co_await answered_.wait();
                 if (closing_) co_return leaving();
@@ -136,6 +138,17 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                 if (closing_) co_return leaving();
                 continue;
             }
+        }
+        const auto fallback = fall_back(route, statement->statement, demand, primary_read);
+        if (fallback == Fallback::waits) {
+            co_await wait_for_freshness();
+            if (closing_) co_return leaving();
+            continue;
+        }
+        if (fallback == Fallback::refused) {
+            if (!demand.again) co_await answered();
+            co_return Choice{.failed = true,
+                             .failure = {ProxyErrc::primary_read_limit, {}, {}, {}}};
         }
         if (route.candidates.empty()) {
             if (!demand.again) co_await answered();
@@ -162,7 +175,8 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
             const bool verifies = route.reason == Reason::verified_replica;
             co_return Choice{.slot = slot,
                              .reason = route.reason,
-                             .needed = verifies ? route.needed : routing::WalPosition{}};
+                             .needed = verifies ? route.needed : routing::WalPosition{},
+                             .primary_read = std::move(primary_read)};
         }
 
         if (held && state_.irreplaceable(slot))
@@ -188,6 +202,28 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                              .failure = std::move(failure)};
         demand.avoid |= 1U << server.index;
     }
+}
+
+// A read for which no replica is good enough: whether the primary may have it.
+ClientSession::Fallback ClientSession::fall_back(routing::Route& route,
+                                                 const routing::Statement& statement,
+                                                 const Demand& demand,
+                                                 PrimaryRead& primary_read) {
+    const auto& config = worker_.config().routing;
+    const bool is_counted = config.primary_read_limit > 0 && !route.to_replica &&
+                            demand.arrived != routing::kNever &&
+                            routing::is_for_want_of_a_replica(route.reason);
+    if (!is_counted) {
+        primary_read = {};
+        return Fallback::allowed;
+    }
+    if (primary_read.take(worker_.primary_reads(), config.primary_read_limit))
+        return Fallback::allowed;
+    const auto now = routing::Clock::now();
+    if (now < demand.arrived + config.freshness_wait_max) return Fallback::waits;
+    const auto& topology = worker_.topology();
+    route = routing::least_stale(view(statement, topology, demand), topology, now);
+    return route.candidates.empty() ? Fallback::refused : Fallback::stale;
 }
 
 // Those to which a connection can be had without waiting for another session.
@@ -245,7 +281,9 @@ awaitable<void> ClientSession::dispatch() {
         strictest(batch_, bytes,
                   {prepared_, portals_, parameter_view_.can_classify(), max_read_bytes(), &judge});
     names_may_change_ = names_may_change_ || judge.changes_names;
-    const bool ties = judge.ties || leaves_portal(batch_, bytes);
+    const auto& said = statement->statement;
+    const bool returns_rows = said.may_read() || said.access == Access::begin;
+    const bool ties = judge.ties || (returns_rows && leaves_portal(batch_, bytes));
     if (statement->statement.access == Access::read_only) unread_samples_ = 0;
     const bool is_answered_here = co_await answer_transaction_control();
     if (closing_) co_return;
@@ -293,8 +331,10 @@ awaitable<void> ClientSession::dispatch() {
             fresh.open = true;
         }
         auto& request = requests_.back();
+        if (choice.primary_read) request.primary_read = std::move(choice.primary_read);
         request.ties = request.ties || ties;
-        request.queries = request.queries || statement->statement.may_read();
+        request.queries =
+            request.queries || statement->statement.may_read() || statement->statement.prepares;
         request.raises_floor = request.raises_floor || statement->statement.raises_floor;
         request.writes = request.writes || statement->statement.access == Access::write;
         if (choice.needed.timeline != 0) request.needed = choice.needed;

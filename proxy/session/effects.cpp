@@ -47,6 +47,16 @@ void ClientSession::deallocated(std::string_view name, Slot slot) {
     prepared_.closed_on(*change.closed, slot);
 }
 
+void ClientSession::prepared_in_sql(const std::string& name, Slot slot) {
+    if (requests_.empty()) return;
+    auto& request = requests_.front();
+    if (request.changes_done == request.changes.size()) return;
+    const auto& defined = request.changes[request.changes_done].defined;
+    if (!defined || !defined->in_sql || defined->name != name) return;
+    ++request.changes_done;
+    defined->prepared_on[static_cast<std::size_t>(slot)] = side(slot).lease->lease_number;
+}
+
 void ClientSession::deallocated_all(Slot slot) {
     if (requests_.empty()) return;
     auto& request = requests_.front();
@@ -81,6 +91,7 @@ void ClientSession::apply_effects(Slot slot,
     for (const auto& effect : statement.effects) {
         if (effect.statement_index != index) continue;
         if (slot == Slot::replica) note_deferred(effect);
+        if (effect.kind == Effect::Kind::prepare) prepared_in_sql(effect.name, slot);
         if (effect.kind == Effect::Kind::deallocate) deallocated(effect.name, slot);
         if (effect.kind == Effect::Kind::deallocate_all || effect.kind == Effect::Kind::discard_all)
             deallocated_all(slot);

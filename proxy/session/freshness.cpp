@@ -18,6 +18,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
+// One that makes the primary flush what was written in vain before: no replica has it sooner. Its own
+// commit does not wait for replicas.
+constexpr std::string_view kFlushingSample =
+    "SET LOCAL synchronous_commit TO local; "
+    "SELECT pg_catalog.pg_current_wal_insert_lsn() "
+    "FROM pg_catalog.pg_logical_emit_message(true, 'pgsteer', '')";
 // A transaction each, and never one with the client's: its snapshot might be older than the answer.
 constexpr std::string_view kSample = "SELECT pg_catalog.pg_current_wal_insert_lsn()";
 constexpr std::string_view kVerify =
@@ -222,10 +228,42 @@ void ClientSession::add_sample(const Batch& batch,
     if (!ends_outside_transaction(batch, bytes)) return;
     // A session that only writes needs to know no positions; its first read takes the primary.
     if (++unread_samples_ > kUnreadSamples && unread_samples_ % kEveryUnread != 0) return;
+    const bool is_bounded = worker_.config().routing.sample_interval.count() > 0;
+    if (is_bounded && !worker_.may_sample(Clock::now())) return;
     if (!side.lease->replies.push(
             {.what = Expect::query, .internal = true, .purpose = Purpose::sample}))
         return;
     wire::encode_query(out, kSample);
+    side.sample_pending = true;
+    side.told_position.reset();
+}
+
+// The primary has answered: does its WAL end in what was rolled back? COMMIT flushes it, an abort
+// leaves that to wal_writer_delay.
+void ClientSession::note_flushed(const Request& request, std::uint8_t status) {
+    wrote_ = wrote_ || request.writes;
+    if (status != 'I') return;
+    if (wrote_) unflushed_ = rolled_back_ || request.failed;
+    wrote_ = rolled_back_ = false;
+}
+
+bool ClientSession::may_flush() const {
+    const auto& config = worker_.config();
+    const auto& lease = side(Slot::primary).lease;
+    return unflushed_ && config.routing.sample_on_primary &&
+           config.health.nudge_interval.count() > 0 && lease && lease->replies.empty() &&
+           lease->transaction_status == 'I' && !state_.transaction_on();
+}
+
+void ClientSession::send_flushing_sample() {
+    auto& side = this->side(Slot::primary);
+    unflushed_ = false;
+    if (!side.lease->replies.push(
+            {.what = Expect::query, .internal = true, .purpose = Purpose::sample}))
+        return;
+    wire::Buffer out;
+    wire::encode_query(out, kFlushingSample);
+    side.lease->stream.write(wire::Bytes{out});
     side.sample_pending = true;
     side.told_position.reset();
 }
@@ -320,7 +358,6 @@ void ClientSession::note_position(Slot slot, wire::Bytes body) {
 ClientSession::Verdict ClientSession::on_position_told(Slot slot, Purpose purpose) {
     auto& side = this->side(slot);
     const auto& connection = *side.lease.connection();
-    if (purpose == Purpose::show) return Verdict::swallow;
     const auto& topology = worker_.topology();
     const auto timeline =
         topology.primary ? topology[*topology.primary].incarnation.timeline : std::uint32_t{0};

@@ -26,7 +26,7 @@ StatementChange PreparedStatements::define(std::string_view name,
     if (name.empty()) {
         change.closed = unnamed_;  // what the server keeps if this Parse is skipped behind an error
         unnamed_ = std::make_shared<PreparedStatement>();
-        unnamed_->parse.assign(message.begin(), message.end());
+        unnamed_->definition.assign(message.begin(), message.end());
         unnamed_->statement = std::move(statement);
         change.defined = unnamed_;
         return change;
@@ -34,7 +34,7 @@ StatementChange PreparedStatements::define(std::string_view name,
     auto defined = std::make_shared<PreparedStatement>();
     defined->name = name;
     if (may_keep(message.size())) {
-        defined->parse.assign(message.begin(), message.end());
+        defined->definition.assign(message.begin(), message.end());
         bytes_ += message.size();
     }
     defined->statement = std::move(statement);
@@ -43,8 +43,16 @@ StatementChange PreparedStatements::define(std::string_view name,
     return change;
 }
 
+StatementChange PreparedStatements::define_in_sql(std::string_view name,
+                                                  wire::Bytes message,
+                                                  routing::StatementPtr statement) {
+    auto change = define(name, message, std::move(statement));
+    change.defined->in_sql = true;
+    return change;
+}
+
 void PreparedStatements::forget(const PreparedPtr& statement) {
-    bytes_ -= statement->name.empty() ? 0 : statement->parse.size();
+    bytes_ -= statement->name.empty() ? 0 : statement->definition.size();
     if (statement->name.empty()) {
         if (unnamed_ == statement) unnamed_.reset();
     } else if (const auto found = named_.find(statement->name);
@@ -76,7 +84,7 @@ void PreparedStatements::undo(const StatementChange& change) {
             unnamed_ = change.closed;
         } else {
             named_.emplace(change.closed->name, change.closed);
-            bytes_ += change.closed->parse.size();
+            bytes_ += change.closed->definition.size();
         }
     }
 }

@@ -17,7 +17,9 @@ namespace pgsteer::proxy {
 // A prepared statement of one client, and where it is prepared.
 struct PreparedStatement {
     std::string name;
-    wire::Buffer parse;  // the client's whole Parse message; empty: too large to be kept
+    // The client's whole Parse message, or a Query that says PREPARE; empty: too large to be kept.
+    wire::Buffer definition;
+    bool in_sql = false;                         // by PREPARE
     routing::StatementPtr statement;             // null: not classified (too large)
     std::array<std::uint64_t, 2> prepared_on{};  // lease number by slot; 0 = not there
 };
@@ -42,6 +44,10 @@ public:
     StatementChange define(std::string_view name,
                            wire::Bytes message,
                            routing::StatementPtr statement);
+    // PREPARE: `message` is a Query that repeats it. The name must not exist yet.
+    StatementChange define_in_sql(std::string_view name,
+                                  wire::Bytes message,
+                                  routing::StatementPtr statement);
     StatementChange close(std::string_view name);
     std::vector<StatementChange> close_all();  // of the named ones
     void undo(const StatementChange& change);

@@ -112,11 +112,11 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
         routing::Clock::now() < wait_until(first.statement->statement, first.started);
     if (waits) co_await wait_for_freshness();
     Demand demand{.again = true,
-                  .primary_only = why != Why::lost && !waits,
+                  .primary_only = why == Why::failed,
                   .avoid = avoid,
-                  .may_verify = waits,
+                  .may_verify = false,  // it would be run in vain again: the clock tells
                   .arrived = first.started};
-    const auto choice = co_await choose(first.statement, demand);
+    auto choice = co_await choose(first.statement, demand);
     if (closing_) co_return;
     for (auto& request : again) {
         request.slot = choice.slot;
@@ -125,7 +125,10 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
         if (choice.slot == Slot::primary)
             request.reason = why == Why::behind ? routing::Reason::replica_behind
                                                 : routing::Reason::failed_on_replica;
-        if (&request == &again.front()) request.needed = choice.needed;
+        if (&request == &again.front()) {
+            request.needed = choice.needed;
+            request.primary_read = std::move(choice.primary_read);
+        }
         if (!choice.failed) request.server = side(choice.slot).lease->server;
         worker_.started_on(request.server);
         auto& placed = requests_.emplace_back(std::move(request));

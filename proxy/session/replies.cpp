@@ -292,6 +292,7 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
         worker_.wrote(replies_at_);
     if (owed.effects && type == backend::kCommandComplete) {
         const auto tag = wire::decode_command_complete(body);
+        if (slot == Slot::primary && tag && *tag == "ROLLBACK") rolled_back_ = true;
         apply_effects(slot, owed.effects->statement, owed.statement_index,
                       tag ? *tag : std::string_view{});
     }
@@ -314,7 +315,7 @@ void ClientSession::skip_to_sync(Slot slot) {
 ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     auto& side = this->side(slot);
     auto& replies = side.lease->replies;
-    const auto* owed = replies.front();
+    auto* owed = replies.front();
     if (owed == nullptr) {  // the server's last words, e.g. 57P01
         wire::Buffer{}.swap(side.last_words);
         const auto* begin = body.data() - wire::kHeaderBytes;
@@ -324,6 +325,10 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     const auto fields = wire::decode_error(body);
     const std::string_view sqlstate = fields ? fields->sqlstate : std::string_view{};
     side.copying_in = false;
+    if (owed->internal && owed->purpose == Purpose::prepare) {
+        owed->prepared->prepared_on[static_cast<std::size_t>(slot)] = 0;
+        return Verdict::swallow;
+    }
     if (owed->internal && owed->purpose == Purpose::transaction) {
         log::warning("a transaction could not be opened again as it was", "session",
                      key_.process_id, "sqlstate", sqlstate);
@@ -388,9 +393,8 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     connection.replies.pop();
     connection.transaction_status = *status;
     side(slot).copying_in = false;
-    if (internal && (purpose == Purpose::setting || purpose == Purpose::transaction))
-        return Verdict::swallow;
-    if (internal) return on_position_told(slot, purpose);
+    const bool tells_position = purpose == Purpose::sample || purpose == Purpose::verify;
+    if (internal) return tells_position ? on_position_told(slot, purpose) : Verdict::swallow;
     if (requests_.empty()) return Verdict::broken;
 
     state_.ready(slot, *status);
@@ -401,9 +405,10 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
         floor_.replica_seen = replies_at_;
         if (floor_.last_replica != connection.server) floor_.proven_incarnation = 0;
         floor_.last_replica = connection.server;
-    } else if (request.raises_floor) {
-        floor_.raise(replies_at_);
-        if (request.writes) worker_.wrote(replies_at_);
+    } else {
+        note_flushed(request, *status);
+        if (request.raises_floor) floor_.raise(replies_at_);
+        if (request.raises_floor && request.writes) worker_.wrote(replies_at_);
     }
     if (*status == 'I' && requests_.size() == 1) portals_.clear();
     finish_front(slot);

@@ -32,6 +32,7 @@ enum class Purpose : std::uint8_t {
     sample,       // where the primary's WAL ends now
     verify,       // how far the replica has replayed, right before a read
     transaction,  // a transaction is opened with what was done in it, or rolled back on a replica
+    prepare,      // a statement that PREPARE or Parse has prepared on the other connection
     show,         // the connection gets what SHOW pgsteer.<name> is about to ask for
 };
 

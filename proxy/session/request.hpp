@@ -1,5 +1,6 @@
 #pragma once
 
+#include "proxy/primary_reads.hpp"
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/wire/bytes.hpp"
 #include "routing/route.hpp"
@@ -22,6 +23,7 @@ struct Request {
     bool simple = false;              // Query or FunctionCall: has no Sync of its own
     bool open = false;                // the client's Sync has not come yet
     bool raises_floor = true;
+    PrimaryRead primary_read;  // held if the primary has it for want of a replica
     bool writes = false;   // what other sessions' reads may not miss under consistency global
     bool queries = false;  // it reads, in a transaction as well
     bool ties = false;     // a transaction on a replica cannot leave it once this has completed

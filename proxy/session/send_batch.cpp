@@ -60,11 +60,31 @@ void ClientSession::add_settings(Slot slot, wire::Buffer& out) {
 void ClientSession::inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out) {
     const auto connection = side(slot).lease.connection();
     auto& there = statement->prepared_on[static_cast<std::size_t>(slot)];
-    if (there == connection->lease_number || statement->parse.empty()) return;
-    if (!connection->replies.push({.what = Expect::parse, .internal = true, .prepared = statement}))
-        return;
-    out.insert(out.end(), statement->parse.begin(), statement->parse.end());
+    if (there == connection->lease_number || statement->definition.empty()) return;
+    auto& replies = connection->replies;
+    if (statement->in_sql && replies.owes_client()) return;  // a Query would end what is open
+    const Expected expected{.what = statement->in_sql ? Expect::query : Expect::parse,
+                            .internal = true,
+                            .purpose = Purpose::prepare,
+                            .prepared = statement};
+    if (!replies.push(expected)) return;
+    out.insert(out.end(), statement->definition.begin(), statement->definition.end());
     there = connection->lease_number;  // taken back if the server refuses it
+}
+
+// What EXECUTE runs may be prepared on the other connection only; and PREPARE has to fail where its
+// name is in use there.
+void ClientSession::inject_named(const StatementPtr& statement,
+                                 Slot slot,
+                                 const Request& request,
+                                 wire::Buffer& out) {
+    if (!statement) return;
+    const auto& said = statement->statement;
+    if (said.executes.empty() && !said.prepares) return;
+    const auto known = prepared_.find(said.prepares ? said.effects.front().name : said.executes);
+    if (!known) return;
+    if (said.prepares && defines(request, known)) return close_again(*known, slot, out);
+    inject_parse(known, slot, out);
 }
 
 // It runs again where it ran before, and a name can be given once.
@@ -130,21 +150,17 @@ void ClientSession::add_prelude(Slot slot,
                 if (item.target != 'S') break;
                 [[fallthrough]];
             case wire::frontend::kBind:
-            case wire::frontend::kParse: {
-                const auto name = name_of(item, bytes);
-                if (item.type == wire::frontend::kParse)
-                    inject_deallocated(item, slot, request, out);
-                if (item.type == wire::frontend::kParse && name.empty()) break;
-                const auto known = prepared_.find(name);
-                const bool own = known && item.type == wire::frontend::kParse &&
-                                 defines(request, known);  // it runs again
-                if (known && !own && !parse_before(batch, bytes, item))
+                if (parse_before(batch, bytes, item)) break;
+                if (const auto known = prepared_.find(name_of(item, bytes))) {
                     inject_parse(known, slot, out);
-                if (own) close_again(*known, slot, out);
+                    inject_named(known->statement, slot, request, out);
+                }
                 break;
-            }
+            case wire::frontend::kParse:
+                prepare_parse(item, batch, bytes, slot, request, out);
+                break;
             case wire::frontend::kQuery:
-                if (inject_deallocated(item, slot, request, out)) {
+                if (prepare_query(item, slot, request, out)) {
                     wire::encode_sync(out);  // a Query must not be skipped with it
                     replies.push({.what = Expect::sync, .internal = true});
                 }
@@ -153,6 +169,42 @@ void ClientSession::add_prelude(Slot slot,
                 break;
         }
     }
+}
+
+void ClientSession::prepare_parse(const BatchItem& item,
+                                  const Batch& batch,
+                                  wire::Bytes bytes,
+                                  Slot slot,
+                                  const Request& request,
+                                  wire::Buffer& out) {
+    inject_deallocated(item, slot, request, out);
+    inject_named(item.statement, slot, request, out);
+    const auto name = name_of(item, bytes);
+    const auto known = name.empty() ? nullptr : prepared_.find(name);
+    if (!known) return;
+    if (defines(request, known)) return close_again(*known, slot, out);  // it runs again
+    if (!parse_before(batch, bytes, item)) inject_parse(known, slot, out);
+}
+
+// Messages of the extended protocol in front of a Query? Then they need a Sync.
+bool ClientSession::prepare_query(const BatchItem& item,
+                                  Slot slot,
+                                  const Request& request,
+                                  wire::Buffer& out) {
+    const auto before = out.size();
+    inject_deallocated(item, slot, request, out);
+    inject_named(item.statement, slot, request, out);
+    return out.size() > before;
+}
+
+void ClientSession::expect_prepared(const StatementPtr& statement, Request& request) {
+    if (!statement || !statement->statement.prepares) return;
+    const auto& effect = statement->statement.effects.front();
+    wire::Buffer message;
+    wire::encode_query(message, effect.sql);
+    if (prepared_.find(effect.name)) return;  // an error, as everywhere: the statement exists
+    request.changes.push_back(
+        prepared_.define_in_sql(effect.name, message, statement->statement.prepares));
 }
 
 void ClientSession::expect_deallocations(PreparedStatements& prepared,
@@ -189,7 +241,9 @@ void ClientSession::expect_item(
         case wire::frontend::kQuery:
             request.simple = true;
             if (!again) expect_deallocations(prepared_, item.statement, request);
-            if (replies.push({.what = Expect::query, .effects = with_effects(item.statement)}))
+            if (!again) expect_prepared(item.statement, request);
+            if (replies.push({.what = Expect::query,
+                              .effects = with_effects(what_runs(item.statement, prepared_))}))
                 ended = true;
             break;
         case wire::frontend::kFunctionCall:
@@ -244,11 +298,14 @@ void ClientSession::expect_item(
         case wire::frontend::kExecute: {
             const auto portal = name_of(item, bytes);
             const auto bound = find_portal(portals_, portal);
-            if (!again && bound != portals_.end())
+            if (!again && bound != portals_.end()) {
                 expect_deallocations(prepared_, bound->second, request);
-            replies.push(
-                {.what = Expect::execute,
-                 .effects = bound == portals_.end() ? nullptr : with_effects(bound->second)});
+                expect_prepared(bound->second, request);
+            }
+            replies.push({.what = Expect::execute,
+                          .effects = bound == portals_.end()
+                                         ? nullptr
+                                         : with_effects(what_runs(bound->second, prepared_))});
             break;
         }
         default:

@@ -1,4 +1,4 @@
-"""What happens to the replicas while sessions read."""
+"""What happens to the servers while sessions read."""
 
 import random
 import threading
@@ -6,7 +6,7 @@ import time
 
 
 class Faults(threading.Thread):
-    """Delays, pauses, kills and restarts replicas, one thing at a time, until told to stop."""
+    """Delays, pauses, kills, restarts and promotes replicas, one thing at a time, until told to stop."""
 
     def __init__(self, cluster, seed, kinds=("delay", "pause", "kill", "hang")):
         super().__init__(daemon=True)
@@ -17,8 +17,10 @@ class Faults(threading.Thread):
         self.done = {kind: 0 for kind in kinds}
 
     def run(self):
+        turn = []
         while not self._over.wait(self._random.uniform(0.5, 1.5)):
-            kind = self._random.choice(self._kinds)
+            turn = turn or self._random.sample(self._kinds, len(self._kinds))
+            kind = turn.pop()
             getattr(self, f"_{kind}")(self._random.choice(self._cluster.replicas))
             self.done[kind] += 1
 
@@ -42,6 +44,9 @@ class Faults(threading.Thread):
         self._over.wait(self._random.uniform(0.1, 0.5))
         replica.start()
 
+    def _promote(self, replica):
+        self._cluster.switch_over(replica)
+
     def _hang(self, replica):
         replica.hang()
         self._over.wait(self._random.uniform(0.1, 0.8))
@@ -58,21 +63,22 @@ class Share(threading.Thread):
         self._tables = tables
         self._over = threading.Event()
         self._last = {}
-        self.scans = {replica.name: 0 for replica in cluster.replicas}
+        self.scans = {server.name: 0 for server in cluster.servers}
         self.look()
         self.scans = {name: 0 for name in self.scans}
 
     def look(self):
-        for replica in self._cluster.replicas:
+        for server in self._cluster.servers:
             try:
-                now = replica.value(
-                    "SELECT coalesce(sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)), 0)::bigint "
-                    "FROM pg_stat_user_tables WHERE relname = ANY(%s)", self._tables)
+                now, is_replica = server.sql(
+                    "SELECT coalesce(sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)), 0)::bigint"
+                    ", pg_is_in_recovery() FROM pg_stat_user_tables WHERE relname = ANY(%s)", self._tables)[0]
             except Exception:  # noqa: BLE001 - it is down: there is nothing to be asked
                 continue
-            last = self._last.get(replica.name, 0)
-            self.scans[replica.name] += now - last if now >= last else now
-            self._last[replica.name] = now
+            last = self._last.get(server.name, 0)
+            if is_replica:
+                self.scans[server.name] += now - last if now >= last else now
+            self._last[server.name] = now
 
     def run(self):
         while not self._over.wait(0.3):

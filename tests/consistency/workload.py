@@ -27,7 +27,7 @@ LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
 
 
 class Workload:
-    """`options`: level, sessions, reads, bound (seconds) as the command line has them."""
+    """`options`: level, sessions, reads, bound (seconds) as the command line has them. `primary()`: who it is now."""
 
     def __init__(self, options, target, primary, history, tally):
         self._options = options
@@ -178,7 +178,8 @@ class Workload:
 
     async def _outsider(self, number):
         """Writes past the proxy, and reads through it: level strict knows of such writes too."""
-        outside = await asyncpg.connect(host=self._primary.host, port=self._primary.port, user="load",
+        primary = self._primary()
+        outside = await asyncpg.connect(host=primary.host, port=primary.port, user="load",
                                         password="load", database="app", timeout=20)
         inside = await self._connect()
         try:
@@ -186,7 +187,10 @@ class Workload:
             value = await self._own(outside, number)
             while not self.is_over():
                 value += 1
-                await outside.execute("UPDATE registers SET n = $2 WHERE id = $1", number, value)
+                try:
+                    await outside.execute("UPDATE registers SET n = $2 WHERE id = $1", number, value)
+                except asyncpg.ReadOnlySQLTransactionError as error:
+                    raise ConnectionResetError("no longer the primary") from error
                 self._wrote(None, number, value, outside=True)
                 await self._read(inside, session, number)
                 await asyncio.sleep(0.005)

@@ -2,22 +2,18 @@
 
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
 
-from support.cluster import ROOT, new_marker
+from support import programs
+from support.cluster import new_marker
 from support.waiting import SLOWDOWN
 
-SOURCE = os.path.join(ROOT, "tests", "integration", "jdbc", "Suite.java")
-DRIVER = "/usr/share/java/postgresql.jar"
-PLACE = os.environ.get("PGSTEER_JDBC_DIR", os.path.join(ROOT, "build", "jdbc"))
-with open(SOURCE, encoding="utf-8") as suite:
+with open(os.path.join(programs.JDBC_SOURCE, "Suite.java"), encoding="utf-8") as suite:
     CASES = re.findall(r'CASES\.put\("(\w+)"', suite.read())
 
-pytestmark = pytest.mark.skipif(not shutil.which("javac") or not os.path.exists(DRIVER),
-                                reason="no javac, or no libpostgresql-jdbc-java")
+pytestmark = pytest.mark.skipif(not programs.has_jdbc(), reason="no javac, or no libpostgresql-jdbc-java")
 
 
 # Runs once; every case below looks at its own line.
@@ -27,12 +23,10 @@ _reports = {}
 @pytest.fixture
 def report(target):
     if not _reports:
-        os.makedirs(PLACE, exist_ok=True)
-        subprocess.run(["javac", "-cp", DRIVER, "-encoding", "UTF-8", "-d", PLACE, SOURCE], check=True,
-                       timeout=120 * SLOWDOWN)
+        classes = programs.compiled_java("Suite")
         prefix = new_marker()
         done = subprocess.run(
-            ["java", "-Xmx512m", "-cp", f"{DRIVER}:{PLACE}", "Suite"], text=True,
+            ["java", "-Xmx512m", "-cp", classes, "Suite"], text=True,
             capture_output=True, timeout=180 * SLOWDOWN, check=False,
             env={**target.environment(), "MARKER": prefix, "LC_ALL": "C.UTF-8"})
         _reports["lines"] = done.stdout.splitlines()

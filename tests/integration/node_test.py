@@ -2,37 +2,24 @@
 
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
 
-from support.cluster import ROOT, new_marker
+from support import programs
+from support.cluster import new_marker
 from support.waiting import SLOWDOWN
 
-SOURCE = os.path.join(ROOT, "tests", "integration", "node")
-PLACE = os.environ.get("PGSTEER_NODE_DIR", os.path.join(ROOT, "build", "node"))
-with open(os.path.join(SOURCE, "suite.js"), encoding="utf-8") as suite:
+SOURCE = os.path.join(programs.NODE_SOURCE, "suite.js")
+with open(SOURCE, encoding="utf-8") as suite:
     CASES = re.findall(r"^    async (\w+)\(", suite.read(), re.MULTILINE)
 
-pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+pytestmark = pytest.mark.skipif(not programs.has_node(), reason="node is not installed")
 
 
 @pytest.fixture(scope="module")
 def modules():
-    """The locked packages, installed outside of the source tree, once."""
-    with open(os.path.join(SOURCE, "package-lock.json"), encoding="utf-8") as file:
-        lock = file.read()
-    stamp = os.path.join(PLACE, "installed.json")
-    if not os.path.exists(stamp) or open(stamp, encoding="utf-8").read() != lock:
-        os.makedirs(PLACE, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(os.path.join(SOURCE, name), PLACE)
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=PLACE,
-                       check=True, timeout=300)
-        with open(stamp, "w", encoding="utf-8") as file:
-            file.write(lock)
-    return os.path.join(PLACE, "node_modules")
+    return programs.node_modules()
 
 
 # Runs once; every case below looks at its own line.
@@ -44,7 +31,7 @@ def report(target, modules):
     if not _reports:
         prefix = new_marker()
         done = subprocess.run(
-            ["node", os.path.join(SOURCE, "suite.js")], text=True, capture_output=True,
+            ["node", SOURCE], text=True, capture_output=True,
             timeout=180 * SLOWDOWN, check=False,
             env={**target.environment(), "NODE_PATH": modules, "MARKER": prefix})
         _reports["lines"] = done.stdout.splitlines()

@@ -1,8 +1,11 @@
 """Prepared statements whose messages are split, pipelined or undone in awkward places."""
 
+import functools
 import time
 
+import psycopg
 import pytest
+from psycopg import errors
 
 from support import raw
 from support.cluster import new_marker
@@ -92,3 +95,82 @@ def test_the_unnamed_statement_survives_a_skipped_parse(session, on_replica):
     assert kinds(session.read_until_ready()) == "EZ"
     session.send(raw.bind("", ""), raw.execute(""), raw.SYNC)
     assert raw.rows(session.read_until_ready()) == [[b"1"]]
+
+
+# --- PREPARE and EXECUTE in SQL ---
+
+@pytest.fixture
+def prepared_table(cluster):
+    cluster.primary.sql("CREATE TABLE executed (id int PRIMARY KEY, n int); INSERT INTO executed VALUES (1, 10), (2, 20);"
+                        "ALTER TABLE executed OWNER TO app")
+    cluster.wait_until_replayed()
+    yield cluster
+    cluster.primary.sql("DROP TABLE executed")
+
+
+def where(cluster, session, sql):
+    """Rows and places of an EXECUTE; its marker is in the server's log of the statement it came in."""
+    marker = new_marker()
+    cursor = session.execute(f"{sql} /* {marker} */")
+    rows = cursor.fetchall() if cursor.description else None
+    return rows, {place.rstrip("12") for place in cluster.where_ran(marker)}
+
+
+def test_execute_runs_where_its_statement_would(make_proxy, prepared_table):
+    proxy = make_proxy({"routing": {"freshness_wait": "2s"}})
+    with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
+                         autocommit=True) as session:
+        run = functools.partial(where, prepared_table, session)
+        session.execute("PREPARE get (int) AS SELECT n, 'it''s' FROM executed WHERE id = $1")
+        session.execute("PREPARE put AS UPDATE executed SET n = n + $2 WHERE id = $1 RETURNING n")
+        assert run("EXECUTE get(1)") == ([(10, "it's")], {"replica"})
+        assert run("EXECUTE put(1, 5)") == ([(15,)], {"primary"})
+        assert run("EXECUTE get(1)") == ([(15, "it's")], {"replica"})
+        assert run("EXECUTE get(-1)") == ([], {"replica"})
+        assert run("EXECUTE get(length('x'))")[1] == {"primary"}, "an argument that is not a constant"
+        with pytest.raises(errors.DuplicatePreparedStatement):
+            session.execute("PREPARE get AS SELECT 1")
+        session.execute("DEALLOCATE get")
+        with pytest.raises(errors.InvalidSqlStatementName):
+            session.execute("EXECUTE get(1)")
+        with pytest.raises(errors.UndefinedTable):
+            session.execute("PREPARE get AS SELECT nextval('nothing')")
+        with pytest.raises(errors.InvalidSqlStatementName):
+            session.execute("EXECUTE never")
+        assert run("EXECUTE put(1, 5)") == ([(20,)], {"primary"})
+        session.execute("DEALLOCATE ALL")
+        with pytest.raises(errors.InvalidSqlStatementName):
+            session.execute("EXECUTE put(1, 5)")
+        session.execute("PREPARE get AS SELECT n FROM executed WHERE id = 2")
+        assert run("EXECUTE get") == ([(20,)], {"replica"})
+
+
+def test_statements_of_sql_and_of_the_protocol_are_the_same(make_proxy, prepared_table):
+    proxy = make_proxy({"routing": {"freshness_wait": "2s"}})
+    with raw.log_in(f"host={proxy.host} port={proxy.port} user=app password=app dbname=app") as session:
+        def ask(*messages):
+            session.send(*messages)
+            return session.read_until_ready()
+        ask(raw.parse("p", "SELECT n FROM executed WHERE id = 1"), raw.SYNC)
+        ask(raw.query("PREPARE q AS SELECT n FROM executed WHERE id = 2"))
+        for _ in range(3):
+            assert raw.rows(ask(raw.query("EXECUTE p"))) == [[b"10"]]
+            assert raw.rows(ask(raw.bind("", "q"), raw.execute(""), raw.SYNC)) == [[b"20"]]
+            assert raw.rows(ask(raw.parse("", "EXECUTE q"), raw.bind("", ""), raw.execute(""), raw.SYNC)) == [[b"20"]]
+            ask(raw.query("UPDATE executed SET n = n WHERE id = 1"))
+            assert raw.rows(ask(raw.parse("", "EXECUTE q"), raw.bind("", ""), raw.execute(""), raw.SYNC)) == [[b"20"]]
+        ask(raw.query("DEALLOCATE q"))
+        assert raw.sqlstates(ask(raw.bind("", "q"), raw.execute(""), raw.SYNC)) == ["26000"]
+        ask(raw.close("S", "p"), raw.SYNC)
+        assert raw.sqlstates(ask(raw.query("EXECUTE p"))) == ["26000"]
+
+
+def test_what_execute_sets_is_known(make_proxy, prepared_table):
+    proxy = make_proxy()
+    with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
+                         autocommit=True) as session:
+        session.execute("PREPARE s AS SELECT set_config('my.executed', 'x', false)")
+        session.execute("EXECUTE s")
+        for _ in range(2):
+            assert session.execute("SELECT current_setting('my.executed'), id FROM executed WHERE id = 1"
+                                   ).fetchone() == ("x", 1)

@@ -349,3 +349,19 @@ def test_identifiers_and_literals_that_look_like_other_sql(connection, table):
     name = sql.Identifier('select " from; insert')
     statement = sql.SQL("SELECT 1 AS {}, 'delete from x; -- '").format(name)
     assert connection.execute(statement).fetchone() == (1, "delete from x; -- ")
+
+
+def test_an_advisory_lock_is_not_lost_in_silence(make_proxy, cluster):
+    """Its session ends with the connection that held it, as without pgsteer."""
+    proxy = make_proxy()
+    with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
+                         autocommit=True) as session:
+        pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
+        cluster.primary.sql("SELECT pg_terminate_backend(%s)", pid)
+        until(lambda: not cluster.primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid), "it is gone")
+        pid = session.execute("SELECT pg_backend_pid(), pg_advisory_lock(4711)").fetchone()[0]
+        session.execute("SELECT 1")
+        cluster.primary.sql("SELECT pg_terminate_backend(%s)", pid)
+        until(lambda: not cluster.primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid), "it is gone")
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")

@@ -240,11 +240,11 @@ def test_what_was_cut_says_08006_and_nothing_else_fails(guarded, tables):
 
 
 @pytest.mark.core
-def test_a_read_only_transaction_that_was_lost_ends_like_any_failed_one(guarded, tables):
+def test_a_snapshot_that_was_lost_ends_like_any_failed_transaction(guarded, tables):
     dsn = f"host={guarded.host} port={guarded.port} user=load password=load dbname=app"
 
     def begin(session):
-        session.send(raw.query("BEGIN READ ONLY"))
+        session.send(raw.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         session.read_until_ready()
         session.send(raw.query("SELECT count(*) FROM items"))
         session.read_until_ready()
@@ -268,11 +268,29 @@ def test_a_read_only_transaction_that_was_lost_ends_like_any_failed_one(guarded,
 
 
 @pytest.mark.core
+@pytest.mark.parametrize("begin", ["BEGIN READ ONLY", "BEGIN READ ONLY; SELECT 1"])
+def test_a_read_only_transaction_goes_on_elsewhere(guarded, tables, begin):
+    with raw.log_in(f"host={guarded.host} port={guarded.port} user=load password=load dbname=app") as session:
+        def ask(sql):
+            session.send(raw.query(sql))
+            return session.read_until_ready()
+        ask(begin)
+        ask("SAVEPOINT a")
+        before = raw.rows(ask("SELECT count(*) FROM items"))
+        for victim in tables.replicas:
+            victim.kill()
+        assert raw.rows(ask("SELECT count(*) FROM items")) == before
+        assert raw.sqlstates(ask("UPDATE items SET id = id")) == ["25006"]
+        assert ask("ROLLBACK TO a")[-1] == ("Z", b"T")
+        assert ask("COMMIT") == [("C", b"COMMIT\0"), ("Z", b"I")]
+
+
+@pytest.mark.core
 @pytest.mark.parametrize("begin, query", [
-    ("BEGIN READ ONLY", "SELECT count(*) FROM items"),
+    ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1", "SELECT count(*) FROM items"),
     ("SELECT 1", "SELECT repeat('x', 1000) FROM generate_series(1, 100000) n, pg_sleep(0)")])
 def test_what_is_cut_fails_with_08006(guarded, tables, begin, query):
-    """A READ ONLY transaction, and an answer of which a part is out already."""
+    """A transaction with a snapshot, and an answer of which a part is out already."""
     dsn = f"host={guarded.host} port={guarded.port} user=load password=load dbname=app"
     with raw.log_in(dsn) as session:
         session.send(raw.query(begin))

@@ -225,6 +225,36 @@ def test_prepared_statements_are_there_after_the_move(script):
     session.execute("ROLLBACK")
 
 
+@pytest.mark.parametrize("failing", ["ROLLBACK", "an error"])
+def test_reads_behind_what_was_rolled_back_find_a_replica(script, failing):
+    """Nobody is in a hurry to flush it, and no replica has it before."""
+    on_replicas = 0
+    for _ in range(10):
+        if failing == "ROLLBACK":
+            script.run("BEGIN")
+            script.run("UPDATE moving SET n = n + 1 WHERE id = 1")
+            script.run("ROLLBACK")
+        else:
+            with pytest.raises(errors.UniqueViolation):
+                script.run("INSERT INTO moving VALUES (1, 1), (2, 2)")
+        on_replicas += script.place("SELECT n FROM moving WHERE id = 1") == "replica"
+    print(f"{on_replicas} of 10 on replicas")
+    assert on_replicas >= 8
+
+
+def test_a_commit_with_a_limit_of_rows_stays_on_the_replica(lazy, script):
+    """As pgjdbc sends it."""
+    marker = new_marker()
+    with raw.log_in(f"host={lazy.host} port={lazy.port} user=app password=app dbname=app") as session:
+        session.send(raw.query("BEGIN") + raw.query(f"SELECT n FROM moving WHERE id = 3 /* {marker} */"))
+        session.read_until_ready()
+        session.read_until_ready()
+        session.send(raw.parse("", f"COMMIT /* {marker} */") + raw.bind("", "") + raw.execute("", 1) +
+                     raw.message(b"S"))
+        assert session.read_until_ready()[-1][1] == b"I"
+    assert not {"primary"} & set(script.cluster.where_ran(marker))
+
+
 def test_a_pipeline_of_all_at_once(lazy, script):
     with raw.log_in(f"host={lazy.host} port={lazy.port} user=app password=app dbname=app") as session:
         session.send(raw.query("BEGIN") + raw.query("SELECT n FROM moving WHERE id = 3") + raw.query("SAVEPOINT a") +
@@ -439,9 +469,9 @@ class Side:
         self.session = session
         session.execute(f"SET search_path TO {schema}")
 
-    def run(self, sql):
+    def run(self, sql, prepare=False):
         try:
-            cursor = self.session.execute(sql, prepare=None)
+            cursor = self.session.execute(sql, prepare=prepare)
             rows = cursor.fetchall() if cursor.description else None
             answer = (cursor.statusmessage, rows)
         except psycopg.Error as error:
@@ -465,6 +495,8 @@ def random_statement(rng):
         "SELECT 1/0", "SELECT nothing", "SELECT now() = now()", "SHOW transaction_isolation",
         "SELECT 1; SELECT 2", f"BEGIN; UPDATE t SET v = {n} WHERE k = {n}; COMMIT", "SET TRANSACTION READ WRITE",
         f"DECLARE {name} CURSOR FOR SELECT k FROM t ORDER BY k", f"FETCH 2 FROM {name}", f"CLOSE {name}",
+        f"PREPARE {name} AS SELECT count(*) FROM t", *[f"EXECUTE {name}"] * 3, f"DEALLOCATE {name}",
+        f"PREPARE {name} (int) AS UPDATE t SET v = $1 WHERE k = $1", f"EXECUTE {name} ({n})",
         "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
         *["SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"] * 3,
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -493,7 +525,9 @@ def test_random_transactions_answer_as_they_do_without_pgsteer(make_proxy, clust
                     continue  # a REPEATABLE READ transaction cannot take it from a replica to the primary
                 if "CHAIN" in sql and direct.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
                     continue  # forgets the session's isolation level where SET TRANSACTION had to say it
-                answers = [side.run(sql) for side in sides]
+                idle = direct.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+                prepare = idle and "FROM t" in sql and ";" not in sql and rng.random() < 0.5
+                answers = [side.run(sql, prepare) for side in sides]
                 history.append(f"{sql} -> {answers[1]}")
                 assert answers[0] == answers[1], f"seed {seed}: {history[-int(os.environ.get('PGSTEER_HISTORY', 25)):]} but {answers[0]}"
                 if sql == "DISCARD ALL":

@@ -143,6 +143,14 @@ class Server:
     def promote(self) -> None:
         self._pg_ctl("promote", "-w", "-t", "60")
 
+    def become_standby(self) -> None:
+        """At its next start."""
+        path = os.path.join(self.data, "standby.signal")
+        with open(path, "w", encoding="utf-8"):
+            pass
+        owner = os.stat(self.data)
+        os.chown(path, owner.st_uid, owner.st_gid)
+
     def _pg_ctl(self, action, *options) -> None:
         command = [os.path.join(self._env["BINDIR"], "pg_ctl"), "-s", "-D", self.data, action,
                    *options]
@@ -251,8 +259,26 @@ class Cluster:
         for replica in self.replicas:
             until(lambda replica=replica: _answers(replica), f"{replica.name} answers", 60)
             replica.sql("ALTER SYSTEM RESET recovery_min_apply_delay")
-            replica.sql("SELECT pg_reload_conf(), pg_wal_replay_resume()")
+            until(lambda replica=replica: _resumes(replica), f"{replica.name} replays", 30)
         self.wait_until_replayed()
+
+    def switch_over(self, replica: Server) -> None:
+        """`replica` becomes the primary; the former one, stopped in order, becomes its replica. Nothing that was
+        acknowledged is lost: a primary that stops sends all its WAL to the standbys that are connected."""
+        until(lambda: self.primary.value("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") ==
+              len(self.replicas), "all replicas stream", 60)
+        conninfo = replica.value("SHOW primary_conninfo").replace(f"port={self.primary.port}", f"port={replica.port}")
+        former = self.primary
+        former.set("primary_conninfo", conninfo.replace("'", "''"))
+        former.stop()
+        replica.promote()
+        for other in self.replicas:
+            if other is not replica:
+                other.set("primary_conninfo", conninfo.replace("'", "''"))
+        former.become_standby()
+        former.start()
+        self.primary = replica
+        self.replicas = [server for server in self.servers if server is not replica]
 
     def forget_logs(self) -> None:
         for server in self.servers:
@@ -267,6 +293,15 @@ class Cluster:
         """Backends in pg_stat_activity for which `condition` holds, by server."""
         query = f"SELECT count(*) FROM pg_stat_activity WHERE {condition}"
         return {server.name: server.value(query) for server in self.servers}
+
+
+def _resumes(replica: Server) -> bool:
+    """False: what has waited to be replayed cancelled the query."""
+    try:
+        replica.sql("SELECT pg_reload_conf(), pg_wal_replay_resume()")
+        return True
+    except psycopg.errors.SerializationFailure:
+        return False
 
 
 def _answers(server: Server) -> bool:

@@ -45,7 +45,7 @@ TEST_F(PreparedStatementsTest, FindsWhatWasDefined) {
     EXPECT_EQ(found, change.defined);
     EXPECT_EQ(change.closed, nullptr);
     EXPECT_EQ(found->name, "s1");
-    EXPECT_EQ(found->parse, message);
+    EXPECT_EQ(found->definition, message);
     EXPECT_EQ(found->statement, of);
     EXPECT_THAT(found->prepared_on, ElementsAre(0, 0));
 }
@@ -73,7 +73,7 @@ TEST_F(PreparedStatementsTest, ANewUnnamedStatementIsPreparedNowhere) {
     define_on("", {Slot::primary, Slot::replica});
     const auto second = define("", "SELECT 2").defined;
     EXPECT_THAT(second->prepared_on, ElementsAre(0, 0));
-    EXPECT_EQ(second->parse, parse_message("", "SELECT 2"));
+    EXPECT_EQ(second->definition, parse_message("", "SELECT 2"));
     EXPECT_EQ(prepared.find(""), second);
 }
 
@@ -81,7 +81,7 @@ TEST_F(PreparedStatementsTest, AnUnnamedStatementThatIsStillOwedAnAnswerKeepsIts
     const auto first = define("", "SELECT 1");  // holds it, as what is in flight does
     const auto second = define("", "SELECT 2");
     EXPECT_NE(first.defined, second.defined);
-    EXPECT_EQ(first.defined->parse, parse_message("", "SELECT 1"));
+    EXPECT_EQ(first.defined->definition, parse_message("", "SELECT 1"));
     EXPECT_EQ(prepared.find(""), second.defined);
 }
 
@@ -246,7 +246,7 @@ TEST_F(PreparedStatementsBytesTest, BeyondTheLimitANameIsKnownButNotItsText) {
     define_half("s2");
     const auto third = define_half("s3").defined;
     EXPECT_EQ(prepared.find("s3"), third);
-    EXPECT_TRUE(third->parse.empty());
+    EXPECT_TRUE(third->definition.empty());
     EXPECT_NE(third->statement, nullptr);
     prepared.close("s3");
     EXPECT_FALSE(prepared.may_keep(1)) << "what was never kept gives nothing back";
@@ -300,7 +300,7 @@ TEST_F(PreparedStatementsBytesTest, TheNumberOfStatementsIsBoundedToo) {
     EXPECT_FALSE(prepared.may_keep(0));
     const auto beyond = prepared.define("beyond", wire::as_bytes("text"), nullptr);
     EXPECT_EQ(prepared.find("beyond"), nullptr);
-    EXPECT_TRUE(beyond.defined->parse.empty());
+    EXPECT_TRUE(beyond.defined->definition.empty());
     prepared.undo(beyond);
     prepared.close("7");
     EXPECT_TRUE(prepared.may_keep(1));

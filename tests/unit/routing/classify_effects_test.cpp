@@ -1,6 +1,7 @@
 // What a text does to its session: the effects in order, what is repeated on another connection,
 // what raises the floor.
 #include "routing/classify.hpp"
+#include "routing/statement_cache.hpp"
 
 #include <gtest/gtest.h>
 
@@ -85,7 +86,10 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
         {"UPDATE pg_settings SET setting = 'x' WHERE name = 'y'",
          {{Kind::opaque_settings, 0, "", ""}}},
         {"LOAD 'x'", {{Kind::opaque_settings, 0, "", ""}}},
-        {"PREPARE P AS SELECT 1", {{Kind::prepare, 0, "p", ""}}},
+        {"SELECT pg_try_advisory_lock(1)", {{Kind::lock, 0, "", ""}}},
+        {"SELECT pg_advisory_xact_lock(1), pg_advisory_unlock(1)", {}},
+        {"SELECT pg_advisory_unlock_all()", {{Kind::unlock_all, 0, "", ""}}},
+        {"PREPARE P AS SELECT 1", {{Kind::prepare, 0, "p", "prepare p as select 1"}}},
         {"DEALLOCATE p", {{Kind::deallocate, 0, "p", ""}}},
         {"DEALLOCATE ALL", {{Kind::deallocate_all, 0, "", ""}}},
         {"DISCARD ALL", {{Kind::discard_all, 0, "", ""}}},
@@ -150,6 +154,23 @@ TEST(ClassifyEffects, TransactionModesAreRead) {
         ASSERT_EQ(statement.effects.size(), 1U) << sql;
         EXPECT_EQ(statement.effects.front().modes, modes) << sql;
     }
+}
+
+TEST(ClassifyEffects, PrepareKnowsItsStatementAndExecuteItsName) {
+    const auto read = classify("PREPARE p (int) AS SELECT 'a' FROM t WHERE id = $1");
+    ASSERT_TRUE(read.prepares);
+    EXPECT_EQ(read.prepares->statement.access, Access::read_only);
+    EXPECT_EQ(read.effects.front().sql, "prepare p ( int ) as select 'a' from t where id = $1");
+    const auto write = classify("PREPARE p AS DELETE FROM t");
+    ASSERT_TRUE(write.prepares);
+    EXPECT_EQ(write.prepares->statement.access, Access::write);
+    EXPECT_FALSE(classify("PREPARE p AS SELECT 1; SELECT 2").prepares);
+
+    EXPECT_EQ(classify("EXECUTE \"P q\"").executes, "P q");
+    EXPECT_EQ(classify("EXECUTE p(1, -2, 'x'::text, $1, NULL, true)").executes, "p");
+    EXPECT_EQ(classify("EXECUTE p(f())").executes, "");
+    EXPECT_EQ(classify("EXECUTE p(1 + 1)").executes, "");
+    EXPECT_EQ(classify("EXECUTE p; EXECUTE p").executes, "");
 }
 
 TEST(ClassifyEffects, WhatMayFollowInATransactionOnAReplica) {

@@ -459,8 +459,9 @@ const Row kSession[] = {
     write("FETCH c", Reason::cursor),
     write("FETCH BACKWARD 5 FROM c", Reason::cursor),
     write("MOVE ALL IN c", Reason::cursor),
-    write("PREPARE p AS SELECT 1", Reason::sql_prepare),
-    write("PREPARE p (int) AS INSERT INTO t VALUES ($1)", Reason::sql_prepare),
+    {"PREPARE p AS SELECT 1", Access::session_control, Reason::sql_prepare},
+    {"PREPARE p (int) AS INSERT INTO t VALUES ($1)", Access::session_control, Reason::sql_prepare},
+    write("PREPARE p AS SELECT 1; PREPARE q AS SELECT 2", Reason::sql_prepare),
     write("EXECUTE p", Reason::sql_prepare),
     write("EXECUTE p (1, 'a')", Reason::sql_prepare),
 };

@@ -419,6 +419,27 @@ TEST(Decide, AReadThatIsNotKnownToBeHarmlessDoesNotFollow) {
            Reason::unknown_function);
 }
 
+TEST(Decide, TheLeastStaleReplicaServesEventualReadsAlone) {
+    auto far = replica(kNow - 20s);
+    far.status = Status::degraded;
+    auto near = replica(kNow - 10s);
+    near.status = Status::degraded;
+    auto gone = replica(kNow);
+    gone.status = Status::unhealthy;
+    const auto topology = primary_and({far, near, gone});
+    SessionView session;
+    EXPECT_TRUE(least_stale(session, topology, kNow).candidates.empty()) << "level session";
+    session.consistency = Consistency::eventual;
+    expect(least_stale(session, topology, kNow), {kSecond}, Reason::stale_replica);
+    session.avoid = 1U << kSecond.index;
+    expect(least_stale(session, topology, kNow), {kFirst}, Reason::stale_replica);
+    session.max_staleness = 15s;
+    EXPECT_TRUE(least_stale(session, topology, kNow).candidates.empty());
+    session.max_staleness.reset();
+    session.pin = Pin::temporary_table;
+    EXPECT_TRUE(least_stale(session, topology, kNow).candidates.empty());
+}
+
 TEST(Decide, DeallocateGoesWherePrepareWent) {
     auto session = SessionView{};
     session.last_used = kFirst;

@@ -744,5 +744,70 @@ TEST_F(SessionStateTest, AnOpaqueRollbackLeavesTheSearchPathUnknown) {
     EXPECT_EQ(state_.search_path().kind, SessionState::SearchPathSetting::Kind::unknown);
 }
 
+TEST_F(SessionStateTest, AnAdvisoryLockIsLostWithItsConnection) {
+    begin();
+    run(statement(Kind::lock), 'T', "SELECT 1");
+    rollback();
+    EXPECT_TRUE(state_.irreplaceable(kPrimary)) << "it outlives its transaction";
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    run(statement(Kind::unlock_all), 'I', "SELECT 1");
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+    run(statement(Kind::lock), 'I', "SELECT 1");
+    run(statement(Kind::discard_all), 'I', "DISCARD ALL");
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+    run(statement(Kind::lock), 'I', "SELECT 1");
+    state_.disconnected(kPrimary);
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+}
+
+TEST_F(SessionStateTest, ATransactionThatWaitsKeepsWhatWasStaged) {
+    state_.transaction_waits();
+    EXPECT_EQ(state_.transaction_status(), 'T');
+    EXPECT_EQ(state_.transaction_on(), std::nullopt);
+    state_.transaction_opened(kReplica);
+    EXPECT_EQ(state_.transaction_on(), kReplica);
+    run(set("a", "1"), 'T', "SET", kReplica);
+    state_.transaction_waits();
+    state_.disconnected(kReplica);
+    state_.transaction_opened(kPrimary);
+    EXPECT_EQ(state_.transaction_on(), kPrimary);
+    commit();
+    EXPECT_FALSE(state_.settings_pending(kPrimary)) << "it was repeated there";
+    EXPECT_TRUE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, ATransactionThatIsDroppedLeavesNothing) {
+    state_.transaction_waits();
+    state_.transaction_opened(kReplica);
+    run(set("a", "1"), 'T', "SET", kReplica);
+    state_.transaction_waits();
+    state_.transaction_dropped();
+    EXPECT_EQ(state_.transaction_status(), 'I');
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+    EXPECT_FALSE(state_.settings_pending(kPrimary));
+}
+
+TEST_F(SessionStateTest, KnowsTheModesOfTransactionsToCome) {
+    const auto modes = [](std::string name, TransactionModes said) {
+        auto s = statement(Kind::set_on_primary, std::move(name));
+        s.effects.front().modes = said;
+        return s;
+    };
+    const TransactionModes read_only{{}, true};
+    state_.start_with(TransactionModes{Isolation::read_committed, {}});
+    run(modes("session characteristics", read_only));
+    EXPECT_EQ(state_.default_modes(), (TransactionModes{Isolation::read_committed, true}));
+    run(modes("default_transaction_isolation", {Isolation::repeatable_read, {}}));
+    EXPECT_EQ(state_.default_modes().isolation, Isolation::repeatable_read);
+    run(modes("default_transaction_isolation", {}));
+    EXPECT_EQ(state_.default_modes().isolation, Isolation::read_committed);
+    begin();
+    run(modes("default_transaction_read_only", {{}, false}), 'T', "SET");
+    rollback();
+    EXPECT_EQ(state_.default_modes().read_only, true);
+    run(statement(Kind::reset_all), 'I', "RESET");
+    EXPECT_EQ(state_.default_modes(), (TransactionModes{Isolation::read_committed, {}}));
+}
+
 }  // namespace
 }  // namespace pgsteer::routing

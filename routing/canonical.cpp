@@ -1,5 +1,6 @@
 #include "routing/canonical.hpp"
 
+#include "routing/builtins.hpp"
 #include "routing/token_stream.hpp"
 
 #include <algorithm>
@@ -76,6 +77,7 @@ public:
     void quoted(const Token& token) {
         if (token.kind == TokenKind::unicode_quoted) {  // may spell any of the names looked for
             result_.may_change_settings = result_.may_create_temporary = true;
+            result_.may_take_lock = true;
         } else {
             note_name(inside_quotes(token));
         }
@@ -157,6 +159,7 @@ private:
     void note_name(std::string_view name) {
         if (name == "set_config" || name == "pg_settings") result_.may_change_settings = true;
         if (name.starts_with("pg_temp")) result_.may_create_temporary = true;
+        if (takes_session_lock(name)) result_.may_take_lock = true;
     }
 
     Canonical& result_;

@@ -155,7 +155,7 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
             advisory_locks_ = advisory_locks_ || slot == Slot::primary;
             return;
         case Effect::Kind::unlock_all:
-            advisory_locks_ = false;
+            advisory_locks_ = advisory_locks_ && slot != Slot::primary;
             return;
         case Effect::Kind::prepare:  // stays, even if its transaction is rolled back
             prepared_in_sql_ = prepared_in_sql_ || slot == Slot::primary;
@@ -195,9 +195,9 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
     }
 }
 
-// A text that was not parsed may have done all that its command tags allow; a query that names
-// set_config() may have called it. Not seen: SELECT INTO and CREATE TABLE AS with TEMP, which
-// answer as a plain SELECT does.
+// A text that was not parsed may have done all that its command tags allow; a query also what the
+// text names: set_config(), TEMP (INTO TEMP and CREATE TEMP TABLE AS answer as a plain SELECT
+// does), pg_advisory_lock().
 void SessionState::on_unparsed(Slot slot,
                                const Statement& statement,
                                std::string_view command_tag) {
@@ -217,8 +217,7 @@ void SessionState::on_unparsed(Slot slot,
     if (command_tag == "DISCARD TEMP") return stage_kind(Effect::Kind::discard_temporary);
     if (command_tag == "DISCARD ALL") return discard_all_at_once(slot);
     if (is_tag_of_query(command_tag))
-        for (const Effect& effect : statement.effects)
-            if (effect.kind == Effect::Kind::opaque_settings) stage(slot, effect);
+        for (const Effect& effect : statement.effects) on_effect(slot, effect, command_tag);
 }
 
 // --- the open transaction ---

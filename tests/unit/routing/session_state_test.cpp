@@ -565,6 +565,16 @@ TEST_F(SessionStateTest, AnUnparsedQueryMayHaveCalledSetConfig) {
     EXPECT_EQ(state_.pin(), Pin::opaque_settings);
 }
 
+TEST_F(SessionStateTest, AnUnparsedQueryMayHaveDoneWhatItNames) {
+    Statement query;
+    query.effects.push_back({Kind::lock, 0, {}, {}});
+    run(query, 'I', "SELECT 1");
+    EXPECT_TRUE(state_.irreplaceable(kPrimary));
+    query.effects.push_back({Kind::create_temporary, 0, {}, {}});
+    run(query, 'I', "SELECT 1");
+    EXPECT_EQ(state_.pin(), Pin::temporary_table);
+}
+
 TEST_F(SessionStateTest, UnparsedTextsEndTransactions) {
     begin();
     set_in_transaction("a", "1");
@@ -750,6 +760,8 @@ TEST_F(SessionStateTest, AnAdvisoryLockIsLostWithItsConnection) {
     rollback();
     EXPECT_TRUE(state_.irreplaceable(kPrimary)) << "it outlives its transaction";
     EXPECT_EQ(state_.pin(), std::nullopt);
+    run(statement(Kind::unlock_all), 'I', "SELECT 1", kReplica);
+    EXPECT_TRUE(state_.irreplaceable(kPrimary)) << "other locks";
     run(statement(Kind::unlock_all), 'I', "SELECT 1");
     EXPECT_FALSE(state_.irreplaceable(kPrimary));
     run(statement(Kind::lock), 'I', "SELECT 1");

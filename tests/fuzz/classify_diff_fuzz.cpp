@@ -5,7 +5,8 @@
 #include "routing/classify.hpp"
 #include "routing/lexer.hpp"
 #include "routing/parse_tree.hpp"
-#include "routing/scanner.hpp"
+#include "routing/statement_cache.hpp"
+#include "tests/fuzz/tokens.hpp"
 
 #include <pg_query.h>
 #include <pg_query/pg_query.pb-c.h>
@@ -13,7 +14,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <random>
@@ -25,41 +25,12 @@
 namespace {
 
 using namespace pgsteer::routing;
+using namespace pgsteer::fuzz;
 
-constexpr HashSecret kSecret{0x1234, 0x5678};
 constexpr std::size_t kMaxText =
     8 * 1024;  // well below kMaxClassifiedBytes, also when it has grown
 constexpr std::size_t kMaxKeys = 20'000;
 constexpr int kVariants = 2;
-
-void require(bool holds, const char* what, std::string_view a, std::string_view b = {}) {
-    if (holds) return;
-    std::fprintf(stderr, "%s\n<%.*s>\n<%.*s>\n", what, static_cast<int>(a.size()), a.data(),
-                 static_cast<int>(b.size()), b.data());
-    std::abort();
-}
-
-// --- our tokens ---
-
-struct Tokens {
-    std::vector<Token> list;
-    bool complete = false;
-    bool junk = false;
-};
-
-Tokens scan(std::string_view sql) {
-    Tokens tokens;
-    Scanner scanner{sql};
-    for (;;) {
-        const Token token = scanner.next();
-        if (token.kind == TokenKind::unterminated) return tokens;
-        if (token.kind == TokenKind::end) break;
-        tokens.list.push_back(token);
-    }
-    tokens.complete = true;
-    tokens.junk = scanner.saw_junk();
-    return tokens;
-}
 
 bool is_text_literal(const Token& token) {
     return token.kind >= TokenKind::string && token.kind <= TokenKind::hex_string;
@@ -211,6 +182,34 @@ bool has_effect(const PgQuery__FuncCall& call) {
            name.starts_with("pg_advisory_lock") || name.starts_with("lo_");
 }
 
+void require_read(const Message* root, const std::string& sql) {
+    require(is_read(root), "not a read", sql, root->descriptor->short_name);
+    walk(root, [&](const Message* message) {
+        require(!writes(message->descriptor->short_name), "a read that writes", sql,
+                message->descriptor->short_name);
+        if (const auto* call = as<PgQuery__FuncCall>(message))
+            require(!has_effect(*call), "a read with an effect", sql);
+        return true;
+    });
+}
+
+// Its values call nothing.
+void require_plain_execute(const Message* root, const std::string& sql) {
+    require(as<PgQuery__ExecuteStmt>(root) != nullptr, "executes nothing", sql);
+    walk(root, [&](const Message* message) {
+        const std::string_view node = message->descriptor->short_name;
+        for (const char* other :
+             {"FuncCall", "SubLink", "ColumnRef", "CaseExpr", "SQLValueFunction"})
+            require(node != other, "EXECUTE with more than constants", sql, node);
+        if (const auto* call = as<PgQuery__AExpr>(message)) {
+            const std::string_view sign = string_of(call->name[call->n_name - 1]);
+            require(call->n_name == 1 && (sign == "-" || sign == "+"), "EXECUTE with an operator",
+                    sql, sign);
+        }
+        return true;
+    });
+}
+
 void compare_with_parse(const std::string& sql, const Statement& statement) {
     if (statement.reason == Reason::too_complex) return;  // may be too much for libpg_query, too
     const ParseTree tree = parse(sql);
@@ -218,17 +217,16 @@ void compare_with_parse(const std::string& sql, const Statement& statement) {
     require(statement.reason != Reason::syntax_error, "PostgreSQL parses it", sql,
             statement.detail);
     require(statement.statement_count == tree.root->n_stmts, "another number of statements", sql);
-    if (statement.access != Access::read_only) return;
     for (std::size_t i = 0; i < tree.root->n_stmts; ++i) {
         const Message* root = inside(tree.root->stmts[i]->stmt);
-        require(is_read(root), "not a read", sql, root->descriptor->short_name);
-        walk(root, [&](const Message* message) {
-            require(!writes(message->descriptor->short_name), "a read that writes", sql,
-                    message->descriptor->short_name);
-            if (const auto* call = as<PgQuery__FuncCall>(message))
-                require(!has_effect(*call), "a read with an effect", sql);
-            return true;
-        });
+        if (statement.access == Access::read_only) require_read(root, sql);
+        if (statement.prepares) {
+            const auto* prepare = as<PgQuery__PrepareStmt>(root);
+            require(prepare != nullptr, "prepares nothing", sql);
+            if (statement.prepares->statement.access == Access::read_only)
+                require_read(inside(prepare->query), sql);
+        }
+        if (!statement.executes.empty()) require_plain_execute(root, sql);
     }
 }
 
@@ -266,13 +264,15 @@ std::string printed(const Statement& s) {
         number(static_cast<int>(s.hint)) + number(s.statement_count) + number(s.raises_floor) +
         number(s.copies_in) + number(static_cast<int>(s.in_transaction)) + number(s.uses_cursor) +
         number(static_cast<int>(s.if_harmless)) + number(static_cast<int>(s.catalog_change)) +
-        number(static_cast<int>(s.may_follow())) + printed(s.options) + s.detail;
+        number(static_cast<int>(s.may_follow())) + printed(s.options) + s.detail + " executes " +
+        s.executes;
     for (const Effect& effect : s.effects) text += "\neffect " + printed(effect);
     s.uses.for_each([&](const Use& use) {
         text += std::string{"\nuse "} + static_cast<char>(use.kind) + number(use.is_builtin) +
                 use.spelled();
         return true;
     });
+    if (s.prepares) text += "\nprepares " + printed(s.prepares->statement);
     return text;
 }
 
@@ -289,7 +289,7 @@ bool literals_decide(const std::vector<Token>& tokens) {
         for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
         const bool starts = i == 0 || is(tokens[i - 1], ';');
         if (name == "uescape" || name == "set_config" || name == "current_setting") return true;
-        if (name == "set" && starts) return true;
+        if ((name == "set" || name == "prepare") && starts) return true;
     }
     return false;
 }

@@ -179,6 +179,8 @@ public:
     [[nodiscard]] bool has_temporary() const { return now_.temporary; }
     [[nodiscard]] bool has_channels() const { return !channels_.empty(); }
     [[nodiscard]] bool has_cursors() const { return !cursors_.empty(); }
+    [[nodiscard]] bool has_locks() const { return locks_; }
+    [[nodiscard]] bool has_prepared() const { return !prepared_.empty(); }
     // A setting was made by rights that SET LOCAL lent: repeated elsewhere it is refused.
     [[nodiscard]] bool used_lent_rights() const { return used_lent_rights_; }
 
@@ -395,6 +397,9 @@ private:
     // SELECT [set_config('name', 'value', local)]; the value may be computed.
     Answer select(Words& words) {
         const std::string function = words.take_name();
+        if (function == "fails") return {};
+        if (function == "pg_advisory_lock") locks_ = true;
+        if (function == "pg_advisory_unlock_all") locks_ = false;
         if (function != "set_config" && function != "pg_catalog.set_config")
             return done("SELECT 1");
         words.accept("(");
@@ -421,6 +426,8 @@ private:
         now_.temporary = false;
         cursors_.clear();
         channels_.clear();
+        prepared_.clear();
+        locks_ = false;
         used_lent_rights_ = false;
         commit();  // at once
         return done("DISCARD ALL");
@@ -443,6 +450,18 @@ private:
         }
         if (cursors_.erase(words.take()) == 0) return {};
         return done("CLOSE CURSOR");
+    }
+    Answer prepare(Words& words) {
+        if (!prepared_.insert(words.take()).second) return {};
+        return done("PREPARE");
+    }
+    Answer deallocate(Words& words) {
+        if (words.accept("all")) {
+            prepared_.clear();
+            return done("DEALLOCATE ALL");
+        }
+        if (prepared_.erase(words.take()) == 0) return {};
+        return done("DEALLOCATE");
     }
     Answer create(Words& words) {
         if (kind_ == Kind::replica || now_.modes.read_only) return {};
@@ -467,6 +486,8 @@ private:
         if (words.accept("declare")) return declare(words);
         if (words.accept("close")) return close(words);
         if (words.accept("create")) return create(words);
+        if (words.accept("prepare")) return prepare(words);
+        if (words.accept("deallocate")) return deallocate(words);
         return {};  // what the server does not know
     }
 
@@ -483,7 +504,9 @@ private:
     std::map<std::string, std::uint64_t> cursors_;
     std::uint64_t cursors_born_ = 0;
     std::set<std::string> channels_;
-    bool is_alone_ = true;  // the statement in its request
+    std::set<std::string> prepared_;  // neither these nor the lock are undone by a rollback
+    bool locks_ = false;              // an advisory lock of the session's
+    bool is_alone_ = true;            // the statement in its request
     bool used_lent_rights_ = false;
 };
 
@@ -559,9 +582,27 @@ std::string settings_statement(Input& in) {
     return set + name + " = " + value;
 }
 
+// What no rollback undoes.
+std::string outside_of_transactions(const std::string& name, unsigned what) {
+    switch (what % 5) {
+        case 0:
+            return "SELECT pg_advisory_lock(1)";
+        case 1:
+            return "SELECT pg_advisory_unlock_all()";
+        case 2:
+            return "PREPARE" + name + " AS SELECT 1";
+        case 3:
+            return "DEALLOCATE" + name;
+        default:
+            return "DEALLOCATE ALL";
+    }
+}
+
 std::string any_statement(Input& in) {
     const std::string name = std::string{" "} + in.any({"p", "q", "r"});
-    switch (in.byte() % 24) {
+    const unsigned what = in.byte();
+    if (what > 240 && what < 249) return outside_of_transactions(name, what);
+    switch (what % 24) {
         case 0:
         case 1:
             return std::string{"BEGIN"} + in.any({"", "", " READ ONLY", " READ WRITE",
@@ -626,8 +667,7 @@ public:
         for (Sent& sent : request) {
             sent.sql = any_statement(in_);
             const unsigned how = in_.byte();
-            // CREATE TABLE AS answers as a query does: documented as not seen.
-            sent.is_unparsed = how % 32 == 31 && !sent.sql.ends_with("AS SELECT 1");
+            sent.is_unparsed = how % 32 == 31;
             sent.result_is_seen = how % 2 == 0;
         }
         if (answered_here(request)) return true;
@@ -870,7 +910,8 @@ private:
     }
 
     static bool is_of_one_connection(std::string_view sql) {
-        for (const char* verb : {"LISTEN", "UNLISTEN", "DECLARE", "CLOSE", "CREATE"})
+        for (const char* verb :
+             {"LISTEN", "UNLISTEN", "DECLARE", "CLOSE", "CREATE", "PREPARE", "DEALLOCATE"})
             if (sql.starts_with(verb)) return true;
         return false;
     }
@@ -890,8 +931,11 @@ private:
                 {Effect::Kind::set, 0, name,
                  "SELECT pg_catalog.set_config('" + name + "', '" + value + "', false)",
                  name.starts_with(kOptionPrefix) ? value : ""});
-            return state_.completed(slot, set, 0, tag);
+            return note_completed(slot, set, tag);
         }
+        note_completed(slot, statement, tag);
+    }
+    void note_completed(Slot slot, const Statement& statement, const std::string& tag) {
         state_.completed(slot, statement, 0, tag);
         for (const Effect& effect : statement.effects) {
             if (slot != Slot::replica) continue;
@@ -1006,8 +1050,10 @@ private:
         require(server || may_be_refused(), "settings cannot be repeated");
         if (!server) return;
         if (server->has_channels() || server->has_cursors() ||
-            (slot == Slot::primary && server->has_temporary()))
+            (slot == Slot::primary && (server->has_temporary() || server->has_locks())))
             require(state.irreplaceable(slot), "what is on one connection only can be replaced");
+        if (slot == Slot::primary && server->has_prepared())
+            require(state.has_prepared_in_sql(), "a prepared statement is not known");
         if (server->has_temporary())
             require(state.pin().has_value(), "no pin for a temporary table");
         if (slot == Slot::replica && state.pin()) return;  // nothing runs there
@@ -1019,7 +1065,8 @@ private:
 
     // No more care than is due.
     void check_exactly(Slot slot, const Server& server) const {
-        const bool is_due = server.has_channels() || server.has_cursors() || server.has_temporary();
+        const bool is_due = server.has_channels() || server.has_cursors() ||
+                            server.has_temporary() || (slot == Slot::primary && server.has_locks());
         require(state_.irreplaceable(slot) == is_due, "more is kept than is there");
         if (slot != Slot::primary || has_lent_rights()) return;
         require(state_.pin().has_value() == server.has_temporary(), "a pin for nothing");

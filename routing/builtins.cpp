@@ -100,6 +100,11 @@ Builtin builtin_function(std::string_view name) {
     return {};
 }
 
+bool takes_session_lock(std::string_view function) {
+    return function == "pg_advisory_lock" || function == "pg_advisory_lock_shared" ||
+           function == "pg_try_advisory_lock" || function == "pg_try_advisory_lock_shared";
+}
+
 bool is_builtin_operator(std::string_view name) { return contains(kOperators, name); }
 bool is_builtin_type(std::string_view name) { return contains(kTypes, name); }
 

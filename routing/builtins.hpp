@@ -21,6 +21,9 @@ struct Builtin {
 // By name alone: harmless only if every built-in function of this name is. The name of a type is a
 // function too: int4(x) is a cast.
 Builtin builtin_function(std::string_view name);
+// Takes an advisory lock that outlives the transaction. Which of them pg_advisory_unlock() ends is
+// not followed.
+bool takes_session_lock(std::string_view function);
 bool is_builtin_operator(std::string_view name);
 bool is_builtin_type(std::string_view name);
 

@@ -1,5 +1,6 @@
 #include "routing/canonical.hpp"
 
+#include "routing/builtins.hpp"
 #include "routing/token_stream.hpp"
 
 #include <algorithm>
@@ -68,8 +69,7 @@ public:
 
     void word(const Token& token) {
         const std::size_t begin = result_.text.size();
-        for (const char c : token.text())
-            result_.text += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+        append_lower(token.text());
         note_word(std::string_view{result_.text}.substr(begin));
         result_.text += ' ';
         statement_start_ = false;
@@ -77,6 +77,7 @@ public:
     void quoted(const Token& token) {
         if (token.kind == TokenKind::unicode_quoted) {  // may spell any of the names looked for
             result_.may_change_settings = result_.may_create_temporary = true;
+            result_.may_take_lock = true;
         } else {
             note_name(inside_quotes(token));
         }
@@ -99,8 +100,11 @@ public:
         depth_.open();
         depth_.close();
         result_.text += group.open;
-        result_.text += sample(group.first);
-        if (group.several) result_.text.append(",").append(sample(group.first));
+        append_element(group.first);
+        if (group.several) {
+            result_.text += ',';
+            append_element(group.first);
+        }
         append(group.open == '(' ? ")" : "]");
     }
     void finish() {
@@ -109,6 +113,16 @@ public:
     }
 
 private:
+    void append_lower(std::string_view text) {
+        for (const char c : text)
+            result_.text += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    }
+    void append_element(const Token& token) {
+        if (token.kind == TokenKind::word)
+            append_lower(token.text());  // NULL and null have one key
+        else
+            result_.text += sample(token);
+    }
     void append(std::string_view text) {
         result_.text += text;
         result_.text += ' ';
@@ -145,6 +159,7 @@ private:
     void note_name(std::string_view name) {
         if (name == "set_config" || name == "pg_settings") result_.may_change_settings = true;
         if (name.starts_with("pg_temp")) result_.may_create_temporary = true;
+        if (takes_session_lock(name)) result_.may_take_lock = true;
     }
 
     Canonical& result_;

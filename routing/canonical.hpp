@@ -23,6 +23,7 @@ struct Canonical {
     // What the text may do even if it cannot be parsed here.
     bool may_change_settings = false;
     bool may_create_temporary = false;
+    bool may_take_lock = false;  // an advisory one, of the session's
 };
 
 Canonical canonical(std::string_view sql);

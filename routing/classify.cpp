@@ -22,6 +22,7 @@ Statement unparsed(const Canonical& text, Reason reason, std::string detail) {
         statement.effects.push_back({Effect::Kind::opaque_settings, 0, {}, {}});
     if (text.may_create_temporary)
         statement.effects.push_back({Effect::Kind::create_temporary, 0, {}, {}});
+    if (text.may_take_lock) statement.effects.push_back({Effect::Kind::lock, 0, {}, {}});
     return statement;
 }
 

@@ -1,5 +1,6 @@
 #include "routing/classify_statements.hpp"
 
+#include "routing/builtins.hpp"
 #include "routing/classify_read.hpp"
 #include "routing/search_path.hpp"
 
@@ -360,8 +361,10 @@ Part copy(const Message* message, const Context&) {
 
 bool is_constant(const PgQuery__Node* node) {
     if (constant(node) != nullptr || as<PgQuery__ParamRef>(node) != nullptr) return true;
-    const auto* minus = as<PgQuery__AExpr>(node);
-    return minus != nullptr && minus->lexpr == nullptr && constant(minus->rexpr) != nullptr;
+    const auto* sign = as<PgQuery__AExpr>(node);  // or another operator, which may do anything
+    return sign != nullptr && sign->lexpr == nullptr && sign->n_name == 1 &&
+           (string_of(sign->name[0]) == "-" || string_of(sign->name[0]) == "+") &&
+           constant(sign->rexpr) != nullptr;
 }
 
 // What it runs is known to whoever knows the session's prepared statements.
@@ -498,13 +501,6 @@ void add(std::vector<Effect>& effects, Effect effect) {
     for (const Effect& known : effects)
         if (known.kind == effect.kind) return;
     effects.push_back(std::move(effect));
-}
-
-// Advisory locks that outlive the transaction. Which of them pg_advisory_unlock() ends is not
-// followed.
-bool takes_session_lock(std::string_view function) {
-    return function == "pg_advisory_lock" || function == "pg_advisory_lock_shared" ||
-           function == "pg_try_advisory_lock" || function == "pg_try_advisory_lock_shared";
 }
 
 // What may stand anywhere in a statement and outlives it.

@@ -39,7 +39,8 @@ void DeferredTransaction::begin(const Effect& begin,
 
 void DeferredTransaction::set_modes(const Effect& set_transaction) {
     modes_.overlay(set_transaction.modes);
-    if (set_transaction.modes.read_only) says_read_write_ = !*set_transaction.modes.read_only;
+    // It is repeated as it was said: READ ONLY does not take READ WRITE back.
+    if (set_transaction.modes.read_only == false) says_read_write_ = true;
     if (set_transaction.modes.isolation) sets_isolation_ = false;
     opening_.push_back(set_transaction.sql);
     bytes_ += set_transaction.sql.size();
@@ -63,13 +64,17 @@ void DeferredTransaction::completed(const Effect& effect) {
         case Kind::set_local:
         case Kind::reset:
         case Kind::reset_all:
+            if (effect.sql.empty()) return tie();  // a value that is not known
             return keep({false, {}, effect.sql});
         case Kind::commit:  // AND CHAIN: another one like it
         case Kind::rollback:
             queried_ = false;
+            has_ended_ = effect.name != "chain";
             return remove_from(0, false);
-        default:
+        case Kind::begin:  // a warning
             return;
+        default:  // what would not be repeated elsewhere
+            return tie();
     }
 }
 

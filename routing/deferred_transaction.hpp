@@ -55,7 +55,8 @@ public:
     [[nodiscard]] bool is_waiting() const { return stage_ == Stage::waiting; }
     [[nodiscard]] bool is_open() const { return stage_ == Stage::open; }
     [[nodiscard]] bool is_read_only() const { return modes_.read_only.value_or(false); }
-    [[nodiscard]] bool says_read_write() const { return says_read_write_; }  // BEGIN READ WRITE
+    // BEGIN READ WRITE is in its opening, which a standby refuses.
+    [[nodiscard]] bool says_read_write() const { return says_read_write_; }
     [[nodiscard]] Isolation isolation() const {
         return modes_.isolation.value_or(Isolation::serializable);
     }
@@ -70,6 +71,8 @@ public:
     [[nodiscard]] bool is_full() const { return bytes_ > kMaxBytes; }
     // Nothing was done that its end has to undo or to keep.
     [[nodiscard]] bool is_untouched() const { return log_.empty(); }
+    // COMMIT or ROLLBACK has completed: a BEGIN behind it, in the same request, is another one.
+    [[nodiscard]] bool has_ended() const { return has_ended_; }
     [[nodiscard]] const ReadOptions& options() const { return options_; }  // of BEGIN's comment
     // The text that opens it, with all that has been done in it so far.
     [[nodiscard]] std::string opening(bool on_replica) const;
@@ -91,6 +94,7 @@ private:
     Stage stage_ = Stage::none;
     bool was_opened_ = false;
     bool queried_ = false;
+    bool has_ended_ = false;
     bool tied_ = false;
     bool says_read_write_ = false;
     bool sets_isolation_ = false;  // on a replica, where the session's default is not known

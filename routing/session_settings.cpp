@@ -84,7 +84,8 @@ bool SessionSettings::reset(Slot slot, std::string_view name, std::string_view s
 
 // RESET ALL leaves role and session authorization as they are.
 bool SessionSettings::reset_all(Slot slot) {
-    if (entries_.empty()) return true;  // no connection has anything to reset
+    const bool nothing_unlisted = !unlisted_[0] && !unlisted_[1];
+    if (entries_.empty() && nothing_unlisted) return true;  // no connection has anything to reset
     remove_if([](const Entry& e) {
         return e.kind == Kind::plain || e.kind == Kind::partial || e.kind == Kind::everything;
     });
@@ -99,7 +100,8 @@ bool SessionSettings::reset_all(Slot slot) {
 void SessionSettings::discard_all(Slot slot) {
     const bool only_resets =
         std::all_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.is_reset; });
-    if (!only_resets) {
+    const Slot other = slot == Slot::primary ? Slot::replica : Slot::primary;
+    if (!only_resets || unlisted_[index(other)]) {
         entries_.clear();
         bytes_ = 0;
         const std::array resets{Entry{0, Kind::session_authorization, true, "session_authorization",
@@ -109,6 +111,7 @@ void SessionSettings::discard_all(Slot slot) {
     }
     applied_[index(slot)] = last_number_;
     untouched_[index(slot)] = true;
+    unlisted_ = {};
     close_cursors_[index(slot)] = false;
 }
 
@@ -153,9 +156,17 @@ void SessionSettings::remove_superseded_scopes() {
     });
 }
 
+// What came before it had nothing to do there, and must not undo it now.
+void SessionSettings::touched(Slot slot) {
+    if (first_pending(slot) == entries_.size()) applied_[index(slot)] = last_number_;
+    untouched_[index(slot)] = false;
+    unlisted_[index(slot)] = true;
+}
+
 void SessionSettings::new_connection(Slot slot) {
     applied_[index(slot)] = 0;
     untouched_[index(slot)] = true;
+    unlisted_[index(slot)] = false;
     close_cursors_[index(slot)] = false;
 }
 

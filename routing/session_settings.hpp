@@ -26,6 +26,10 @@ public:
     // Holdable cursors on `slot` are gone for the client, but still open there.
     void close_cursors(Slot slot);
 
+    // Something was set there that is not repeated elsewhere: RESET ALL has to reach it all the
+    // same.
+    void touched(Slot slot);
+
     void new_connection(Slot slot);  // also: the connection is gone
     void applied(Slot slot);         // all that was pending
 
@@ -62,6 +66,7 @@ private:
     std::uint64_t last_number_ = 0;
     std::array<std::uint64_t, 2> applied_{};
     std::array<bool, 2> untouched_{true, true};  // nothing was ever set on this connection
+    std::array<bool, 2> unlisted_{};             // something was set there that no entry tells of
     std::array<bool, 2> close_cursors_{};
     std::size_t bytes_ = 0;
 };

@@ -14,6 +14,11 @@ std::size_t heap_bytes(const Effect& effect) {
     return effect.name.size() + effect.sql.size() + effect.value.size();
 }
 
+// SELECT 1, INSERT 0 1: only queries count rows.
+bool is_tag_of_query(std::string_view tag) {
+    return !tag.empty() && tag.back() >= '0' && tag.back() <= '9';
+}
+
 }  // namespace
 
 void NameSet::add(std::string_view name) {
@@ -43,7 +48,7 @@ void SessionState::completed(Slot slot,
                              const Statement& statement,
                              std::uint16_t index,
                              std::string_view command_tag) {
-    if (statement.statement_count == 0) return on_unparsed(slot, command_tag);
+    if (statement.statement_count == 0) return on_unparsed(slot, statement, command_tag);
     for (const Effect& effect : statement.effects)
         if (effect.statement_index == index) on_effect(slot, effect, command_tag);
 }
@@ -150,7 +155,7 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
             advisory_locks_ = advisory_locks_ || slot == Slot::primary;
             return;
         case Effect::Kind::unlock_all:
-            advisory_locks_ = false;
+            advisory_locks_ = advisory_locks_ && slot != Slot::primary;
             return;
         case Effect::Kind::prepare:  // stays, even if its transaction is rolled back
             prepared_in_sql_ = prepared_in_sql_ || slot == Slot::primary;
@@ -174,8 +179,7 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
         case Effect::Kind::close_all:
             return close_all_cursors(slot);
         case Effect::Kind::discard_all:
-            close_all_cursors(slot);
-            return stage(slot, effect);
+            return discard_all_at_once(slot);
         case Effect::Kind::set:
         case Effect::Kind::set_on_primary:
         case Effect::Kind::reset:
@@ -191,9 +195,12 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
     }
 }
 
-// A text that was not parsed may have done all that its command tags allow. Not seen: SELECT INTO
-// and CREATE TABLE AS with TEMP, which answer as a plain SELECT does.
-void SessionState::on_unparsed(Slot slot, std::string_view command_tag) {
+// A text that was not parsed may have done all that its command tags allow; a query also what the
+// text names: set_config(), TEMP (INTO TEMP and CREATE TEMP TABLE AS answer as a plain SELECT
+// does), pg_advisory_lock().
+void SessionState::on_unparsed(Slot slot,
+                               const Statement& statement,
+                               std::string_view command_tag) {
     const auto stage_kind = [&](Effect::Kind kind) { stage(slot, {kind, 0, {}, {}}); };
     if (command_tag == "COMMIT" || command_tag == "PREPARE TRANSACTION") return commit_staged();
     if (command_tag == "ROLLBACK") return assume_the_worst_of_staged();  // or ROLLBACK TO
@@ -208,10 +215,9 @@ void SessionState::on_unparsed(Slot slot, std::string_view command_tag) {
     if (command_tag == "DECLARE CURSOR") return stage_kind(Effect::Kind::declare_hold);
     if (command_tag == "CLOSE CURSOR ALL") return close_all_cursors(slot);
     if (command_tag == "DISCARD TEMP") return stage_kind(Effect::Kind::discard_temporary);
-    if (command_tag == "DISCARD ALL") {
-        close_all_cursors(slot);
-        stage_kind(Effect::Kind::discard_all);
-    }
+    if (command_tag == "DISCARD ALL") return discard_all_at_once(slot);
+    if (is_tag_of_query(command_tag))
+        for (const Effect& effect : statement.effects) on_effect(slot, effect, command_tag);
 }
 
 // --- the open transaction ---
@@ -305,10 +311,12 @@ void SessionState::apply(Slot slot, const Effect& effect) {
             options_ = startup_options_;
             break;
         case Effect::Kind::opaque_settings:
+            settings_.touched(slot);
             remembered = false;
             break;
         // On a replica it may have undone what keeps that connection read-only.
         case Effect::Kind::set_on_primary:
+            settings_.touched(slot);
             remembered = slot == Slot::primary;
             break;
         case Effect::Kind::discard_all:
@@ -361,6 +369,7 @@ void SessionState::assume_the_worst(Slot slot, const Effect& effect) {
         case Effect::Kind::discard_all:
         case Effect::Kind::set_on_primary:
         case Effect::Kind::opaque_settings:
+            settings_.touched(slot);
             opaque_settings_ = true;
             search_path_.kind = SearchPathSetting::Kind::unknown;
             break;
@@ -372,6 +381,12 @@ void SessionState::assume_the_worst(Slot slot, const Effect& effect) {
         default:
             break;  // what takes state away
     }
+}
+
+// It runs outside of transactions only, and in a pipeline the server commits right behind it.
+void SessionState::discard_all_at_once(Slot slot) {
+    commit_staged();
+    apply(slot, {Effect::Kind::discard_all, 0, {}, {}});
 }
 
 // What is left on the other connection is unreachable for the client: it goes before its next use.

@@ -40,8 +40,8 @@ public:
 
     // --- told by the relay, in the order of the server's answers ---
     // Statement `index` of `statement` completed on `slot`; `command_tag` as in CommandComplete
-    // (COMMIT of a failed transaction answers "ROLLBACK"). Of a text that was not parsed the tag is
-    // all that is known.
+    // (COMMIT of a failed transaction answers "ROLLBACK"). Of a text that was not parsed the tag
+    // and a word here and there are all that is known.
     void completed(Slot slot,
                    const Statement& statement,
                    std::uint16_t index,
@@ -118,7 +118,7 @@ private:
         std::uint32_t times = 1;  // set so often in a row with nothing staged in between
     };
     void on_effect(Slot slot, const Effect& effect, std::string_view command_tag);
-    void on_unparsed(Slot slot, std::string_view command_tag);
+    void on_unparsed(Slot slot, const Statement& statement, std::string_view command_tag);
     void stage(Slot slot, const Effect& effect);
     void truncate_staged(std::size_t size);
     void commit_staged();
@@ -129,6 +129,7 @@ private:
     void set_option(std::string_view name, std::string_view value);
     void note_search_path(const Effect& effect);
     void note_default_modes(const Effect& effect);
+    void discard_all_at_once(Slot slot);
     void discard_all(Slot slot);
     void close_cursor(Slot slot, const std::string& name);
     void close_all_cursors(Slot slot);

@@ -67,7 +67,7 @@ void ClientSession::deallocated_all(Slot slot) {
 }
 
 void ClientSession::note_deferred(const Effect& effect) {
-    if (deferred_.is_open()) return deferred_.completed(effect);
+    if (deferred_.is_open() && !deferred_.has_ended()) return deferred_.completed(effect);
     if (effect.kind == Effect::Kind::begin) deferred_.begun_on_replica(effect, default_modes());
 }
 
@@ -85,7 +85,9 @@ void ClientSession::apply_effects(Slot slot,
                                "SELECT pg_catalog.set_config(" + quoted(name) + ", " +
                                    quoted(side.row_value) + ", false)",
                                name.starts_with(routing::kOptionPrefix) ? side.row_value : ""});
-        return state_.completed(slot, set, index, tag);
+        state_.completed(slot, set, index, tag);
+        if (slot == Slot::replica) note_deferred(set.effects.front());
+        return;
     }
     state_.completed(slot, statement, index, tag);
     for (const auto& effect : statement.effects) {

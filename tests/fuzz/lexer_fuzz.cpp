@@ -3,50 +3,19 @@
 #include "routing/canonical.hpp"
 #include "routing/classify.hpp"
 #include "routing/lexer.hpp"
-#include "routing/scanner.hpp"
+#include "tests/fuzz/tokens.hpp"
 
 #include <pg_query.h>
 #include <pg_query/pg_query.pb-c.h>
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace {
 
 using namespace pgsteer::routing;
-
-constexpr HashSecret kSecret{0x1234, 0x5678};
-
-void require(bool holds, const char* what, std::string_view a, std::string_view b = {}) {
-    if (holds) return;
-    std::fprintf(stderr, "%s\n<%.*s>\n<%.*s>\n", what, static_cast<int>(a.size()), a.data(),
-                 static_cast<int>(b.size()), b.data());
-    std::abort();
-}
-
-struct Tokens {
-    std::vector<Token> list;
-    bool complete = false;
-    bool junk = false;
-};
-
-Tokens scan(std::string_view sql) {
-    Tokens tokens;
-    Scanner scanner{sql};
-    for (;;) {
-        const Token token = scanner.next();
-        if (token.kind == TokenKind::unterminated) return tokens;
-        if (token.kind == TokenKind::end) break;
-        tokens.list.push_back(token);
-    }
-    tokens.complete = true;
-    tokens.junk = scanner.saw_junk();
-    return tokens;
-}
+using namespace pgsteer::fuzz;
 
 // libpg_query reports no or other boundaries for these, see lexer_test.cpp.
 bool comparable(std::string_view sql, const Tokens& tokens) {

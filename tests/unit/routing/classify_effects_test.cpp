@@ -117,6 +117,7 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
         {"SET x NEW SYNTAX y", {{Kind::opaque_settings, 0, "", ""}}},
         {"CREATE TEMP SOMETHING NEW", {{Kind::create_temporary, 0, "", ""}}},
         {"SELECT NEW SYNTAX HERE set_config($1, 'b', false)", {{Kind::opaque_settings, 0, "", ""}}},
+        {"SELECT NEW SYNTAX HERE pg_advisory_lock(1)", {{Kind::lock, 0, "", ""}}},
     };
     for (const Row& row : rows) {
         const Statement statement = classify(row.sql);
@@ -170,6 +171,8 @@ TEST(ClassifyEffects, PrepareKnowsItsStatementAndExecuteItsName) {
     EXPECT_EQ(classify("EXECUTE p(1, -2, 'x'::text, $1, NULL, true)").executes, "p");
     EXPECT_EQ(classify("EXECUTE p(f())").executes, "");
     EXPECT_EQ(classify("EXECUTE p(1 + 1)").executes, "");
+    EXPECT_EQ(classify("EXECUTE p(@@ 1)").executes, "") << "anybody's operator";
+    EXPECT_EQ(classify("EXECUTE p(OPERATOR(s.-) 1)").executes, "");
     EXPECT_EQ(classify("EXECUTE p; EXECUTE p").executes, "");
 }
 

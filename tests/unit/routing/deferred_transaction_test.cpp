@@ -59,6 +59,8 @@ TEST(DeferredTransaction, ModesAreThoseOfBeginThenOfSetTransactionElseOfTheSessi
     EXPECT_EQ(transaction.isolation(), Isolation::repeatable_read);
     transaction.set_modes(effect_of("SET TRANSACTION READ WRITE"));
     EXPECT_TRUE(transaction.says_read_write());
+    transaction.set_modes(effect_of("SET TRANSACTION READ ONLY"));
+    EXPECT_TRUE(transaction.says_read_write()) << "a standby would refuse its opening";
 }
 
 TEST(DeferredTransaction, AReplicaIsToldOfTheSessionsIsolationLevel) {
@@ -93,6 +95,24 @@ TEST(DeferredTransaction, AndChainBeginsAnotherLikeIt) {
     auto transaction = opened("BEGIN READ ONLY", {"SET LOCAL a.b = 2", "COMMIT AND CHAIN"});
     EXPECT_TRUE(transaction.is_open());
     EXPECT_EQ(transaction.opening(false), "begin read only");
+}
+
+TEST(DeferredTransaction, KnowsThatABeginBehindItsEndIsAnother) {
+    auto transaction = opened("BEGIN READ ONLY", {"SET LOCAL a.b = 2", "ROLLBACK AND CHAIN"});
+    EXPECT_FALSE(transaction.has_ended());
+    transaction.completed(effect_of("COMMIT"));
+    EXPECT_TRUE(transaction.has_ended());
+    transaction.begun_on_replica(effect_of("BEGIN"), kUsual);
+    EXPECT_FALSE(transaction.has_ended());
+    EXPECT_EQ(transaction.opening(false), "begin");
+}
+
+TEST(DeferredTransaction, StaysWhereSomethingWasDoneThatIsNotRepeated) {
+    for (const auto* sql : {"SET LOCAL default_transaction_isolation = 'repeatable read'",
+                            "SET default_transaction_read_only = on", "SET TRANSACTION READ ONLY",
+                            "SELECT set_config('a.b', lower('X'), true)", "LISTEN c"})
+        EXPECT_FALSE(opened("BEGIN", {sql}).may_move()) << sql;
+    EXPECT_TRUE(opened("BEGIN", {"SET a.b = 1", "BEGIN"}).may_move());
 }
 
 TEST(DeferredTransaction, MovesUntilItsSnapshotOrItsTimeWasSeen) {

@@ -234,7 +234,7 @@ TEST(Canonical, IsWhatTheKeySees) {
         {"SELECT  A , 'b'/* c */ , 5 , 1.5 , $7", "select a , 'x' , 1 , 1.5 , $1 "},
         {"SELECT f(1, 2, 3), (4), \"Q\"", "select f (1,1) , (1) , \"Q\" "},
         {"INSERT INTO t VALUES (1, 'a'), (2, 'b')", "insert into t values (1,1) "},
-        {"x IN ($1, $2) AND y IN (NULL, 1)", "x in ($1) and y in (NULL) "},
+        {"x IN ($1, $2) AND y IN (NULL, 1)", "x in ($1) and y in (null) "},
         {"SET a = 'B' -- c", "set a = 'B' "},
         {"SELECT 'y'; SET a = 1", "select 'y' ; set a = 1 "},
         {"ARRAY[1, 2], a[1], a[1:2]", "array [1,1] , a [1] , a [ 1 : 1 ] "},

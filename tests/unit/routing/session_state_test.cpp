@@ -177,6 +177,22 @@ TEST_F(SessionStateTest, WhatMayHaveMadeTheReplicasConnectionWritableEndsItsUse)
     EXPECT_EQ(state_.pin(), Pin::opaque_settings);
 }
 
+TEST_F(SessionStateTest, ResetAllReachesWhatIsNotRepeated) {
+    run(statement(Kind::set_on_primary, "default_transaction_isolation"));
+    run(statement(Kind::reset_all), 'I', "RESET", kReplica);
+    EXPECT_THAT(state_.pending_settings(kPrimary), ElementsAre("RESET ALL"));
+    EXPECT_FALSE(state_.settings_pending(kReplica));
+}
+
+TEST_F(SessionStateTest, DiscardAllReachesWhatAReplicaWasNotToBeTold) {
+    run(statement(Kind::opaque_settings), 'I', "SELECT 1", kReplica);
+    run(statement(Kind::discard_all), 'I', "DISCARD ALL");
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    EXPECT_THAT(state_.pending_settings(kReplica),
+                ElementsAre("SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"));
+    EXPECT_FALSE(state_.settings_pending(kPrimary));
+}
+
 // --- texts of several statements, pipelines ---
 
 TEST_F(SessionStateTest, OnlyTheStatementThatCompletedCounts) {
@@ -501,6 +517,17 @@ TEST_F(SessionStateTest, DiscardAllLeavesNothingOnTheOtherConnection) {
     EXPECT_FALSE(state_.settings_pending(kReplica));
 }
 
+TEST_F(SessionStateTest, AnErrorBehindDiscardAllDoesNotUndoIt) {
+    run(set("a", "1"));
+    state_.settings_applied(kReplica);
+    complete(statement(Kind::discard_all), "DISCARD ALL");
+    complete(set("b", "1"));
+    error('I');
+    EXPECT_THAT(state_.pending_settings(kReplica),
+                ElementsAre("SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"));
+    EXPECT_FALSE(state_.settings_pending(kPrimary));
+}
+
 TEST_F(SessionStateTest, ALostConnectionTakesItsCursorsAndChannels) {
     run(statement(Kind::declare_hold, "c"), 'I', "DECLARE CURSOR", kReplica);
     run(statement(Kind::listen, "x"));
@@ -527,6 +554,25 @@ TEST_F(SessionStateTest, JudgesUnparsedTextsByTheirTags) {
     for (const char* tag :
          {"SELECT 1", "INSERT 0 1", "COPY 5", "BEGIN", "COMMIT", "ROLLBACK", "", "DROP TABLE"})
         EXPECT_EQ(pin_after(tag), std::nullopt) << tag;
+}
+
+TEST_F(SessionStateTest, AnUnparsedQueryMayHaveCalledSetConfig) {
+    Statement query;
+    query.effects.push_back({Kind::opaque_settings, 0, {}, {}});
+    run(query, 'I', "PREPARE");
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    run(query, 'I', "SELECT 1");
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+}
+
+TEST_F(SessionStateTest, AnUnparsedQueryMayHaveDoneWhatItNames) {
+    Statement query;
+    query.effects.push_back({Kind::lock, 0, {}, {}});
+    run(query, 'I', "SELECT 1");
+    EXPECT_TRUE(state_.irreplaceable(kPrimary));
+    query.effects.push_back({Kind::create_temporary, 0, {}, {}});
+    run(query, 'I', "SELECT 1");
+    EXPECT_EQ(state_.pin(), Pin::temporary_table);
 }
 
 TEST_F(SessionStateTest, UnparsedTextsEndTransactions) {
@@ -714,6 +760,8 @@ TEST_F(SessionStateTest, AnAdvisoryLockIsLostWithItsConnection) {
     rollback();
     EXPECT_TRUE(state_.irreplaceable(kPrimary)) << "it outlives its transaction";
     EXPECT_EQ(state_.pin(), std::nullopt);
+    run(statement(Kind::unlock_all), 'I', "SELECT 1", kReplica);
+    EXPECT_TRUE(state_.irreplaceable(kPrimary)) << "other locks";
     run(statement(Kind::unlock_all), 'I', "SELECT 1");
     EXPECT_FALSE(state_.irreplaceable(kPrimary));
     run(statement(Kind::lock), 'I', "SELECT 1");

@@ -1,0 +1,1 @@
+CREATE TEMP TABLE t (a int DEFAULT 1, b numeric(10, 2)); DROP TABLE t

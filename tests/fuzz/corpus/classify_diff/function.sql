@@ -1,0 +1,1 @@
+SELECT f(1, 2, 'x'), g.h(1), count(*) FILTER (WHERE a > 1) OVER w FROM t WINDOW w AS (PARTITION BY b)

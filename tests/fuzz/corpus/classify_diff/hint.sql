@@ -1,0 +1,1 @@
+/* pgsteer: primary */ SELECT 1 /* pgsteer: max_staleness=5s */

@@ -1,0 +1,1 @@
+SELECT interval '1 day', INTERVAL(3) '1', date '2020-01-01', float(24) '1', CAST('1' AS varchar(5))

@@ -1,0 +1,1 @@
+SELECT 1 INTO TEMP t FROM pg_temp.x FOR UPDATE

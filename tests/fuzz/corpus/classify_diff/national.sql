@@ -1,0 +1,1 @@
+SELECT N'a', B'01', X'1f', nchar 'b'

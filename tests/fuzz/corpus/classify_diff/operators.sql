@@ -1,0 +1,1 @@
+SELECT a<-1, b@>c, d->>'e', f*-1, g@-1, h!=i, -j, k::int, l<=m

@@ -1,0 +1,1 @@
+SELECT a, b + 1.5 FROM t WHERE c = 'x' AND d IN (1, 2, -3) ORDER BY e LIMIT 10

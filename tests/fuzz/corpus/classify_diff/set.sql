@@ -1,0 +1,1 @@
+SET search_path TO a, "B"; SET work_mem = '4MB'

@@ -1,0 +1,1 @@
+SELECT set_config($1, lower('c'), true), current_setting('a.b')

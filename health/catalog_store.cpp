@@ -13,6 +13,7 @@ void CatalogStore::publish(routing::CatalogPtr next) {
     {
         const std::lock_guard lock{mutex_};
         current_.swap(next);
+        names_.clear();
     }  // the last holder of the former one may be `next`: freed outside of the lock
     version_.fetch_add(1, std::memory_order_release);
 }
@@ -25,6 +26,19 @@ std::uint64_t CatalogStore::ask() {
 
 void CatalogStore::ask_some_time() {
     if (!is_wanted_.exchange(true, std::memory_order_acq_rel)) wake_();
+}
+
+void CatalogStore::ask_about(std::string_view name) {
+    bool is_first = false;
+    {
+        const std::lock_guard lock{mutex_};
+        is_first =
+            names_.size() < kMaxNames && names_.insert(std::hash<std::string_view>{}(name)).second;
+    }
+    if (is_first)
+        ask();
+    else
+        ask_some_time();
 }
 
 }  // namespace pgsteer::health

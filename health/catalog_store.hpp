@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <set>
 #include <string>
+#include <string_view>
 
 namespace pgsteer::health {
 
@@ -34,6 +36,9 @@ public:
     }
     // The same for what may happen with every request, and without an answer: a second may pass.
     void ask_some_time();
+    // The same for a name that the catalog does not have: at once if it is asked about for the
+    // first time since the catalog has changed.
+    void ask_about(std::string_view name);
 
     // --- for Catalogs ---
     [[nodiscard]] std::uint64_t asked() const { return asked_.load(std::memory_order_acquire); }
@@ -46,8 +51,11 @@ public:
 private:
     const std::string database_;
     const std::function<void()> wake_;
-    mutable std::mutex mutex_;  // held for a pointer copy, and only when the version has changed
+    mutable std::mutex
+        mutex_;  // of `current_`, asked for only when the version has changed; names_
     routing::CatalogPtr current_;
+    static constexpr std::size_t kMaxNames = 256;
+    std::set<std::size_t> names_;  // hashes of those that were asked about
     std::atomic<std::uint64_t> version_{0};
     std::atomic<std::uint64_t> asked_{0};
     std::atomic<std::uint64_t> looked_{0};

@@ -45,8 +45,9 @@ public:
     // The transaction has ended. After DDL of its own the session has no catalog until it was
     // looked at again: it knows what it has changed.
     void transaction_ended();
-    // A replica could not do what the catalog allowed, or the catalog does not know a name.
+    // A replica could not do what the catalog allowed.
     void was_wrong() { store_->ask_some_time(); }
+    void does_not_know(std::string_view name) { store_->ask_about(name); }
 
 private:
     void rebuild(const routing::SessionState::SearchPathSetting& setting,

@@ -282,7 +282,7 @@ awaitable<void> ClientSession::dispatch() {
                   {prepared_, portals_, parameter_view_.can_classify(), max_read_bytes(), &judge});
     names_may_change_ = names_may_change_ || judge.changes_names;
     const auto& said = statement->statement;
-    if (routing::may_be_newer_than_catalog(said.reason)) catalog_.was_wrong();
+    if (routing::may_be_newer_than_catalog(said.reason)) catalog_.does_not_know(said.detail);
     const bool returns_rows = said.may_read() || said.access == Access::begin;
     const bool ties = judge.ties || (returns_rows && leaves_portal(batch_, bytes));
     if (statement->statement.access == Access::read_only) unread_samples_ = 0;

@@ -27,16 +27,6 @@ def run(target, body):
     return asyncio.run(asyncio.wait_for(session(), 60 * SLOWDOWN))
 
 
-@pytest.fixture
-def table(cluster):
-    name = f"asyncpg_{new_marker()}"
-    cluster.primary.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, body text, data bytea)")
-    cluster.primary.sql(f"ALTER TABLE {name} OWNER TO app")
-    cluster.wait_until_replayed()
-    yield name
-    cluster.primary.sql(f"DROP TABLE {name}")
-
-
 @pytest.mark.core
 def test_reads_run_on_a_replica_and_writes_on_the_primary(target, table):
     write, read = new_marker(), new_marker()

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 
+import psycopg
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -16,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from support.cluster import Cluster, new_marker  # noqa: E402
 from support.ports import PortLeases  # noqa: E402
 from support.proxy import Pgsteer  # noqa: E402
-from support.waiting import SLOWDOWN  # noqa: E402
+from support.waiting import SLOWDOWN, until  # noqa: E402
 
 DIRECT = bool(os.environ.get("PGSTEER_DIRECT"))
 FULL = bool(os.environ.get("PGSTEER_FULL"))
@@ -100,6 +101,15 @@ class Target:
         if not self.direct:
             assert where and "primary" not in where, f"{marker} ran on {where}"
 
+    def wait_until_known(self, relation) -> None:
+        """Until pgsteer has seen it in the catalog: reads of what is made past pgsteer begin on the primary."""
+        def is_known():
+            session.execute(f"SELECT 1 FROM {relation} LIMIT 0")
+            return "unknown_relation" not in session.execute("SHOW pgsteer.last_route").fetchone()[0]
+        if not self.direct:
+            with psycopg.connect(self.dsn(), autocommit=True) as session:
+                until(is_known, f"{relation} is known")
+
     def read_until_on_replica(self, read, timeout=10) -> str:
         """Calls read(marker) until it ran on a replica and nowhere else: which one.
 
@@ -142,6 +152,18 @@ def target(request, cluster):
         return Target(cluster, cluster.primary.host, cluster.primary.port, True)
     running = request.getfixturevalue("proxy")
     return Target(cluster, running.host, running.port, False)
+
+
+@pytest.fixture
+def table(target, cluster):
+    """The name of an empty one: (id int PRIMARY KEY, body text, data bytea)."""
+    name = f"table_{new_marker()}"
+    cluster.primary.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, body text, data bytea); "
+                        f"ALTER TABLE {name} OWNER TO app")
+    cluster.wait_until_replayed()
+    target.wait_until_known(name)
+    yield name
+    cluster.primary.sql(f"DROP TABLE {name}")
 
 
 @pytest.fixture

@@ -11,16 +11,6 @@ from support.cluster import new_marker
 from support.waiting import SLOWDOWN, until
 
 
-@pytest.fixture
-def table(cluster):
-    name = f"psql_{new_marker()}"
-    cluster.primary.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, body text, data bytea)")
-    cluster.primary.sql(f"ALTER TABLE {name} OWNER TO app")
-    cluster.wait_until_replayed()
-    yield name
-    cluster.primary.sql(f"DROP TABLE {name}")
-
-
 def psql(target, script, *options, check=True):
     """Standard output and error of a psql that reads `script`."""
     done = subprocess.run(

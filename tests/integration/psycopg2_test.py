@@ -23,16 +23,6 @@ def connection(target):
     opened.close()
 
 
-@pytest.fixture
-def table(cluster):
-    name = f"psycopg2_{new_marker()}"
-    cluster.primary.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, body text, data bytea)")
-    cluster.primary.sql(f"ALTER TABLE {name} OWNER TO app")
-    cluster.wait_until_replayed()
-    yield name
-    cluster.primary.sql(f"DROP TABLE {name}")
-
-
 def fetch(connection, query, *params):
     with connection.cursor() as cursor:
         cursor.execute(query, params or None)

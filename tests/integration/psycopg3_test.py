@@ -18,16 +18,6 @@ def connection(target):
         yield opened
 
 
-@pytest.fixture
-def table(cluster):
-    name = f"psycopg3_{new_marker()}"
-    cluster.primary.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, body text, data bytea)")
-    cluster.primary.sql(f"ALTER TABLE {name} OWNER TO app")
-    cluster.wait_until_replayed()
-    yield name
-    cluster.primary.sql(f"DROP TABLE {name}")
-
-
 @pytest.mark.core
 def test_reads_run_on_a_replica_and_writes_on_the_primary(target, connection, table):
     marker = new_marker()

@@ -172,7 +172,7 @@ SELECT xmlelement(name a), xmlforest(1 AS b), xmlparse(CONTENT 'x')
 SELECT to_tsvector('a b') @@ to_tsquery('a')
 SELECT * FROM pg_class LIMIT 1
 SELECT * FROM pg_catalog.pg_proc LIMIT 1
-SELECT * FROM information_schema.tables LIMIT 1
+SELECT table_name FROM information_schema.tables LIMIT 1
 SELECT 'rt.t'::regclass, to_regclass('rt.t')
 SELECT pg_typeof(1), pg_column_size(1)
 SELECT pg_get_viewdef('rt.v'::regclass)

@@ -51,6 +51,23 @@ TEST_F(SessionCatalogTest, IsTheLatestThatWasPublished) {
     EXPECT_EQ(view().catalog->epoch(), 2U);
 }
 
+TEST_F(SessionCatalogTest, ANameThatItLacksIsAskedAboutAtOnceAndThenRarely) {
+    publish();
+    catalog_.does_not_know("app.t");
+    EXPECT_EQ(store_->asked(), 1U);
+    EXPECT_FALSE(store_->is_wanted());
+    catalog_.does_not_know("app.t");
+    EXPECT_EQ(store_->asked(), 1U);
+    EXPECT_TRUE(store_->is_wanted());
+    catalog_.does_not_know("app.u");
+    EXPECT_EQ(store_->asked(), 2U);
+    publish();
+    catalog_.does_not_know("app.t");
+    EXPECT_EQ(store_->asked(), 3U);
+    for (int i = 0; i < 1000; ++i) catalog_.does_not_know(std::to_string(i));
+    EXPECT_LT(store_->asked(), 300U);
+}
+
 TEST_F(SessionCatalogTest, IsNumberedAnewOnlyWhenItChanges) {
     publish();
     view();

@@ -35,6 +35,7 @@ def tables(cluster):
 @pytest.mark.core
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
 def test_read_only_runs_on_replicas_only(target, mode):
+    target.wait_until_known("pgbench_accounts")
     for attempt in range(1, 6):
         output = pgbench(target, "-S", "-M", mode, "-t", "100")
         assert f"transactions actually processed: {CLIENTS * 100}/{CLIENTS * 100}" in output

@@ -71,7 +71,8 @@ void DeferredTransaction::completed(const Effect& effect) {
             queried_ = false;
             has_ended_ = effect.name != "chain";
             return remove_from(0, false);
-        case Kind::begin:  // a warning
+        case Kind::begin:    // a warning
+        case Kind::prepare:  // of the session, and known to both connections
             return;
         default:  // what would not be repeated elsewhere
             return tie();

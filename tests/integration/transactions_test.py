@@ -225,6 +225,34 @@ def test_prepared_statements_are_there_after_the_move(script):
     session.execute("ROLLBACK")
 
 
+@pytest.mark.parametrize("write", ["EXECUTE moving_p (8)", "UPDATE moving SET n = 8 WHERE id = 2"])
+def test_what_is_prepared_in_sql_moves_too(script, write):
+    script.run("BEGIN")
+    assert script.run("PREPARE moving_p (int) AS UPDATE moving SET n = $1 WHERE id = 2")[0] == "PREPARE"
+    script.run("PREPARE moving_q AS SELECT n FROM moving WHERE id = 2")
+    assert script.place("EXECUTE moving_q") == "replica"
+    assert script.place(write) == "primary"
+    assert script.run("EXECUTE moving_q") == ([(8,)], "primary")
+    assert script.run("SHOW transaction_read_only")[0] == [("off",)]
+    script.run("ROLLBACK")
+    assert script.run("EXECUTE moving_q") == ([(0,)], "replica")
+    script.run("DEALLOCATE ALL")
+
+
+def test_a_setting_that_only_its_answer_tells_moves_too(script):
+    """From a transaction that was chained to one with settings of its own."""
+    script.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    script.run("SET LOCAL work_mem = '6MB'")
+    script.run("COMMIT AND CHAIN")
+    script.run("SELECT set_config('moving.told', lower('ABC'), false)")
+    assert script.run("SHOW moving.told")[0] == [("abc",)]
+    script.run("COMMIT")
+    for _ in range(2):
+        assert script.run("SELECT current_setting('moving.told') FROM moving LIMIT 1")[0] == [("abc",)]
+        script.run("SELECT nextval('moving_s')")
+    assert script.run("SHOW moving.told") == ([("abc",)], "primary")
+
+
 @pytest.mark.parametrize("failing", ["ROLLBACK", "an error"])
 def test_reads_behind_what_was_rolled_back_find_a_replica(script, failing):
     """Nobody is in a hurry to flush it, and no replica has it before."""

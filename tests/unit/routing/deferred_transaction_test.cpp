@@ -113,6 +113,7 @@ TEST(DeferredTransaction, StaysWhereSomethingWasDoneThatIsNotRepeated) {
                             "SELECT set_config('a.b', lower('X'), true)", "LISTEN c"})
         EXPECT_FALSE(opened("BEGIN", {sql}).may_move()) << sql;
     EXPECT_TRUE(opened("BEGIN", {"SET a.b = 1", "BEGIN"}).may_move());
+    EXPECT_TRUE(opened("BEGIN", {"PREPARE p AS UPDATE t SET n = 1"}).may_move());
 }
 
 TEST(DeferredTransaction, MovesUntilItsSnapshotOrItsTimeWasSeen) {

@@ -182,13 +182,6 @@ bool Worker::may_sample(routing::TimePoint now) {
     return true;
 }
 
-void Worker::wrote(routing::TimePoint at) {
-    const auto ticks = at.time_since_epoch().count();
-    auto known = shared_->written.load(std::memory_order_relaxed);
-    while (known < ticks && !shared_->written.compare_exchange_weak(known, ticks)) {
-    }
-}
-
 routing::StatementPtr Worker::classify(std::string_view sql) {
     return statements_.find_or_classify(sql);
 }

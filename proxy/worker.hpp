@@ -8,6 +8,7 @@
 #include "proxy/auth/credentials.hpp"
 #include "proxy/learnt_positions.hpp"
 #include "proxy/pool/pool.hpp"
+#include "proxy/shared_writes.hpp"
 #include "proxy/signal.hpp"
 #include "proxy/verification.hpp"
 #include "proxy/wire/startup.hpp"
@@ -38,8 +39,7 @@ struct Shared {
     health::Catalogs* catalogs = nullptr;
     routing::HashSecret hash_secret;
     std::unique_ptr<LearntPositions> learnt;
-    // When a write was last acknowledged to any session, as ticks of the monotonic clock.
-    std::atomic<routing::TimePoint::rep> written{routing::kNever.time_since_epoch().count()};
+    SharedWrites writes;
     std::atomic<int> primary_reads{0};  // see PrimaryRead
     std::atomic<int> clients{0};        // accepted and not gone yet, over all workers
     std::atomic<bool> draining{false};
@@ -102,13 +102,9 @@ public:
     [[nodiscard]] LearntPositions& learnt() { return *shared_->learnt; }
     [[nodiscard]] std::span<const routing::Lsn> learnt_positions(const routing::Topology& topology);
     [[nodiscard]] Verification& verification() { return verification_; }
-    [[nodiscard]] routing::TimePoint written() const {
-        return routing::TimePoint{
-            routing::TimePoint::duration{shared_->written.load(std::memory_order_acquire)}};
-    }
+    [[nodiscard]] SharedWrites& writes() { return shared_->writes; }
     [[nodiscard]] bool may_sample(routing::TimePoint now);  // true: now is the last time
     [[nodiscard]] std::atomic<int>& primary_reads() { return shared_->primary_reads; }
-    void wrote(routing::TimePoint at);  // before the acknowledgement is passed on
 
     // Parameters that a server reports for (database, user, settings): known from an earlier
     // connection.

@@ -96,12 +96,19 @@ bool shows_what_the_primary_showed(ServerId id, const Server& server, const Sess
            floor.proven_incarnation == server.incarnation.number;
 }
 
+bool shows_what_all_have_written(ServerId id, const Server& server, const SessionView& session) {
+    const WrittenByAll& written = session.written;
+    if (server.fresh_as_of >= written.at) return true;
+    return written.position.timeline != 0 && server.fresh_as_of >= written.unpositioned &&
+           has_replayed(id, server, session, written.position);
+}
+
 bool has_passed_the_floor(ServerId id, const Server& server, const SessionView& session) {
     if (session.consistency == Consistency::eventual) return true;
     if (!shows_what_the_primary_showed(id, server, session)) return false;
     if (!shows_what_was_seen_elsewhere(id, server, session.floor)) return false;
     if (session.consistency == Consistency::session) return true;
-    if (server.fresh_as_of < session.written) return false;
+    if (!shows_what_all_have_written(id, server, session)) return false;
     return session.consistency != Consistency::strict || server.fresh_as_of >= session.arrived;
 }
 
@@ -113,15 +120,32 @@ bool is_within_bounds(ServerId id,
     return !session.min_lsn || has_replayed(id, server, session, *session.min_lsn);
 }
 
-// Asking the server itself for its position would be proof enough.
-bool is_worth_asking(ServerId id, const Server& server, const SessionView& session, TimePoint now) {
-    const WalPosition& seen = session.floor.primary_position;
-    if (session.consistency != Consistency::session || seen.timeline == 0 ||
-        seen.timeline != server.incarnation.timeline)
-        return false;
-    if (!shows_what_was_seen_elsewhere(id, server, session.floor)) return false;
-    if (session.max_staleness && server.fresh_as_of < now - *session.max_staleness) return false;
-    return !session.min_lsn || session.min_lsn->timeline == seen.timeline;
+// How far a server that may not be fresh enough must have replayed: asking it for its position
+// would be proof. nullopt: no position proves it.
+std::optional<WalPosition> to_be_proven(ServerId id,
+                                        const Server& server,
+                                        const SessionView& session,
+                                        TimePoint now) {
+    WalPosition needed{server.incarnation.timeline, {}};
+    const auto require = [&](const WalPosition& position) {
+        needed.lsn = std::max(needed.lsn, position.lsn);
+        return position.timeline != 0 && position.timeline == needed.timeline;
+    };
+    if (session.consistency == Consistency::eventual) return std::nullopt;
+    if (!shows_what_was_seen_elsewhere(id, server, session.floor)) return std::nullopt;
+    if (!shows_what_the_primary_showed(id, server, session) &&
+        !require(session.floor.primary_position))
+        return std::nullopt;
+    if (session.consistency >= Consistency::global &&
+        !shows_what_all_have_written(id, server, session) &&
+        (server.fresh_as_of < session.written.unpositioned || !require(session.written.position)))
+        return std::nullopt;
+    if (session.consistency == Consistency::strict && server.fresh_as_of < session.arrived)
+        return std::nullopt;
+    if (session.max_staleness && server.fresh_as_of < now - *session.max_staleness)
+        return std::nullopt;
+    if (session.min_lsn && !require(*session.min_lsn)) return std::nullopt;
+    return needed.lsn.bytes != 0 ? std::optional{needed} : std::nullopt;
 }
 
 struct Replicas {
@@ -129,6 +153,7 @@ struct Replicas {
         eligible;  // of the best priority; the session's own replica alone if it is one of them
     bool any_behind = false;  // one failed by what it must not miss, and nothing else
     Candidates unproven;      // of those, the ones that may have caught up
+    WalPosition needed;       // what they have to prove
 };
 
 // Only those of the best priority stay.
@@ -146,10 +171,6 @@ void prefer(Candidates& candidates, std::optional<ServerId> id) {
         candidates = {*id};
 }
 
-WalPosition later(const WalPosition& a, const std::optional<WalPosition>& b) {
-    return b && b->timeline == a.timeline && b->lsn > a.lsn ? *b : a;
-}
-
 Replicas replicas_of_status(Status status,
                             const SessionView& session,
                             const Topology& topology,
@@ -163,7 +184,10 @@ Replicas replicas_of_status(Status status,
         if (!has_passed_the_floor(id, server, session) ||
             !is_within_bounds(id, server, session, now)) {
             found.any_behind = true;
-            if (is_worth_asking(id, server, session, now)) add_best(found.unproven, id, topology);
+            if (const auto needed = to_be_proven(id, server, session, now)) {
+                add_best(found.unproven, id, topology);
+                if (found.needed.lsn < needed->lsn) found.needed = *needed;
+            }
             continue;
         }
         add_best(found.eligible, id, topology);
@@ -203,7 +227,7 @@ Route read(const Statement& statement,
     Route route = primary_or_nowhere(session, topology, reason);
     if (reason == Reason::replica_behind && !healthy.unproven.empty()) {
         route.unproven = healthy.unproven;
-        route.needed = later(session.floor.primary_position, session.min_lsn);
+        route.needed = healthy.needed;
     }
     return route;
 }

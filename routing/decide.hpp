@@ -32,11 +32,19 @@ struct Floor {
 };
 
 // What decide needs to know of a session.
+// Writes of any session of this proxy. A replica shows them if it shows all that was there `at`
+// that time; or, where positions are known, all of `unpositioned` and what is up to `position`.
+struct WrittenByAll {
+    TimePoint at = kNever;
+    TimePoint unpositioned = kNever;
+    WalPosition position;  // timeline 0: not known
+};
+
 struct SessionView {
     Consistency consistency = Consistency::session;
     Floor floor;
     TimePoint arrived = kNever;  // the request's first byte; for Consistency::strict
-    TimePoint written = kNever;  // last write of any session; for Consistency::global
+    WrittenByAll written;        // for Consistency::global
     std::optional<std::chrono::milliseconds> max_staleness;
     std::optional<WalPosition> min_lsn;
     // What servers have said of their positions since the topology was made, by ServerId; 0:

@@ -51,6 +51,14 @@ bool reads(Access access) {
            access == Access::begin;
 }
 
+bool may_commit(const routing::Statement& statement) {
+    return statement.statement_count == 0 ||
+           std::any_of(statement.effects.begin(), statement.effects.end(),
+                       [](const routing::Effect& effect) {
+                           return effect.kind == routing::Effect::Kind::commit;
+                       });
+}
+
 // Joins the verdicts on the parts of a batch.
 class Strictest {
 public:
@@ -59,7 +67,10 @@ public:
     void add(const StatementPtr& said) {
         const auto statement = judged(what_runs(said, prepared_));
         const auto& neutral = synthetic_verdicts().neutral;
-        if (statement != neutral) ++statements_;
+        if (statement != neutral) {
+            ++statements_;
+            if (judge_ != nullptr && may_commit(said->statement)) judge_->may_commit = true;
+        }
         if (statement->statement.access == Access::session_control)
             control_ = control_ || statement != neutral;
         if (rank(statement->statement) > rank(result_->statement) || result_ == neutral)

@@ -36,6 +36,7 @@ struct CatalogJudge {
     // A statement in the batch may change what names mean to those behind it.
     bool changes_names = false;
     bool ties = false;  // a statement in it does (InTransaction::ties)
+    bool may_commit = false;
 };
 
 struct VerdictContext {

@@ -9,6 +9,7 @@
 #include "proxy/session/parameter_status.hpp"
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/session/request.hpp"
+#include "proxy/shared_writes.hpp"
 #include "proxy/signal.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/wire/startup.hpp"
@@ -63,6 +64,7 @@ private:
         bool row_seen = false;
         wire::Buffer last_words;                    // ErrorResponse that came without a request
         bool sample_pending = false;                // primary: where its WAL ends is being asked
+        SharedWrites::Awaited awaited;              // of a write, behind which it is
         bool verifying = false;                     // replica: how far it has replayed is
         bool behind = false;                        // and it has not got far enough
         std::optional<routing::Lsn> told_position;  // what it answered
@@ -220,6 +222,7 @@ private:
     [[nodiscard]] bool may_flush() const;
     void send_flushing_sample();
     void note_flushed(const Request& request, std::uint8_t status);
+    void note_written(Slot slot, std::uint8_t status);
     void add_shown(Slot slot, wire::Buffer& out, const Request& request);
     void note_route(Slot slot, const Request& request);
     [[nodiscard]] std::string last_route_text() const;

@@ -42,9 +42,6 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
     view.max_staleness = options.max_staleness;
     view.min_lsn = options.min_lsn;
     view.arrived = demand.arrived;
-    view.written = worker_.written();
-    if (floor_.primary_position.timeline != 0 || view.min_lsn)
-        view.learnt = worker_.learnt_positions(topology);
     view.floor = floor_;
     view.pin = state_.pin();
     view.prepared_in_sql = state_.has_prepared_in_sql();
@@ -55,6 +52,14 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
                          (view.transaction.may_start_on_replica || view.transaction.may_move);
     if (is_lazy)
         view.consistency = std::max(view.consistency, level_of(config.routing.lazy_consistency));
+    if (view.consistency >= routing::Consistency::global) {
+        const auto timeline =
+            topology.primary ? topology[*topology.primary].incarnation.timeline : 0U;
+        view.written = worker_.writes().seen(timeline, routing::Clock::now());
+    }
+    if (floor_.primary_position.timeline != 0 || view.written.position.timeline != 0 ||
+        view.min_lsn)
+        view.learnt = worker_.learnt_positions(topology);
     view.tolerated_age = config.health.timeout + config.health.interval * (config.health.fall + 1);
     view.avoid = demand.avoid | worker_.suspects(topology);
     const auto server_of = [&](std::optional<Slot> slot) -> std::optional<routing::ServerId> {
@@ -338,6 +343,7 @@ awaitable<void> ClientSession::dispatch() {
             request.queries || statement->statement.may_read() || statement->statement.prepares;
         request.raises_floor = request.raises_floor || statement->statement.raises_floor;
         request.writes = request.writes || statement->statement.access == Access::write;
+        request.may_commit = request.may_commit || judge.may_commit;
         if (choice.needed.timeline != 0) request.needed = choice.needed;
         if (!request.statement || request.statement == synthetic_verdicts().neutral)
             request.statement = statement;

@@ -18,8 +18,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// One that makes the primary flush what was written in vain before: no replica has it sooner. Its own
-// commit does not wait for replicas.
+// One that makes the primary flush what was written in vain before: no replica has it sooner. Its
+// own commit does not wait for replicas.
 constexpr std::string_view kFlushingSample =
     "SET LOCAL synchronous_commit TO local; "
     "SELECT pg_catalog.pg_current_wal_insert_lsn() "
@@ -227,7 +227,9 @@ void ClientSession::add_sample(const Batch& batch,
         return;
     if (!ends_outside_transaction(batch, bytes)) return;
     // A session that only writes needs to know no positions; its first read takes the primary.
-    if (++unread_samples_ > kUnreadSamples && unread_samples_ % kEveryUnread != 0) return;
+    if (++unread_samples_ > kUnreadSamples && unread_samples_ % kEveryUnread != 0 &&
+        !worker_.writes().is_asked(Clock::now()))
+        return;
     const bool is_bounded = worker_.config().routing.sample_interval.count() > 0;
     if (is_bounded && !worker_.may_sample(Clock::now())) return;
     if (!side.lease->replies.push(
@@ -245,6 +247,18 @@ void ClientSession::note_flushed(const Request& request, std::uint8_t status) {
     if (status != 'I') return;
     if (wrote_) unflushed_ = rolled_back_ || request.failed;
     wrote_ = rolled_back_ = false;
+}
+
+// The oldest request is being acknowledged, at least in part: others may not miss what it has
+// committed. `status`: of the transaction in which it ran.
+void ClientSession::note_written(Slot slot, std::uint8_t status) {
+    if (slot != Slot::primary || requests_.empty() || !requests_.front().writes) return;
+    if (status != 'I' && !requests_.front().may_commit) return;
+    auto& side = this->side(slot);
+    auto& writes = worker_.writes();
+    if (!side.sample_pending) return writes.acknowledged(replies_at_);
+    if (side.awaited) return writes.acknowledged_before(side.awaited, replies_at_);
+    side.awaited = writes.acknowledged_before_position(replies_at_);
 }
 
 bool ClientSession::may_flush() const {
@@ -363,8 +377,11 @@ ClientSession::Verdict ClientSession::on_position_told(Slot slot, Purpose purpos
         topology.primary ? topology[*topology.primary].incarnation.timeline : std::uint32_t{0};
     if (purpose == Purpose::sample) {
         side.sample_pending = false;
-        if (side.told_position && timeline != 0 && topology.primary == connection.server)
+        auto awaited = std::move(side.awaited);
+        if (side.told_position && timeline != 0 && topology.primary == connection.server) {
             floor_.primary_position = {timeline, routing::before_page_header(*side.told_position)};
+            awaited.told(floor_.primary_position);
+        }
         return Verdict::swallow;
     }
     side.verifying = false;

@@ -288,8 +288,7 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
     if (owed.what != Expect::execute && owed.what != Expect::query) return Verdict::broken;
     side(slot).copying_in = false;
     if (owed.internal) return Verdict::swallow;
-    if (slot == Slot::primary && !requests_.empty() && requests_.front().writes)
-        worker_.wrote(replies_at_);
+    note_written(slot, side(slot).lease->transaction_status);
     if (owed.effects && type == backend::kCommandComplete) {
         const auto tag = wire::decode_command_complete(body);
         if (slot == Slot::primary && tag && *tag == "ROLLBACK") rolled_back_ = true;
@@ -391,7 +390,7 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     const bool internal = owed->internal;
     const auto purpose = owed->purpose;
     connection.replies.pop();
-    connection.transaction_status = *status;
+    const auto status_before = std::exchange(connection.transaction_status, *status);
     side(slot).copying_in = false;
     const bool tells_position = purpose == Purpose::sample || purpose == Purpose::verify;
     if (internal) return tells_position ? on_position_told(slot, purpose) : Verdict::swallow;
@@ -408,7 +407,7 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     } else {
         note_flushed(request, *status);
         if (request.raises_floor) floor_.raise(replies_at_);
-        if (request.raises_floor && request.writes) worker_.wrote(replies_at_);
+        if (request.raises_floor) note_written(slot, status_before);
     }
     if (*status == 'I' && requests_.size() == 1) portals_.clear();
     finish_front(slot);

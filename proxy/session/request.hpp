@@ -24,10 +24,11 @@ struct Request {
     bool open = false;                // the client's Sync has not come yet
     bool raises_floor = true;
     PrimaryRead primary_read;  // held if the primary has it for want of a replica
-    bool writes = false;   // what other sessions' reads may not miss under consistency global
-    bool queries = false;  // it reads, in a transaction as well
-    bool ties = false;     // a transaction on a replica cannot leave it once this has completed
-    bool failed = false;   // an ErrorResponse has been passed on
+    bool writes = false;       // what other sessions' reads may not miss under consistency global
+    bool may_commit = false;   // also a transaction that was open before it
+    bool queries = false;      // it reads, in a transaction as well
+    bool ties = false;         // a transaction on a replica cannot leave it once this has completed
+    bool failed = false;       // an ErrorResponse has been passed on
     // The replica is asked right before it whether it has replayed up to here; timeline 0: it is
     // not.
     routing::WalPosition needed;

@@ -457,14 +457,46 @@ TEST(Decide, DeallocateGoesWherePrepareWent) {
 
 TEST(Decide, GlobalReadsShowWhatAnySessionHasWritten) {
     auto session = at_level(Consistency::global, seen(kNow - 100ms));
-    session.written = kNow - 9ms;
+    session.written.at = kNow - 9ms;
     const auto topology = primary_and_two();
     expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
-    session.written = kNow - 10ms;
+    session.written.at = kNow - 10ms;
     EXPECT_TRUE(decide(a_read(), session, topology, kNow).to_replica);
     session.consistency = Consistency::session;
-    session.written = kNow;
+    session.written.at = kNow;
     EXPECT_TRUE(decide(a_read(), session, topology, kNow).to_replica);
+}
+
+TEST(Decide, GlobalReadsMayBeProvenByThePositionBehindAllWrites) {
+    auto session = at_level(Consistency::global, seen(kNow - 100ms));
+    session.written = {kNow, kNow - 20ms, {1, Lsn{500}}};
+    auto topology = primary_and_two();
+    for (auto& server : topology.servers) server.incarnation.timeline = 1;
+    topology.servers[kFirst.index].position = Lsn{500};
+    topology.servers[kSecond.index].position = Lsn{499};
+    expect(decide(a_read(), session, topology, kNow), {kFirst}, Reason::fresh_replica);
+
+    topology.servers[kFirst.index].position = Lsn{499};
+    auto route = decide(a_read(), session, topology, kNow);
+    expect(route, {kPrimary}, Reason::replica_behind);
+    EXPECT_EQ(route.unproven, (Candidates{kFirst, kSecond}));
+    EXPECT_EQ(route.needed.lsn, Lsn{500});
+
+    // Its own floor is a position too: the later one counts.
+    session.floor = seen(kNow).floor;
+    session.floor.primary_position = {1, Lsn{600}};
+    EXPECT_EQ(decide(a_read(), session, topology, kNow).needed.lsn, Lsn{600});
+    session.floor.primary_position = {2, Lsn{600}};  // of another timeline: no proof
+    EXPECT_TRUE(decide(a_read(), session, topology, kNow).unproven.empty());
+
+    // A write without a position: only time tells.
+    session.floor = seen(kNow - 100ms).floor;
+    session.written.unpositioned = kNow;
+    EXPECT_TRUE(decide(a_read(), session, topology, kNow).unproven.empty());
+    topology.servers[kFirst.index].position = Lsn{500};
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    session.written = {kNow, kNow - 20ms, {}};
+    EXPECT_TRUE(decide(a_read(), session, topology, kNow).unproven.empty());
 }
 
 TEST(Decide, StrictReadsShowAllThatWasThereWhenTheyArrived) {
@@ -527,8 +559,13 @@ TEST(Decide, ReplicasThatMayHaveCaughtUpAreNamed) {
     EXPECT_EQ(route.needed, (WalPosition{3, {100}}));
     EXPECT_TRUE(decide(a_read(), seen(kNow), topology, kNow).unproven.empty());
     EXPECT_TRUE(decide(a_read(), seen_at({2, {100}}), topology, kNow).unproven.empty());
-    EXPECT_TRUE(decide(a_read(), at_level(Consistency::global, seen_at({3, {100}})), topology, kNow)
-                    .unproven.empty());
+    auto global = at_level(Consistency::global, seen_at({3, {100}}));
+    EXPECT_EQ(decide(a_read(), global, topology, kNow).unproven, (Candidates{kFirst, kSecond}));
+    global.written = {kNow, kNow, {}};
+    EXPECT_TRUE(decide(a_read(), global, topology, kNow).unproven.empty());
+    auto strict = at_level(Consistency::strict, seen_at({3, {100}}));
+    strict.arrived = kNow;
+    EXPECT_TRUE(decide(a_read(), strict, topology, kNow).unproven.empty());
 }
 
 TEST(Decide, TheSessionsOwnReplicaIsAskedFirstAndAnotherOnlyIfItIsNotOlder) {

@@ -36,6 +36,8 @@ Worker::Worker(std::uint16_t index,
       topology_{shared_->topology->load()},
       random_{std::random_device{}()},
       in_flight_(shared_->config->servers.size()),
+      positions_(shared_->config->servers.size()),
+      verifications_(shared_->config->servers.size()),
       housekeeping_timer_{io_.get_executor()} {
     pool_ = std::make_unique<Pool>(Pool::Environment{
         .executor = io_.get_executor(),

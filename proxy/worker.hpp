@@ -101,7 +101,9 @@ public:
     // --- freshness beyond what the topology says ---
     [[nodiscard]] LearntPositions& learnt() { return *shared_->learnt; }
     [[nodiscard]] std::span<const routing::Lsn> learnt_positions(const routing::Topology& topology);
-    [[nodiscard]] Verification& verification() { return verification_; }
+    [[nodiscard]] Verification& verification(routing::ServerId replica) {
+        return verifications_[replica.index];
+    }
     [[nodiscard]] SharedWrites& writes() { return shared_->writes; }
     [[nodiscard]] bool may_sample(routing::TimePoint now);  // true: now is the last time
     [[nodiscard]] std::atomic<int>& primary_reads() { return shared_->primary_reads; }
@@ -138,8 +140,8 @@ private:
     health::TopologyPtr topology_;
     std::mt19937_64 random_;
     std::vector<std::uint32_t> in_flight_;
-    std::vector<routing::Lsn> positions_;  // what learnt_positions() returns
-    Verification verification_;
+    std::vector<routing::Lsn> positions_;      // what learnt_positions() returns
+    std::vector<Verification> verifications_;  // by ServerId
     routing::TimePoint sampled_at_ = routing::kNever;
     std::unordered_map<std::uint32_t, ClientSession*> sessions_;  // by the number in their key
     std::uint32_t last_session_ = 0;

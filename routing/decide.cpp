@@ -82,8 +82,10 @@ bool has_replayed(ServerId id,
     return id.index < session.learnt.size() && session.learnt[id.index] >= token.lsn;
 }
 
-bool shows_what_was_seen_elsewhere(ServerId id, const Server& server, const Floor& floor) {
-    return floor.last_replica == id || server.fresh_as_of >= floor.replica_seen;
+bool shows_what_was_seen_elsewhere(ServerId id, const Server& server, const SessionView& session) {
+    const Floor& floor = session.floor;
+    if (floor.last_replica == id || server.fresh_as_of >= floor.replica_seen) return true;
+    return floor.covers_replica && has_replayed(id, server, session, floor.primary_position);
 }
 
 // What the session has seen on the primary, by whatever proof there is.
@@ -106,7 +108,7 @@ bool shows_what_all_have_written(ServerId id, const Server& server, const Sessio
 bool has_passed_the_floor(ServerId id, const Server& server, const SessionView& session) {
     if (session.consistency == Consistency::eventual) return true;
     if (!shows_what_the_primary_showed(id, server, session)) return false;
-    if (!shows_what_was_seen_elsewhere(id, server, session.floor)) return false;
+    if (!shows_what_was_seen_elsewhere(id, server, session)) return false;
     if (session.consistency == Consistency::session) return true;
     if (!shows_what_all_have_written(id, server, session)) return false;
     return session.consistency != Consistency::strict || server.fresh_as_of >= session.arrived;
@@ -132,10 +134,11 @@ std::optional<WalPosition> to_be_proven(ServerId id,
         return position.timeline != 0 && position.timeline == needed.timeline;
     };
     if (session.consistency == Consistency::eventual) return std::nullopt;
-    if (!shows_what_was_seen_elsewhere(id, server, session.floor)) return std::nullopt;
-    if (!shows_what_the_primary_showed(id, server, session) &&
-        !require(session.floor.primary_position))
-        return std::nullopt;
+    const bool has_all_seen_elsewhere = shows_what_was_seen_elsewhere(id, server, session);
+    if (!has_all_seen_elsewhere && !session.floor.covers_replica) return std::nullopt;
+    const bool has_floor =
+        has_all_seen_elsewhere && shows_what_the_primary_showed(id, server, session);
+    if (!has_floor && !require(session.floor.primary_position)) return std::nullopt;
     if (session.consistency >= Consistency::global &&
         !shows_what_all_have_written(id, server, session) &&
         (server.fresh_as_of < session.written.unpositioned || !require(session.written.position)))
@@ -193,7 +196,6 @@ Replicas replicas_of_status(Status status,
         add_best(found.eligible, id, topology);
     }
     prefer(found.eligible, session.floor.last_replica);
-    prefer(found.unproven, session.floor.last_replica);
     return found;
 }
 

@@ -20,6 +20,7 @@ struct Floor {
     // The same as a position of the primary, asked for behind that answer; timeline 0: not known.
     WalPosition primary_position;
     TimePoint replica_seen = kNever;  // last answer of `last_replica`
+    bool covers_replica = false;      // primary_position was asked for after that
     std::optional<ServerId> last_replica;
     // This run of `last_replica` was found to be at or beyond primary_position; 0: it was not.
     std::uint64_t proven_incarnation = 0;
@@ -27,11 +28,11 @@ struct Floor {
     void raise(TimePoint seen) {
         primary_seen = seen;
         primary_position = {};
+        covers_replica = false;
         proven_incarnation = 0;
     }
 };
 
-// What decide needs to know of a session.
 // Writes of any session of this proxy. A replica shows them if it shows all that was there `at`
 // that time; or, where positions are known, all of `unpositioned` and what is up to `position`.
 struct WrittenByAll {
@@ -40,6 +41,7 @@ struct WrittenByAll {
     WalPosition position;  // timeline 0: not known
 };
 
+// What decide needs to know of a session.
 struct SessionView {
     Consistency consistency = Consistency::session;
     Floor floor;

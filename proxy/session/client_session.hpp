@@ -62,12 +62,13 @@ private:
         bool setting_failed = false;  // one of our own settings was refused
         std::string row_value;        // of the row that says what set_config() has set
         bool row_seen = false;
-        wire::Buffer last_words;                    // ErrorResponse that came without a request
-        bool sample_pending = false;                // primary: where its WAL ends is being asked
-        SharedWrites::Awaited awaited;              // of a write, behind which it is
-        bool verifying = false;                     // replica: how far it has replayed is
-        bool behind = false;                        // and it has not got far enough
-        std::optional<routing::Lsn> told_position;  // what it answered
+        wire::Buffer last_words;      // ErrorResponse that came without a request
+        bool sample_pending = false;  // primary: where its WAL ends is being asked
+        routing::TimePoint sampled_at = routing::kNever;  // before it was asked
+        SharedWrites::Awaited awaited;                    // of a write, behind which it is
+        bool verifying = false;                           // replica: how far it has replayed is
+        bool behind = false;                              // and it has not got far enough
+        std::optional<routing::Lsn> told_position;        // what it answered
     };
 
     // --- client_session.cpp: life ---
@@ -213,6 +214,8 @@ private:
                                                 routing::TimePoint arrived) const;
     awaitable<void> wait_for_freshness();
     [[nodiscard]] bool may_verify(const Batch& batch) const;
+    [[nodiscard]] routing::Candidates worth_asking(const routing::Candidates& unproven,
+                                                   routing::TimePoint now);
     void add_verification(Slot slot, wire::Buffer& out);
     void add_sample(const Batch& batch,
                     wire::Bytes bytes,

@@ -72,6 +72,26 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
     return view;
 }
 
+// Of the replicas that may have caught up the one that is known to be furthest, the session's own
+// if it is that.
+routing::Candidates ClientSession::worth_asking(const routing::Candidates& unproven,
+                                                routing::TimePoint now) {
+    const auto& topology = worker_.topology();
+    const auto learnt = worker_.learnt_positions(topology);
+    const auto position = [&](routing::ServerId id) {
+        return std::max(topology[id].position, learnt[id.index]);
+    };
+    routing::Candidates best;
+    for (const auto id : unproven) {
+        if (!worker_.verification(id).is_worth_trying(now)) continue;
+        const bool is_further = best.empty() || position(best.front()) < position(id);
+        const bool is_own =
+            !best.empty() && position(best.front()) == position(id) && floor_.last_replica == id;
+        if (is_further || is_own) best = {id};
+    }
+    return best;
+}
+
 // A read is kept for a retry up to the size of its answer's buffer.
 std::size_t ClientSession::max_read_bytes() const {
     const bool continues =
@@ -133,9 +153,10 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                 if (closing_) co_return leaving();
                 continue;
             }
-            if (demand.may_verify && !route.unproven.empty() &&
-                worker_.verification().is_worth_trying(now)) {
-                route.candidates = route.unproven;
+            if (auto asked =
+                    demand.may_verify ? worth_asking(route.unproven, now) : routing::Candidates{};
+                !asked.empty()) {
+                route.candidates = std::move(asked);
                 route.reason = Reason::verified_replica;
                 route.to_replica = true;
             } else if (now < wait_until(statement->statement, demand.arrived)) {

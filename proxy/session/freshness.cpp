@@ -212,7 +212,6 @@ void ClientSession::add_verification(Slot slot, wire::Buffer& out) {
     side.lease->replies.push({.what = Expect::query, .internal = true, .purpose = Purpose::verify});
     side.verifying = true;
     side.told_position.reset();
-    worker_.verification().tried(Clock::now());
 }
 
 // Behind what the primary was asked to do, unless a transaction is or may be open then.
@@ -237,6 +236,7 @@ void ClientSession::add_sample(const Batch& batch,
         return;
     wire::encode_query(out, kSample);
     side.sample_pending = true;
+    side.sampled_at = received_at_;
     side.told_position.reset();
 }
 
@@ -279,6 +279,7 @@ void ClientSession::send_flushing_sample() {
     wire::encode_query(out, kFlushingSample);
     side.lease->stream.write(wire::Bytes{out});
     side.sample_pending = true;
+    side.sampled_at = Clock::now();
     side.told_position.reset();
 }
 
@@ -380,6 +381,7 @@ ClientSession::Verdict ClientSession::on_position_told(Slot slot, Purpose purpos
         auto awaited = std::move(side.awaited);
         if (side.told_position && timeline != 0 && topology.primary == connection.server) {
             floor_.primary_position = {timeline, routing::before_page_header(*side.told_position)};
+            floor_.covers_replica = side.sampled_at >= floor_.replica_seen;
             awaited.told(floor_.primary_position);
         }
         return Verdict::swallow;
@@ -393,7 +395,7 @@ ClientSession::Verdict ClientSession::on_position_told(Slot slot, Purpose purpos
     const bool passed = same_run && side.told_position && *side.told_position >= needed.lsn;
     if (same_run && side.told_position)
         worker_.learnt().learn(connection.server, connection.incarnation, *side.told_position);
-    worker_.verification().ended(passed);
+    worker_.verification(connection.server).ended(passed, replies_at_);
     auto& counters = worker_.mutable_counters();
     (passed ? counters.verifications_passed : counters.verifications_behind).add();
     if (!passed) {

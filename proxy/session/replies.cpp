@@ -402,6 +402,7 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     auto& request = requests_.front();
     if (slot == Slot::replica) {
         floor_.replica_seen = replies_at_;
+        floor_.covers_replica = false;
         if (floor_.last_replica != connection.server) floor_.proven_incarnation = 0;
         floor_.last_replica = connection.server;
     } else {

@@ -251,6 +251,10 @@ class Pgsteer(Contender):
             time.sleep(0.1)
         raise RuntimeError(f"{self.name}: servers are {states}")
 
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._admin_port}/metrics", timeout=5) as answer:
+            return answer.read().decode()
+
 
 class PgsteerOneReplica(Pgsteer):
     name = "pgsteer, 1 replica"

@@ -54,22 +54,24 @@ TEST(LearntPositions, ManyThreadsLeaveTheLargest) {
     EXPECT_EQ(positions.of(kFirst, 7), Lsn{19'999 * 4 + 3});
 }
 
-TEST(Verification, StopsWhereItDoesNotPayAndTriesAgain) {
+TEST(Verification, OutlastsABurstOfMissesAndThenAsksLessAndLess) {
     Verification verification;
-    const auto now = routing::TimePoint{} + 1h;
-    EXPECT_TRUE(verification.is_worth_trying(now));
-    int tries = 0;
-    while (verification.is_worth_trying(now) && tries < 1000) {
-        verification.tried(now);
-        verification.ended(false);
-        ++tries;
-    }
-    EXPECT_GT(tries, 5);
-    EXPECT_LT(tries, 100);
-    EXPECT_FALSE(verification.is_worth_trying(now + 49ms));
-    EXPECT_TRUE(verification.is_worth_trying(now + 50ms));
-    for (int i = 0; i < 16; ++i) verification.ended(true);
-    EXPECT_TRUE(verification.is_worth_trying(now));
+    const auto start = routing::TimePoint{} + 1h;
+    const auto asked_within = [&](auto from, auto to) {
+        unsigned asked = 0;
+        for (auto now = start + from; now < start + to; now += 100us) {
+            if (!verification.is_worth_trying(now)) continue;
+            verification.ended(false, now);
+            ++asked;
+        }
+        return asked;
+    };
+    EXPECT_EQ(asked_within(0ms, 100ms), Verification::kBurst);
+    EXPECT_EQ(asked_within(100ms, 300ms), 2'000 / Verification::kEvery);
+    EXPECT_EQ(asked_within(300ms, 500ms), 2'000 / Verification::kEvery);
+    EXPECT_LE(asked_within(500ms, 1500ms), 20U);
+    verification.ended(true, start + 1500ms);
+    EXPECT_EQ(asked_within(1500ms, 1600ms), Verification::kBurst);
 }
 
 }  // namespace

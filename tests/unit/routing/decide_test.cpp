@@ -568,14 +568,36 @@ TEST(Decide, ReplicasThatMayHaveCaughtUpAreNamed) {
     EXPECT_TRUE(decide(a_read(), strict, topology, kNow).unproven.empty());
 }
 
-TEST(Decide, TheSessionsOwnReplicaIsAskedFirstAndAnotherOnlyIfItIsNotOlder) {
+TEST(Decide, AnotherReplicaMayBeAskedIfItIsKnownToShowWhatTheOwnOneShowed) {
     const auto topology = at_positions({90}, {90}, kNow - 1s);
     auto session = seen_at({3, {100}});
     session.floor.last_replica = kSecond;
     session.floor.replica_seen = kNow - 2s;
-    EXPECT_EQ(decide(a_read(), session, topology, kNow).unproven, (Candidates{kSecond}));
+    EXPECT_EQ(decide(a_read(), session, topology, kNow).unproven, (Candidates{kFirst, kSecond}));
     session.floor.replica_seen = kNow - 100ms;
     EXPECT_EQ(decide(a_read(), session, topology, kNow).unproven, (Candidates{kSecond}));
+    EXPECT_TRUE(decide(a_read(), avoiding({kSecond}, session), topology, kNow).unproven.empty());
+}
+
+TEST(Decide, APositionAskedForBehindAReadOnAReplicaCoversItForTheOther) {
+    auto topology = at_positions({90}, {90}, kNow - 1s);
+    auto session = seen_at({3, {100}});
+    session.floor.last_replica = kSecond;
+    session.floor.replica_seen = kNow - 100ms;
+    session.floor.covers_replica = true;
+    auto route = decide(a_read(), session, topology, kNow);
+    EXPECT_EQ(route.unproven, (Candidates{kFirst, kSecond}));
+    EXPECT_EQ(route.needed, (WalPosition{3, {100}}));
+    topology.servers[kFirst.index].position = Lsn{100};
+    expect(decide(a_read(), session, topology, kNow), {kFirst}, Reason::fresh_replica);
+    // Time proves the primary's part, and still not what the other replica showed.
+    topology = at_positions({90}, {90}, kNow - 1s);
+    session.floor.primary_seen = kNow - 1s;
+    session.floor.last_replica = kSecond;
+    route = decide(a_read(), avoiding({kSecond}, session), topology, kNow);
+    EXPECT_EQ(route.unproven, (Candidates{kFirst}));
+    EXPECT_EQ(route.needed, (WalPosition{3, {100}}));
+    session.floor.covers_replica = false;
     EXPECT_TRUE(decide(a_read(), avoiding({kSecond}, session), topology, kNow).unproven.empty());
 }
 

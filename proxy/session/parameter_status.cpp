@@ -7,7 +7,7 @@ namespace pgsteer::proxy {
 
 namespace {
 
-// Values on a primary of what says "standby" or is set by us on replica connections.
+// What says "standby", or is set by us on replica connections.
 bool differs_on_a_replica(std::string_view name) {
     return name == "in_hot_standby" || name == "default_transaction_read_only";
 }
@@ -23,10 +23,10 @@ bool is_safe_encoding(std::string_view encoding) {
 
 }  // namespace
 
-void ParameterView::start(const ParameterMap& parameters) {
+void ParameterView::start(const ParameterMap& parameters, bool from_replica) {
     parameters_ = parameters;
     for (auto& [name, value] : parameters_) {
-        if (differs_on_a_replica(name)) value = "off";
+        if (from_replica && differs_on_a_replica(name)) value = "off";
         note(name, value);
     }
 }

@@ -13,8 +13,8 @@ namespace pgsteer::proxy {
 class ParameterView {
 public:
     // The first report, at login. From a replica, what differs by nature is turned into the
-    // primary's values.
-    void start(const ParameterMap& parameters);
+    // values that a primary usually has.
+    void start(const ParameterMap& parameters, bool from_replica);
     // A server reports; true if the client has to hear of it.
     bool changed(std::string_view name, std::string_view value);
     [[nodiscard]] const ParameterMap& all() const { return parameters_; }

@@ -303,7 +303,7 @@ awaitable<void> ClientSession::learn_catalog() {
 awaitable<bool> ClientSession::learn_parameters() {
     const std::string key = server_database_ + '\0' + user_ + '\0' + parameters_key_;
     if (const auto* known = worker_.known_parameters(key)) {
-        parameter_view_.start(*known);
+        parameter_view_.start(*known, false);
         co_return true;
     }
     static const auto kAnywhere = [] {
@@ -327,8 +327,8 @@ awaitable<bool> ClientSession::learn_parameters() {
         co_return false;
     }
     const auto& parameters = side(choice.slot).lease->parameters;
-    parameter_view_.start(parameters);
-    worker_.remember_parameters(key, parameter_view_.all());
+    parameter_view_.start(parameters, choice.slot == Slot::replica);
+    if (choice.slot == Slot::primary) worker_.remember_parameters(key, parameter_view_.all());
     co_return true;
 }
 

@@ -177,6 +177,21 @@ def test_the_replicas_read_only_state_stays_hidden(target, connection, setting, 
     assert connection.info.parameter_status("default_transaction_read_only") == "off"
 
 
+def test_what_the_primary_says_of_read_only_is_reported(make_proxy, cluster):
+    cluster.primary.sql("ALTER ROLE other SET default_transaction_read_only = on")
+    try:
+        proxy = make_proxy()
+        options = {"host": proxy.host, "port": proxy.port, "user": "other", "password": "other", "dbname": "app"}
+        for _ in range(2):  # as the server says it, and as it is remembered
+            with psycopg.connect(**options) as session:
+                assert session.info.parameter_status("default_transaction_read_only") == "on"
+                assert session.info.parameter_status("in_hot_standby") == "off"
+        with pytest.raises(psycopg.OperationalError, match="read-only"):
+            psycopg.connect(**options, target_session_attrs="read-write")
+    finally:
+        cluster.primary.sql("ALTER ROLE other RESET default_transaction_read_only")
+
+
 def test_pg_is_in_recovery_says_primary(target, connection):
     on_replica(target, connection, "SELECT 1")
     assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)

@@ -5,9 +5,9 @@
 namespace pgsteer::proxy {
 namespace {
 
-ParameterView view_of(ParameterMap parameters) {
+ParameterView view_of(ParameterMap parameters, bool from_replica = false) {
     ParameterView view;
-    view.start(parameters);
+    view.start(parameters, from_replica);
     return view;
 }
 
@@ -18,9 +18,11 @@ TEST(ParameterView, ShowsWhatTheServerReportedAtLogin) {
 }
 
 TEST(ParameterView, HidesThatTheFirstServerWasAReplica) {
-    const auto view = view_of({{"in_hot_standby", "on"},
-                               {"default_transaction_read_only", "on"},
-                               {"is_superuser", "on"}});
+    const ParameterMap reported{{"in_hot_standby", "on"},
+                                {"default_transaction_read_only", "on"},
+                                {"is_superuser", "on"}};
+    EXPECT_EQ(view_of(reported).all(), reported) << "the primary's role is read-only by default";
+    const auto view = view_of(reported, true);
     EXPECT_EQ(view.all().find("in_hot_standby")->second, "off");
     EXPECT_EQ(view.all().find("default_transaction_read_only")->second, "off");
     EXPECT_EQ(view.all().find("is_superuser")->second, "on");

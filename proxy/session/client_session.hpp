@@ -215,6 +215,7 @@ private:
     awaitable<void> wait_for_freshness();
     [[nodiscard]] bool may_verify(const Batch& batch) const;
     [[nodiscard]] routing::Candidates worth_asking(const routing::Candidates& unproven,
+                                                   const routing::Topology& topology,
                                                    routing::TimePoint now);
     void add_verification(Slot slot, wire::Buffer& out);
     void add_sample(const Batch& batch,

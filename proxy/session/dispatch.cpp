@@ -75,8 +75,8 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
 // Of the replicas that may have caught up the one that is known to be furthest, the session's own
 // if it is that.
 routing::Candidates ClientSession::worth_asking(const routing::Candidates& unproven,
+                                                const routing::Topology& topology,
                                                 routing::TimePoint now) {
-    const auto& topology = worker_.topology();
     const auto learnt = worker_.learnt_positions(topology);
     const auto position = [&](routing::ServerId id) {
         return std::max(topology[id].position, learnt[id.index]);
@@ -153,8 +153,8 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                 if (closing_) co_return leaving();
                 continue;
             }
-            if (auto asked =
-                    demand.may_verify ? worth_asking(route.unproven, now) : routing::Candidates{};
+            if (auto asked = demand.may_verify ? worth_asking(route.unproven, topology, now)
+                                               : routing::Candidates{};
                 !asked.empty()) {
                 route.candidates = std::move(asked);
                 route.reason = Reason::verified_replica;

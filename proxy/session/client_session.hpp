@@ -133,6 +133,7 @@ private:
     enum class Fallback : std::uint8_t { allowed, waits, stale, refused };
     [[nodiscard]] Fallback fall_back(routing::Route& route,
                                      const routing::Statement& statement,
+                                     const routing::Topology& topology,
                                      const Demand& demand,
                                      PrimaryRead& primary_read);
     [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);

@@ -165,7 +165,7 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                 continue;
             }
         }
-        const auto fallback = fall_back(route, statement->statement, demand, primary_read);
+        const auto fallback = fall_back(route, statement->statement, topology, demand, primary_read);
         if (fallback == Fallback::waits) {
             co_await wait_for_freshness();
             if (closing_) co_return leaving();
@@ -233,6 +233,7 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
 // A read for which no replica is good enough: whether the primary may have it.
 ClientSession::Fallback ClientSession::fall_back(routing::Route& route,
                                                  const routing::Statement& statement,
+                                                 const routing::Topology& topology,
                                                  const Demand& demand,
                                                  PrimaryRead& primary_read) {
     const auto& config = worker_.config().routing;
@@ -247,7 +248,6 @@ ClientSession::Fallback ClientSession::fall_back(routing::Route& route,
         return Fallback::allowed;
     const auto now = routing::Clock::now();
     if (now < demand.arrived + config.freshness_wait_max) return Fallback::waits;
-    const auto& topology = worker_.topology();
     route = routing::least_stale(view(statement, topology, demand), topology, now);
     return route.candidates.empty() ? Fallback::refused : Fallback::stale;
 }

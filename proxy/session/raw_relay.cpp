@@ -52,8 +52,7 @@ awaitable<void> ClientSession::relay_raw() {
     wire::encode_ready_for_query(out, 'I');
     client_.write(wire::Bytes{out});
     login_deadline_.reset();
-    worker_
-        .mutable_counters()  // each connection is one request
+    worker_.mutable_counters()  // each connection is one request
         .database(database_)
         .servers[primary->index]
         .requests[static_cast<std::size_t>(routing::Reason::replication)]

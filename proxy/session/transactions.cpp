@@ -121,7 +121,8 @@ std::string_view ClientSession::change_transaction(const routing::Statement& sta
             state_.transaction_waits();
             break;
         case Effect::Kind::set_transaction:
-            if (!deferred_.is_fresh() || effect.name != "transaction") return {};
+            if (!deferred_.is_fresh() || deferred_.is_full() || effect.name != "transaction")
+                return {};
             deferred_.set_modes(effect);
             break;
         case Effect::Kind::commit:

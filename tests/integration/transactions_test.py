@@ -480,6 +480,26 @@ def test_without_a_primary_it_fails_as_a_transaction_does(make_proxy, hurt, tabl
             script.run("INSERT INTO moving VALUES (200, 1)")
 
 
+def test_what_is_kept_of_a_transaction_without_a_server_is_bounded(script):
+    """Beyond 64 KiB of SET TRANSACTION it is opened, with all of them."""
+    session = script.session
+    statement = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+    for end in "COMMIT", "ROLLBACK":
+        script.run("BEGIN")
+        before = new_marker()
+        session.execute(f"{statement} /* {before} */")
+        assert not script.cluster.where_ran(before)
+        for _ in range(3000):
+            session.execute(statement, prepare=False)
+        last = new_marker()
+        session.execute(f"{statement} /* {last} */")
+        assert script.cluster.where_ran(last)
+        assert script.run("SHOW transaction_isolation")[0] == [("read committed",)]
+        script.run("INSERT INTO moving VALUES (300, 1) ON CONFLICT DO NOTHING")
+        script.run(end)
+        assert session.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
 def test_an_option_that_makes_no_sense_fails_the_transaction(script):
     script.run("BEGIN")
     with pytest.raises(errors.InvalidParameterValue):

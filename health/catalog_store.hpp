@@ -51,8 +51,8 @@ public:
 private:
     const std::string database_;
     const std::function<void()> wake_;
-    mutable std::mutex
-        mutex_;  // of `current_`, asked for only when the version has changed; names_
+    // Held for a pointer copy, and only when the version has changed; and for names_.
+    mutable std::mutex mutex_;
     routing::CatalogPtr current_;
     static constexpr std::size_t kMaxNames = 256;
     std::set<std::size_t> names_;  // hashes of those that were asked about

@@ -47,14 +47,12 @@ public:
         raise(unpositioned_, at);
         raise(written_, at);
     }
-    [[nodiscard]] Awaited acknowledged_before_position(routing::TimePoint at) {
-        awaited_.fetch_add(1, std::memory_order_acq_rel);
-        raise(written_, at);
-        return Awaited{this};
-    }
-
-    // One more before a position that is awaited already.
-    void acknowledged_before(const Awaited& /*position*/, routing::TimePoint at) {
+    // `position` may stand for an earlier write that is awaited before it.
+    void acknowledged_before_position(Awaited& position, routing::TimePoint at) {
+        if (!position) {
+            awaited_.fetch_add(1, std::memory_order_acq_rel);
+            position = Awaited{this};
+        }
         raise(written_, at);
     }
 

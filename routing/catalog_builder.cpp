@@ -11,6 +11,25 @@
 
 namespace pgsteer::routing {
 
+namespace {
+
+std::optional<Obstacle> obstacle_of(CatalogFacts::Relation::Kind kind) {
+    using Kind = CatalogFacts::Relation::Kind;
+    switch (kind) {
+        case Kind::ordinary:
+            return std::nullopt;
+        case Kind::sequence:
+            return Obstacle{Reason::server_local, "sequence"};
+        case Kind::foreign_table:
+            return Obstacle{Reason::foreign_table, {}};
+        case Kind::unlogged_table:
+            return Obstacle{Reason::unlogged_table, {}};
+    }
+    return Obstacle{};
+}
+
+}  // namespace
+
 class CatalogBuilder {
 public:
     CatalogBuilder(CatalogFacts facts, std::shared_ptr<const FunctionOverrides> overrides)
@@ -163,23 +182,9 @@ void CatalogBuilder::finish_names() {
 }
 
 void CatalogBuilder::resolve_relations() {
-    for (const auto& entry : facts_.relations) {
-        using Kind = CatalogFacts::Relation::Kind;
-        switch (entry.kind) {
-            case Kind::ordinary:
-                break;
-            case Kind::sequence:
-                relations_[{entry.schema, entry.name}].obstacle = {Reason::server_local,
-                                                                   "sequence"};
-                break;
-            case Kind::foreign_table:
-                relations_[{entry.schema, entry.name}].obstacle = {Reason::foreign_table, {}};
-                break;
-            case Kind::unlogged_table:
-                relations_[{entry.schema, entry.name}].obstacle = {Reason::unlogged_table, {}};
-                break;
-        }
-    }
+    for (const auto& entry : facts_.relations)
+        if (auto obstacle = obstacle_of(entry.kind))
+            relations_[{entry.schema, entry.name}].obstacle = std::move(obstacle);
     for (const auto* definitions : {&facts_.views, &facts_.policies})
         for (const auto& entry : *definitions)
             relations_[{entry.schema, entry.name}].definitions.push_back(&entry.sql);

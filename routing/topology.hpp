@@ -57,6 +57,10 @@ struct Topology {
     std::optional<ServerId> primary;       // the one server that may take writes, if there is one
 
     [[nodiscard]] const Server& operator[](ServerId id) const { return servers[id.index]; }
+    // The primary's; 0: there is none, or it is not known.
+    [[nodiscard]] std::uint32_t timeline() const {
+        return primary ? (*this)[*primary].incarnation.timeline : 0;
+    }
 };
 
 }  // namespace pgsteer::routing

@@ -52,11 +52,8 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
                          (view.transaction.may_start_on_replica || view.transaction.may_move);
     if (is_lazy)
         view.consistency = std::max(view.consistency, level_of(config.routing.lazy_consistency));
-    if (view.consistency >= routing::Consistency::global) {
-        const auto timeline =
-            topology.primary ? topology[*topology.primary].incarnation.timeline : 0U;
-        view.written = worker_.writes().seen(timeline, routing::Clock::now());
-    }
+    if (view.consistency >= routing::Consistency::global)
+        view.written = worker_.writes().seen(topology.timeline(), routing::Clock::now());
     if (floor_.primary_position.timeline != 0 || view.written.position.timeline != 0 ||
         view.min_lsn)
         view.learnt = worker_.learnt_positions(topology);
@@ -165,7 +162,8 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                 continue;
             }
         }
-        const auto fallback = fall_back(route, statement->statement, topology, demand, primary_read);
+        const auto fallback =
+            fall_back(route, statement->statement, topology, demand, primary_read);
         if (fallback == Fallback::waits) {
             co_await wait_for_freshness();
             if (closing_) co_return leaving();

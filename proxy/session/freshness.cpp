@@ -257,8 +257,7 @@ void ClientSession::note_written(Slot slot, std::uint8_t status) {
     auto& side = this->side(slot);
     auto& writes = worker_.writes();
     if (!side.sample_pending) return writes.acknowledged(replies_at_);
-    if (side.awaited) return writes.acknowledged_before(side.awaited, replies_at_);
-    side.awaited = writes.acknowledged_before_position(replies_at_);
+    writes.acknowledged_before_position(side.awaited, replies_at_);
 }
 
 bool ClientSession::may_flush() const {
@@ -374,8 +373,7 @@ ClientSession::Verdict ClientSession::on_position_told(Slot slot, Purpose purpos
     auto& side = this->side(slot);
     const auto& connection = *side.lease.connection();
     const auto& topology = worker_.topology();
-    const auto timeline =
-        topology.primary ? topology[*topology.primary].incarnation.timeline : std::uint32_t{0};
+    const auto timeline = topology.timeline();
     if (purpose == Purpose::sample) {
         side.sample_pending = false;
         auto awaited = std::move(side.awaited);

@@ -407,8 +407,10 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
         floor_.last_replica = connection.server;
     } else {
         note_flushed(request, *status);
-        if (request.raises_floor) floor_.raise(replies_at_);
-        if (request.raises_floor) note_written(slot, status_before);
+        if (request.raises_floor) {
+            floor_.raise(replies_at_);
+            note_written(slot, status_before);
+        }
     }
     if (*status == 'I' && requests_.size() == 1) portals_.clear();
     finish_front(slot);

@@ -26,8 +26,11 @@ TEST(SharedWrites, KnowNothingAtFirst) {
 
 TEST(SharedWrites, TellAPositionOnceAllThatAreAwaitedWereTold) {
     SharedWrites writes;
-    auto first = writes.acknowledged_before_position(kThen);
-    auto second = writes.acknowledged_before_position(kThen + 1s);
+    SharedWrites::Awaited first;
+    SharedWrites::Awaited second;
+    writes.acknowledged_before_position(first, kThen - 1s);
+    writes.acknowledged_before_position(first, kThen);  // the same position covers both
+    writes.acknowledged_before_position(second, kThen + 1s);
     EXPECT_EQ(writes.seen(1, kThen).at, kThen + 1s);
     EXPECT_EQ(writes.seen(1, kThen).position.timeline, 0U);
     second.told({1, Lsn{200}});
@@ -45,13 +48,17 @@ TEST(SharedWrites, RememberThoseThatNoPositionCoversByTime) {
     writes.acknowledged(kThen);
     EXPECT_EQ(writes.seen(1, kThen).unpositioned, kThen);
     const auto before = routing::Clock::now();
-    { const auto lost = writes.acknowledged_before_position(kThen + 1s); }
+    {
+        SharedWrites::Awaited lost;
+        writes.acknowledged_before_position(lost, kThen + 1s);
+    }
     EXPECT_GE(writes.seen(1, kThen).unpositioned, before);
 }
 
 TEST(SharedWrites, AMovedPositionIsToldOnce) {
     SharedWrites writes;
-    auto awaited = writes.acknowledged_before_position(kThen);
+    SharedWrites::Awaited awaited;
+    writes.acknowledged_before_position(awaited, kThen);
     SharedWrites::Awaited kept = std::move(awaited);
     EXPECT_FALSE(awaited);  // NOLINT: what a move leaves behind is the matter
     kept.told({1, Lsn{7}});
@@ -78,7 +85,8 @@ TEST(SharedWrites, NeverTellAPositionThatLacksAnAcknowledgedWrite) {
         writers.emplace_back([&] {
             while (!is_over) {
                 const auto mine = position.fetch_add(1);
-                auto awaited = writes.acknowledged_before_position(routing::Clock::now());
+                SharedWrites::Awaited awaited;
+                writes.acknowledged_before_position(awaited, routing::Clock::now());
                 auto known = acknowledged.load();
                 while (known < mine && !acknowledged.compare_exchange_weak(known, mine)) {
                 }

@@ -69,18 +69,31 @@ TimePoint Checker::Impl::start_due_probes(TimePoint now) {
     return next;
 }
 
+bool Checker::Impl::is_doubted_anew(ServerId server) {
+    const auto at = evidence.doubted_at(server);
+    return at > std::exchange(watches[server.index]->doubt_seen, at);
+}
+
+bool Checker::Impl::is_look_wanted_anew(ServerId server) {
+    const auto at = evidence.look_wanted_at(server);
+    return at > std::exchange(watches[server.index]->look_seen, at);
+}
+
 void Checker::Impl::look_at_evidence(TimePoint now) {
     for (std::uint16_t i = 0; i < watches.size(); ++i) {
         const ServerId server{i};
-        const auto lost_at = evidence.lost_at(server);
         Watch& watch = *watches[i];
-        if (lost_at == kNever || lost_at <= watch.evidence_seen) continue;
-        watch.evidence_seen = lost_at;
-        cluster.discard(server, lost_at);
-        cluster.reset_back_off(server);
+        const bool is_doubted = is_doubted_anew(server);
+        const bool is_look_wanted = is_look_wanted_anew(server);
+        if (!is_doubted && !is_look_wanted) continue;
+        const bool is_urgent = is_doubted && watch.is_last_good;
+        if (is_doubted) {
+            cluster.discard(server, watch.doubt_seen);
+            cluster.reset_back_off(server);
+        }
         watch.must_renew = now - watch.renewed_at >= kRenewSpacing;
-        const auto earliest = watch.is_last_good ? now : watch.started_at + kEvidenceSpacing;
-        watch.next_full = std::min(watch.next_full, earliest);
+        const auto earliest = is_urgent ? now : watch.started_at + kEvidenceSpacing;
+        watch.next_full = std::min(watch.next_full, std::max(now, earliest));
     }
     publish(now);
 }
@@ -146,6 +159,10 @@ asio::awaitable<void> Checker::Impl::probe(ServerId server, Kind kind) {
         auto interval = Clock::duration{cluster.status(server).probe_interval()};
         if (!cluster.primary()) interval = config->health.interval;  // somebody has to become it
         watch.next_full = started_at + interval;
+        // What was noticed while it was being asked is not answered by this.
+        if (watch.doubt_seen >= started_at) watch.next_full = now;
+        if (watch.look_seen >= started_at)
+            watch.next_full = std::min(watch.next_full, started_at + kEvidenceSpacing);
     }
     // A role or a run that only a full probe can tell.
     if (watch.is_last_good && cluster.answered_as(server) == Role::unknown) watch.next_full = now;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "conf/config.hpp"
+#include "health/evidence.hpp"
 #include "health/topology_store.hpp"
 #include "routing/topology.hpp"
 
@@ -13,34 +14,6 @@
 #include <vector>
 
 namespace pgsteer::health {
-
-// What worker threads tell the checker, and the little that they must know sooner than the next
-// Topology. Thread-safe, lock-free on the workers' side.
-class Evidence {
-public:
-    explicit Evidence(std::size_t servers);
-
-    // A connection to the server broke, was refused, or did not match its incarnation. From now on
-    // suspects() holds the server, until a probe *sent* later has succeeded. Wakes the checker.
-    void connection_lost(routing::ServerId server);
-    // Bit per server: evidence against it is newer than what `topology` holds.
-    [[nodiscard]] std::uint32_t suspects(const routing::Topology& topology) const;
-    // When connection_lost was last called for this server; kNever: not yet.
-    [[nodiscard]] routing::TimePoint lost_at(routing::ServerId server) const;
-
-    // A session is kept off replicas for want of freshness: probe every fast_interval for a while.
-    void freshness_wanted();
-
-    // For the checker: called from any thread after connection_lost, and by freshness_wanted when
-    // fast probing is not running. Must be set before the workers start.
-    void on_wake(std::function<void()> wake);
-    [[nodiscard]] bool is_freshness_wanted(routing::TimePoint now) const;
-
-private:
-    std::vector<std::atomic<routing::TimePoint::rep>> lost_at_;
-    std::atomic<routing::TimePoint::rep> wanted_until_;
-    std::function<void()> wake_;
-};
 
 // One server as /status and /metrics show it. A copy, taken on request.
 struct ServerReport {

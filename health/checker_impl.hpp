@@ -47,7 +47,9 @@ struct Checker::Impl {
         TimePoint started_at = TimePoint{};  // of the last probe
         TimePoint next_full = TimePoint{};   // at once
         TimePoint renewed_at = TimePoint{};
-        TimePoint evidence_seen = kNever;  // Evidence::lost_at that has been acted upon
+        // Of Evidence, what has been acted upon.
+        TimePoint doubt_seen = kNever;
+        TimePoint look_seen = kNever;
         bool must_renew = false;
         Status logged_status = Status::unknown;
         std::uint64_t probes = 0;
@@ -77,6 +79,8 @@ struct Checker::Impl {
     void tick();
     TimePoint start_due_probes(TimePoint now);
     void look_at_evidence(TimePoint now);
+    bool is_doubted_anew(ServerId server);
+    bool is_look_wanted_anew(ServerId server);
     bool waits_for_primary(ServerId server, TimePoint now) const;
     std::optional<Kind> due(ServerId server, TimePoint now) const;
     TimePoint next_due(ServerId server, TimePoint now) const;

@@ -29,9 +29,9 @@ bool Checker::Impl::is_news(const routing::Topology& next) const {
             after.incarnation != before.incarnation || after.fresh_as_of != before.fresh_as_of)
             return true;
         if (after.checked_at == before.checked_at) continue;
-        const auto lost_at = evidence.lost_at(ServerId{static_cast<std::uint16_t>(i)});
+        const auto doubted_at = evidence.doubted_at(ServerId{static_cast<std::uint16_t>(i)});
         if (before.checked_at == kNever || after.checked_at - before.checked_at >= refresh ||
-            (lost_at != kNever && lost_at >= before.checked_at))
+            (doubted_at != kNever && doubted_at >= before.checked_at))
             return true;
     }
     return false;

@@ -1,4 +1,4 @@
-#include "health/checker.hpp"
+#include "health/evidence.hpp"
 
 #include <chrono>
 
@@ -18,25 +18,37 @@ TimePoint::rep ticks(TimePoint time) { return time.time_since_epoch().count(); }
 
 }  // namespace
 
-Evidence::Evidence(std::size_t servers) : lost_at_(servers), wanted_until_{ticks(kNever)} {
-    for (auto& lost_at : lost_at_) lost_at.store(ticks(kNever), std::memory_order_relaxed);
+Evidence::Evidence(std::size_t servers)
+    : doubted_at_(servers), look_wanted_at_(servers), wanted_until_{ticks(kNever)} {
+    for (auto* times : {&doubted_at_, &look_wanted_at_})
+        for (auto& time : *times) time.store(ticks(kNever), std::memory_order_relaxed);
 }
 
-void Evidence::connection_lost(routing::ServerId server) {
-    if (server.index >= lost_at_.size()) return;
-    lost_at_[server.index].store(ticks(Clock::now()), std::memory_order_release);
+void Evidence::note(std::vector<AtomicTime>& times, routing::ServerId server) {
+    if (server.index >= times.size()) return;
+    times[server.index].store(ticks(Clock::now()), std::memory_order_release);
     if (wake_) wake_();
 }
 
-routing::TimePoint Evidence::lost_at(routing::ServerId server) const {
-    return TimePoint{TimePoint::duration{lost_at_[server.index].load(std::memory_order_acquire)}};
+void Evidence::server_unreachable(routing::ServerId server) { note(doubted_at_, server); }
+
+void Evidence::look_again(routing::ServerId server) { note(look_wanted_at_, server); }
+
+routing::TimePoint Evidence::doubted_at(routing::ServerId server) const {
+    return TimePoint{
+        TimePoint::duration{doubted_at_[server.index].load(std::memory_order_acquire)}};
+}
+
+routing::TimePoint Evidence::look_wanted_at(routing::ServerId server) const {
+    return TimePoint{
+        TimePoint::duration{look_wanted_at_[server.index].load(std::memory_order_acquire)}};
 }
 
 std::uint32_t Evidence::suspects(const routing::Topology& topology) const {
     std::uint32_t bits = 0;
-    for (std::size_t i = 0; i < lost_at_.size() && i < topology.servers.size(); ++i) {
-        const auto lost_at = lost_at_[i].load(std::memory_order_acquire);
-        if (lost_at != ticks(kNever) && lost_at >= ticks(topology.servers[i].checked_at))
+    for (std::size_t i = 0; i < doubted_at_.size() && i < topology.servers.size(); ++i) {
+        const auto doubted_at = doubted_at_[i].load(std::memory_order_acquire);
+        if (doubted_at != ticks(kNever) && doubted_at >= ticks(topology.servers[i].checked_at))
             bits |= std::uint32_t{1} << i;
     }
     return bits;

@@ -3,6 +3,7 @@
 #include "conf/config.hpp"
 #include "proxy/asio.hpp"
 #include "proxy/auth/credentials.hpp"
+#include "proxy/farewell.hpp"
 #include "proxy/session/reply_queue.hpp"
 #include "proxy/stream.hpp"
 #include "proxy/wire/backend.hpp"
@@ -32,6 +33,7 @@ struct ServerConnection {
     std::uint64_t incarnation = 0;  // of the server, when the connection was made; replicas only
     wire::BackendKeyData key;
     ParameterMap parameters;
+    Farewell farewell;
     std::string startup_parameters;  // part of the pool's key
     routing::TimePoint opened_at{};
     routing::TimePoint idle_since{};
@@ -58,6 +60,10 @@ struct ConnectFailure {
     std::string sqlstate;         // of error_response
     std::string text;             // for logs
     [[nodiscard]] bool rejected() const { return !error_response.empty(); }
+    // Whether it speaks against the server, not only against this user, database or our own side.
+    [[nodiscard]] bool speaks_of_the_server() const {
+        return rejected() ? rejects_everybody(sqlstate) : is_unreachable(error);
+    }
 };
 
 struct ConnectResult {

@@ -153,8 +153,7 @@ awaitable<ConnectResult> Pool::open(const PoolTarget& target) {
     auto result =
         co_await connect_to_server(env_.executor, config, std::move(login), *env_.credentials);
     if (!result.connection) {
-        if (!result.failure.rejected() || result.failure.sqlstate.starts_with("57P0"))
-            env_.evidence->connection_lost(target.server);
+        if (result.failure.speaks_of_the_server()) env_.evidence->server_unreachable(target.server);
         log::warning("cannot open a server connection", "server", config.name, "database",
                      target.database, "user", target.user, "error", result.failure.text);
         co_return result;
@@ -170,11 +169,19 @@ awaitable<ConnectResult> Pool::open(const PoolTarget& target) {
     }
     connection.to_replica = target.replica;
     if (!problem.empty()) {
-        env_.evidence->connection_lost(target.server);
+        note_mismatch(target.server, *topology);
         log::warning("a server is not what it was", "server", config.name, "problem", problem);
         co_return ConnectResult{nullptr, {ProxyErrc::server_unreachable, {}, {}, problem}};
     }
     co_return result;
+}
+
+// A server that is not what `known` says: news, unless the health thread has found out meanwhile.
+void Pool::note_mismatch(routing::ServerId server, const routing::Topology& known) {
+    const auto now_known = env_.topology->load();
+    if ((*now_known)[server].role == known[server].role &&
+        (*now_known)[server].incarnation == known[server].incarnation)
+        env_.evidence->server_changed(server);
 }
 
 awaitable<std::string> Pool::check_replica(ServerConnection& connection,

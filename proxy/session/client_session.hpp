@@ -252,6 +252,7 @@ private:
     void fail_transaction();
 
     // --- recovery.cpp: when a server is lost, or a replica could not do it ---
+    void note_loss(const ServerConnection& connection, ProxyErrc reason);
     awaitable<void> server_lost(Slot slot, ProxyErrc reason);
     enum class Why : std::uint8_t { lost, failed, behind };
     awaitable<void> run_again(Why why, std::uint32_t avoid);

@@ -13,6 +13,16 @@ bool ClientSession::all_retryable() const {
                        [](const Request& request) { return request.retryable; });
 }
 
+// What the end of a connection says of its server: nothing if we closed it ourselves.
+void ClientSession::note_loss(const ServerConnection& connection, ProxyErrc reason) {
+    if (!connection.stream.is_open()) return;
+    if (reason != ProxyErrc::server_protocol && connection.farewell.speaks_of_the_server()) {
+        worker_.evidence().server_unreachable(connection.server);
+    } else {
+        worker_.evidence().look_again(connection.server);
+    }
+}
+
 awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     auto& lost = side(slot);
     const auto server = lost.lease->server;
@@ -22,7 +32,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     const bool cut_mid_message = lost.partial > 0 && !lost.partial_swallowed;
     const bool cursor_lost = state_.cursor_on() == slot;
     auto last_words = std::move(lost.last_words);
-    worker_.evidence().connection_lost(server);
+    note_loss(*lost.lease.connection(), reason);
     log::debug("server connection lost", "session", key_.process_id, "server",
                worker_.config().servers[server.index].name);
 

@@ -24,7 +24,8 @@ constexpr std::chrono::seconds kErrorRemembered{10};
 // Messages whose body matters here.
 bool is_inspected(std::uint8_t type) {
     return type == backend::kErrorResponse || type == backend::kReadyForQuery ||
-           type == backend::kParameterStatus || type == backend::kCommandComplete;
+           type == backend::kParameterStatus || type == backend::kCommandComplete ||
+           type == backend::kNoticeResponse;
 }
 
 // What precedes rows and says nothing about data: may come twice if it is the same.
@@ -118,6 +119,9 @@ ClientSession::Outcome ClientSession::process_replies(Slot slot) {
 
         const auto body = rest.subspan(wire::kHeaderBytes, available - wire::kHeaderBytes);
         const auto requests_before = requests_.size();
+        if ((*header)->type == backend::kErrorResponse ||
+            (*header)->type == backend::kNoticeResponse)
+            if (const auto said = wire::decode_error(body)) connection.farewell.heard(*said);
         const auto verdict = side.discarding ? handle_discarded(slot, (*header)->type, body)
                                              : handle_reply(slot, (*header)->type, body);
         if (verdict == Verdict::broken) {

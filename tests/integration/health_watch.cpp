@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
         if (command == "slow") is_fast = false;
         std::uint16_t server = 0;
         if (command == "lost" && std::cin >> server)
-            evidence.connection_lost(routing::ServerId{server});
+            evidence.server_unreachable(routing::ServerId{server});
     }
     is_done = true;
     printer.join();

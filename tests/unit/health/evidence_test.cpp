@@ -1,4 +1,4 @@
-#include "health/checker.hpp"
+#include "health/evidence.hpp"
 
 #include <gtest/gtest.h>
 
@@ -26,26 +26,44 @@ TEST(Evidence, SuspectsNobodyAtFirst) {
 TEST(Evidence, SuspectsAServerUntilAProbeSentLaterWasGood) {
     Evidence evidence{2};
     const auto before = Clock::now();
-    evidence.connection_lost(ServerId{1});
+    evidence.server_unreachable(ServerId{1});
     EXPECT_EQ(evidence.suspects(checked_at(before)), 0b10U);
     EXPECT_EQ(evidence.suspects(checked_at(kNever)), 0b10U);
-    EXPECT_EQ(evidence.suspects(checked_at(evidence.lost_at(ServerId{1}))), 0b10U);
-    EXPECT_EQ(evidence.suspects(checked_at(evidence.lost_at(ServerId{1}) + 1ns)), 0U);
+    EXPECT_EQ(evidence.suspects(checked_at(evidence.doubted_at(ServerId{1}))), 0b10U);
+    EXPECT_EQ(evidence.suspects(checked_at(evidence.doubted_at(ServerId{1}) + 1ns)), 0U);
 }
 
 TEST(Evidence, IgnoresAServerThatDoesNotExist) {
     Evidence evidence{2};
-    evidence.connection_lost(ServerId{2});
+    evidence.server_unreachable(ServerId{2});
     EXPECT_EQ(evidence.suspects(checked_at(kNever)), 0U);
 }
 
-TEST(Evidence, WakesTheCheckerForEveryLoss) {
+TEST(Evidence, WakesTheCheckerForEveryDoubt) {
     Evidence evidence{2};
     int wakes = 0;
     evidence.on_wake([&] { ++wakes; });
-    evidence.connection_lost(ServerId{0});
-    evidence.connection_lost(ServerId{0});
+    evidence.server_unreachable(ServerId{0});
+    evidence.server_unreachable(ServerId{0});
     EXPECT_EQ(wakes, 2);
+}
+
+TEST(Evidence, SuspectsNobodyForWhatHappenedToOneSession) {
+    Evidence evidence{2};
+    int wakes = 0;
+    evidence.on_wake([&] { ++wakes; });
+    evidence.look_again(ServerId{1});
+    EXPECT_EQ(evidence.suspects(checked_at(kNever)), 0U);
+    EXPECT_EQ(evidence.doubted_at(ServerId{1}), kNever);
+    EXPECT_NE(evidence.look_wanted_at(ServerId{1}), kNever);
+    EXPECT_EQ(evidence.look_wanted_at(ServerId{0}), kNever);
+    EXPECT_EQ(wakes, 1);
+}
+
+TEST(Evidence, SuspectsAServerThatIsNotWhatItWas) {
+    Evidence evidence{2};
+    evidence.server_changed(ServerId{0});
+    EXPECT_EQ(evidence.suspects(checked_at(kNever)), 0b01U);
 }
 
 TEST(Evidence, WakesTheCheckerOnlyAtTheFirstWishForFreshness) {

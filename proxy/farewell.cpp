@@ -1,0 +1,45 @@
+#include "proxy/farewell.hpp"
+
+#include <boost/asio/error.hpp>
+
+#include <algorithm>
+#include <array>
+
+namespace pgsteer::proxy {
+
+namespace {
+
+constexpr std::string_view kCrashShutdown = "57P02";
+constexpr std::string_view kCannotConnectNow = "57P03";
+
+}  // namespace
+
+void Farewell::heard(const wire::ErrorFields& said) {
+    const bool is_last = said.severity == "FATAL" || said.severity == "PANIC";
+    if (is_last || said.sqlstate == kCrashShutdown) sqlstate_ = said.sqlstate;
+}
+
+bool Farewell::speaks_of_the_server() const {
+    return sqlstate_.empty() || rejects_everybody(sqlstate_);
+}
+
+bool rejects_everybody(std::string_view sqlstate) {
+    return sqlstate == kCrashShutdown || sqlstate == kCannotConnectNow;
+}
+
+bool is_unreachable(const error_code& error) {
+    namespace net = asio::error;
+    static const std::array kNobodyAnswers{
+        error_code{net::connection_refused},
+        error_code{net::timed_out},
+        error_code{net::connection_reset},
+        error_code{net::connection_aborted},
+        error_code{net::broken_pipe},
+        error_code{net::eof},
+        error_code{net::host_unreachable},
+        error_code{net::network_unreachable},
+        make_error_code(boost::system::errc::no_such_file_or_directory)};
+    return std::find(kNobodyAnswers.begin(), kNobodyAnswers.end(), error) != kNobodyAnswers.end();
+}
+
+}  // namespace pgsteer::proxy

@@ -244,12 +244,15 @@ class Pgsteer(Contender):
         super().wait_until_ready()
         end = time.monotonic() + 30
         while time.monotonic() < end:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._admin_port}/status", timeout=5) as answer:
-                states = [server["status"].upper() for server in json.load(answer)["servers"]]
+            states = [server["status"].upper() for server in self.status()["servers"]]
             if all(state == "HEALTHY" for state in states):
                 return
             time.sleep(0.1)
         raise RuntimeError(f"{self.name}: servers are {states}")
+
+    def status(self) -> dict:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._admin_port}/status", timeout=5) as answer:
+            return json.load(answer)
 
     def metrics(self) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._admin_port}/metrics", timeout=5) as answer:
@@ -266,11 +269,6 @@ class PgsteerTwoReplicas(Pgsteer):
     name = "pgsteer, 2 replicas"
     note = "the same with two replicas"
     replicas = ("replica1", "replica2")
-
-
-class PgsteerOtherBuild(PgsteerOneReplica):
-    name = "pgsteer, other build"
-    note = "1 replica, the binary given with --against"
 
 
 ALL = (Direct, HaProxy, PgBouncerSession, PgBouncerTransaction, Pgpool, PgsteerOneReplica, PgsteerTwoReplicas)

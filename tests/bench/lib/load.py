@@ -11,6 +11,7 @@ from lib import processes
 
 _PROGRESS = re.compile(r"progress: ([\d.]+) s, ([\d.]+) tps")
 _LOG_SAMPLING = 0.1
+PIPELINE = 10  # queries in a batch of the mode "pipeline"
 
 
 @dataclasses.dataclass
@@ -27,9 +28,10 @@ class Run:
 
 def pgbench(binary: str, port: int, mode: str, clients: int, threads: int, seconds: int, folder: str, proxy_pid=None) -> Run:
     """CPU is that of the proxy's processes between pgbench's first and last report of progress (one a second)
-    over the transactions of that time: connecting and logging in are not in it."""
+    over the queries of that time: connecting and logging in are not in it."""
     prefix = os.path.join(folder, "transactions")
-    command = [binary, "-n", "-S", "-M", mode, "-c", str(clients), "-j", str(threads), "-T", str(seconds),
+    script, size = (["-f", _pipeline(folder), "-M", "prepared"], PIPELINE) if mode == "pipeline" else (["-S", "-M", mode], 1)
+    command = [binary, "-n", *script, "-c", str(clients), "-j", str(threads), "-T", str(seconds),
                "-P", "1", "--progress-timestamp", "-l", "--log-prefix", prefix, "--sampling-rate", str(_LOG_SAMPLING),
                "-h", "127.0.0.1", "-p", str(port), "-U", "app", "app"]
     environment = {**os.environ, "PGPASSWORD": "app", "PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
@@ -49,11 +51,22 @@ def pgbench(binary: str, port: int, mode: str, clients: int, threads: int, secon
     latencies = _latencies(prefix)
     run = Run(float(tps[1]), _percentile(latencies, 0.50) / 1000, _percentile(latencies, 0.99) / 1000)
     if proxy_pid and len(marks) > 1:
-        queries = sum(tps * (now - before) for (before, _, _), (now, tps, _) in zip(marks, marks[1:]))
+        queries = size * sum(tps * (now - before) for (before, _, _), (now, tps, _) in zip(marks, marks[1:]))
         first, last = marks[0][2], marks[-1][2]
         run.cpu_user, run.cpu_system = ((b - a) * 1e6 / queries for a, b in zip(first, last))
         run.cpu = run.cpu_user + run.cpu_system
     return run
+
+
+def _pipeline(folder: str) -> str:
+    """The script: the same query as -S, ten times before the Sync."""
+    path = os.path.join(folder, "pipeline.sql")
+    if not os.path.exists(path):
+        with open(path, "w", encoding="ascii") as file:
+            file.write("\\set aid random(1, 100000 * :scale)\n\\startpipeline\n")
+            file.write("SELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n" * PIPELINE)
+            file.write("\\endpipeline\n")
+    return path
 
 
 def _follow(lines, proxy_pid) -> tuple:

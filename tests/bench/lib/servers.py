@@ -47,7 +47,7 @@ class Servers:
     def __exit__(self, *_):
         for watcher in self._watchers.values():
             watcher.close()
-        subprocess.run([_THROWAWAY, "stop", self._folder, "--remove"], check=False, timeout=120)
+        subprocess.run([_THROWAWAY, "stop", self._folder, "--remove"], check=False, timeout=300)
 
     def _fill(self) -> None:
         subprocess.run(
@@ -62,6 +62,12 @@ class Servers:
         target = self._watchers["primary"].execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0]
         for name in ("replica1", "replica2"):
             self._wait_for(name, target)
+
+    def create_databases(self, names: list) -> None:
+        for name in names:
+            self._watchers["primary"].execute(f'CREATE DATABASE "{name}" OWNER app')
+        for name in ("replica1", "replica2"):
+            self._wait_for(name, self._watchers["primary"].execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0])
 
     def _wait_for(self, name: str, lsn: str) -> None:
         for _ in range(600):

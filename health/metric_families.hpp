@@ -1,4 +1,4 @@
-// Every metric family, named once. METRICS.md is this table for readers.
+// Every metric family, named once. metrics.md is this table for readers.
 #pragma once
 
 #include "health/metrics.hpp"

@@ -97,7 +97,7 @@ struct Sources {
     std::function<bool()> draining;
 };
 
-// One metric family, as /metrics and README.md describe it.
+// One metric family, as /metrics and metrics.md describe it.
 struct MetricHelp {
     std::string_view name;
     std::string_view type;    // counter, gauge or histogram

@@ -1,4 +1,4 @@
-// Why a request went where it went: the same names in logs, metrics, explain and tests. README.md
+// Why a request went where it went: the same names in logs, metrics, explain and tests. reasons.md
 // says for each what to do about it.
 #pragma once
 

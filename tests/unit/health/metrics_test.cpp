@@ -77,7 +77,7 @@ TEST(Metrics, HasEveryFamilyThatIsShownInTheTable) {
 }
 
 TEST(Metrics, AreAllInTheDocument) {
-    std::ifstream file{SOURCE_DIR "/health/METRICS.md"};
+    std::ifstream file{SOURCE_DIR "/health/metrics.md"};
     std::stringstream document;
     document << file.rdbuf();
     for (const auto& family : metric_help()) {

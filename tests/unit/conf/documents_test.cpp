@@ -1,11 +1,14 @@
-// README.md against the sources: a reason, an error or a key that it does not explain fails here.
+// The documents against the sources: a reason, an error or a key that is not explained fails here.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -28,13 +31,13 @@ std::vector<std::string> lines_of(const std::string& text) {
     return lines;
 }
 
-// The row of a table in README.md that begins with these cells.
-std::optional<std::string> row(const std::string& cells) {
-    static const std::vector<std::string> kLines = lines_of(read("README.md"));
-    const auto found = std::find_if(kLines.begin(), kLines.end(), [&](const std::string& line) {
+// The row of a table that begins with these cells.
+std::optional<std::string> row(const std::string& document, const std::string& cells) {
+    const std::vector<std::string> lines = lines_of(document);
+    const auto found = std::find_if(lines.begin(), lines.end(), [&](const std::string& line) {
         return line.starts_with("| " + cells + " |");
     });
-    if (found == kLines.end()) return std::nullopt;
+    if (found == lines.end()) return std::nullopt;
     return *found;
 }
 
@@ -49,14 +52,15 @@ std::vector<std::smatch> matches(const std::string& text, const std::regex& patt
     return {std::sregex_iterator{text.begin(), text.end(), pattern}, std::sregex_iterator{}};
 }
 
-TEST(Readme, ExplainsEveryReasonAndPin) {
+TEST(Documents, ExplainEveryReasonAndPin) {
+    const std::string document = read("routing/reasons.md");
     const std::string source = read("routing/reason.cpp");
     const std::regex name{R"(return \"(\w+)\";)"};
     std::size_t count = 0;
     for (const auto& match : matches(source, name)) {
         if (match[1] == "unknown") continue;  // no enumerator
         ++count;
-        const auto line = row("`" + match[1].str() + "`");
+        const auto line = row(document, "`" + match[1].str() + "`");
         ASSERT_TRUE(line) << match[1] << " has no row";
         EXPECT_THAT(last_cell(*line), testing::Not(testing::IsEmpty())) << match[1];
     }
@@ -64,7 +68,8 @@ TEST(Readme, ExplainsEveryReasonAndPin) {
 }
 
 // In the order of the source: SQLSTATE and message, as the client sees them.
-TEST(Readme, ExplainsEveryErrorOfOurs) {
+TEST(Documents, ExplainEveryErrorOfOurs) {
+    const std::string document = read("proxy/errors.md");
     const std::string source = read("proxy/errors.hpp");
     const std::regex error{
         R"re(ErrorInfo\{\s*ProxyErrc::(\w+),\s*"\w+",\s*"(\w{5})",\s*"([^"]*)"\s*\})re"};
@@ -72,7 +77,8 @@ TEST(Readme, ExplainsEveryErrorOfOurs) {
     EXPECT_GE(errors.size(), 29U) << "the pattern no longer finds the errors";
     for (const auto& match : errors) {
         if (match[1] == "ok") continue;  // never sent
-        EXPECT_TRUE(row(match[2].str() + " | " + match[3].str())) << match[1] << " has no row";
+        EXPECT_TRUE(row(document, match[2].str() + " | " + match[3].str()))
+            << match[1] << " has no row";
     }
 }
 
@@ -107,11 +113,12 @@ std::vector<Key> keys_of_full_sample() {
     return keys;
 }
 
-TEST(Readme, ListsEveryKeyWithItsDefault) {
+TEST(Documents, ListEveryKeyWithItsDefault) {
+    const std::string document = read("conf/keys.md");
     const auto keys = keys_of_full_sample();
     EXPECT_GE(keys.size(), 45U) << "the pattern no longer finds the keys";
     for (const Key& key : keys) {
-        const auto line = row("`" + key.path + "`");
+        const auto line = row(document, "`" + key.path + "`");
         EXPECT_TRUE(line) << key.path << " has no row";
         if (!line || key.is_example) continue;
         EXPECT_THAT(*line, testing::StartsWith("| `" + key.path + "` | `" + key.value + "` |"));
@@ -119,8 +126,8 @@ TEST(Readme, ListsEveryKeyWithItsDefault) {
 }
 
 // Keys that the loader knows and refuses are named, so that nobody looks for them in vain.
-TEST(Readme, NamesEveryKeyThatIsNotSupportedYet) {
-    const std::string readme = read("README.md");
+TEST(Documents, NameEveryKeyThatIsNotSupportedYet) {
+    const std::string document = read("conf/keys.md");
     const std::string source = read("conf/loader.cpp");
     const std::regex single{R"re(unsupported\("(\w+)"\))re"};
     const std::regex several{R"re(:\s*\{((?:"\w+",?\s*)+)\}\)\s*in\.unsupported)re"};
@@ -133,22 +140,64 @@ TEST(Readme, NamesEveryKeyThatIsNotSupportedYet) {
     }
     EXPECT_GE(names.size(), 5U) << "the pattern no longer finds the keys";
     for (const std::string& name : names)
-        EXPECT_NE(readme.find("." + name + "`"), std::string::npos) << name << " is not named";
+        EXPECT_NE(document.find("." + name + "`"), std::string::npos) << name << " is not named";
 }
 
-TEST(Readme, LinksToFilesThatExist) {
-    const std::regex link{R"(\]\(([\w./-]+)\))"};
-    for (const std::string document : {"README.md", "proxy/README.md"}) {
+// A newcomer reads it in one sitting; reference tables are beside the code.
+TEST(Documents, ReadmeIsShort) { EXPECT_LE(read("README.md").size(), 12 * 1024U); }
+
+// The anchor that a heading gets: lower case, blanks as dashes, all else but letters, digits,
+// dashes and underscores left out.
+std::string anchor_of(const std::string& heading) {
+    std::string anchor;
+    for (const char c : heading) {
+        if (c == ' ') anchor += '-';
+        if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_')
+            anchor += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    }
+    return anchor;
+}
+
+std::set<std::string> anchors_of(const std::string& document) {
+    std::set<std::string> anchors;
+    for (const std::string& line : lines_of(document)) {
+        const std::size_t text = line.find_first_not_of('#');
+        if (text == 0 || text == std::string::npos || line[text] != ' ') continue;
+        anchors.insert(anchor_of(line.substr(text + 1)));
+    }
+    return anchors;
+}
+
+// Every document of the repository, by its path from the root; not what is built or fetched.
+std::vector<std::string> documents() {
+    std::vector<std::string> found{"README.md"};
+    for (const std::string folder : {"conf", "routing", "health", "proxy", "deploy", "tests"}) {
+        const std::filesystem::path root{SOURCE_DIR};
+        for (const auto& entry : std::filesystem::recursive_directory_iterator{root / folder})
+            if (entry.path().extension() == ".md" &&
+                entry.path().string().find("node_modules") == std::string::npos)
+                found.push_back(entry.path().lexically_relative(root).string());
+    }
+    return found;
+}
+
+TEST(Documents, LinkToWhatExists) {
+    const std::regex link{R"(\]\(([\w./-]*)(#[\w-]+)?\))"};
+    std::size_t count = 0;
+    for (const std::string& document : documents()) {
         const std::string text = read(document);
-        const auto slash = document.find_last_of('/');
-        const std::string folder = slash == std::string::npos ? "" : document.substr(0, slash + 1);
-        const auto links = matches(text, link);
-        EXPECT_FALSE(links.empty()) << document;
-        for (const auto& match : links) {
-            const std::string target = std::string{SOURCE_DIR} + "/" + folder + match[1].str();
-            EXPECT_TRUE(std::ifstream{target}) << document << ": " << match[1];
+        const std::string folder = document.substr(0, document.find_last_of('/') + 1);
+        for (const auto& match : matches(text, link)) {
+            ++count;
+            const std::string target = match[1].length() == 0 ? document : folder + match[1].str();
+            const bool exists = std::filesystem::exists(std::string{SOURCE_DIR} + "/" + target);
+            EXPECT_TRUE(exists) << document << ": " << match[1];
+            if (!exists || !match[2].matched) continue;
+            EXPECT_TRUE(anchors_of(read(target)).contains(match[2].str().substr(1)))
+                << document << ": " << target << match[2];
         }
     }
+    EXPECT_GE(count, 40U) << "the pattern no longer finds the links";
 }
 
 }  // namespace

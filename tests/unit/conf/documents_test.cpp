@@ -67,6 +67,21 @@ TEST(Documents, ExplainEveryReasonAndPin) {
     EXPECT_GE(count, 35U) << "the pattern no longer finds the names";
 }
 
+TEST(Documents, ExplainEveryLevelAndParameter) {
+    const std::string document = read("routing/consistency.md");
+    const std::string source = read("routing/read_options.cpp");
+    const std::regex level{R"re(Level\{"(\w+)", Consistency::)re"};
+    const auto levels = matches(source, level);
+    EXPECT_GE(levels.size(), 4U) << "the pattern no longer finds the levels";
+    for (const auto& match : levels)
+        EXPECT_NE(document.find("\n| `" + match[1].str() + "` "), std::string::npos) << match[1];
+    const std::regex parameter{R"re(name == "(\w+)")re"};
+    const auto parameters = matches(source, parameter);
+    EXPECT_GE(parameters.size(), 7U) << "the pattern no longer finds the parameters";
+    for (const auto& match : parameters)
+        EXPECT_NE(document.find("pgsteer." + match[1].str() + "`"), std::string::npos) << match[1];
+}
+
 // In the order of the source: SQLSTATE and message, as the client sees them.
 TEST(Documents, ExplainEveryErrorOfOurs) {
     const std::string document = read("proxy/errors.md");

@@ -26,6 +26,7 @@ _LIMIT = (600 if FULL else 120) * SLOWDOWN
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "core: in `tests/run --quick` too")
+    config.addinivalue_line("markers", "versions: with every major version of PostgreSQL, as core is")
     config.addinivalue_line("markers", "heavy: takes long under a sanitizer; not run there")
 
 

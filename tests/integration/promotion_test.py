@@ -70,6 +70,7 @@ class Writer(threading.Thread):
         assert after == self.written, f"wrote {self.written}, then read {after}"
 
 
+@pytest.mark.versions
 def test_sessions_go_on_with_the_new_primary(servers, proxy):
     writers = [Writer(proxy, number) for number in range(1, 9)]
     for writer in writers:

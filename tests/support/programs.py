@@ -24,19 +24,23 @@ def has_jdbc() -> bool:
 
 
 def node_modules() -> str:
-    """The locked packages, installed outside of the source tree, once."""
-    with open(os.path.join(NODE_SOURCE, "package-lock.json"), encoding="utf-8") as file:
+    return npm_packages(NODE_SOURCE, _NODE_PLACE)
+
+
+def npm_packages(source: str, place: str) -> str:
+    """The packages that `source` locks, installed in `place`, outside of the source tree, once."""
+    with open(os.path.join(source, "package-lock.json"), encoding="utf-8") as file:
         lock = file.read()
-    stamp = os.path.join(_NODE_PLACE, "installed.json")
+    stamp = os.path.join(place, "installed.json")
     if not os.path.exists(stamp) or open(stamp, encoding="utf-8").read() != lock:
-        os.makedirs(_NODE_PLACE, exist_ok=True)
+        os.makedirs(place, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(os.path.join(NODE_SOURCE, name), _NODE_PLACE)
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=_NODE_PLACE,
-                       check=True, timeout=300)
+            shutil.copy(os.path.join(source, name), place)
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=place, check=True,
+                       timeout=300 * SLOWDOWN, stdout=2)  # what versions.py prints is a folder
         with open(stamp, "w", encoding="utf-8") as file:
             file.write(lock)
-    return os.path.join(_NODE_PLACE, "node_modules")
+    return os.path.join(place, "node_modules")
 
 
 def compiled_java(name: str) -> str:

@@ -73,6 +73,7 @@ public:
         shared_->learnt = std::make_unique<LearntPositions>(config_->servers.size());
         shared_->catalogs = &catalogs_;
         shared_->hash_secret = random_secret();
+        shared_->session_numbers = SessionNumbers{random_secret().a};
         make_workers();
         make_admin();
         listener_ = std::make_unique<Listener>(

@@ -16,8 +16,6 @@ namespace {
 constexpr std::size_t kStatementCacheBytes = 32 * 1024 * 1024;
 constexpr std::size_t kMaxCatalogContexts = 1024;
 constexpr std::size_t kMaxRememberedParameters = 1024;  // of distinct (database, user, settings)
-// Keys that we issue hold the worker in the upper bits, so that a CancelRequest finds its owner.
-constexpr std::uint32_t kSessionBits = 24;
 
 }  // namespace
 
@@ -108,27 +106,29 @@ void Worker::accept(int socket, int family) {
 }
 
 wire::BackendKeyData Worker::register_session(ClientSession& session) {
+    const auto process_id = [this] {
+        return session_numbers().process_id({index_, last_session_});
+    };
     do {
-        last_session_ = (last_session_ + 1) & ((1U << kSessionBits) - 1);
-    } while (last_session_ == 0 || sessions_.contains(last_session_));
+        last_session_ = (last_session_ + 1) & SessionNumbers::kMaxSession;
+    } while (process_id() == 0 || sessions_.contains(last_session_));
     sessions_.emplace(last_session_, &session);
-    const auto number = (static_cast<std::uint32_t>(index_) << kSessionBits) | last_session_;
-    return {number, static_cast<std::uint32_t>(random_())};
+    return {process_id(), static_cast<std::uint32_t>(random_())};
 }
 
 void Worker::unregister_session(ClientSession& session) {
     --shared_->clients;
-    const auto entry = sessions_.find(session.key_number() & ((1U << kSessionBits) - 1));
+    const auto entry = sessions_.find(session_numbers().owner(session.process_id()).session);
     if (entry != sessions_.end() && entry->second == &session) sessions_.erase(entry);
 }
 
 void Worker::forward_cancel(wire::CancelRequest request) {
-    post_to_worker_(request.process_id >> kSessionBits,
+    post_to_worker_(session_numbers().owner(request.process_id).worker,
                     [request](Worker& owner) { owner.cancel(request); });
 }
 
 void Worker::cancel(wire::CancelRequest request) {
-    const auto entry = sessions_.find(request.process_id & ((1U << kSessionBits) - 1));
+    const auto entry = sessions_.find(session_numbers().owner(request.process_id).session);
     if (entry != sessions_.end()) entry->second->cancel_requested(request.secret_key);
 }
 

@@ -8,6 +8,7 @@
 #include "proxy/auth/credentials.hpp"
 #include "proxy/learnt_positions.hpp"
 #include "proxy/pool/pool.hpp"
+#include "proxy/session_numbers.hpp"
 #include "proxy/shared_writes.hpp"
 #include "proxy/signal.hpp"
 #include "proxy/verification.hpp"
@@ -38,6 +39,7 @@ struct Shared {
     Budgets* budgets = nullptr;
     health::Catalogs* catalogs = nullptr;
     routing::HashSecret hash_secret;
+    SessionNumbers session_numbers{0};
     std::unique_ptr<LearntPositions> learnt;
     SharedWrites writes;
     std::atomic<int> primary_reads{0};  // see PrimaryRead
@@ -114,6 +116,9 @@ public:
     void remember_parameters(const std::string& key, const ParameterMap& parameters);
 
     // Keys of a session, by which a CancelRequest finds it.
+    [[nodiscard]] const SessionNumbers& session_numbers() const {
+        return shared_->session_numbers;
+    }
     wire::BackendKeyData register_session(ClientSession& session);
     void unregister_session(ClientSession& session);
     [[nodiscard]] bool too_many_clients() const {
@@ -143,7 +148,7 @@ private:
     std::vector<routing::Lsn> positions_;      // what learnt_positions() returns
     std::vector<Verification> verifications_;  // by ServerId
     routing::TimePoint sampled_at_ = routing::kNever;
-    std::unordered_map<std::uint32_t, ClientSession*> sessions_;  // by the number in their key
+    std::unordered_map<std::uint32_t, ClientSession*> sessions_;  // by their number
     std::uint32_t last_session_ = 0;
     std::map<std::string, ParameterMap> parameters_;
     Timer housekeeping_timer_;

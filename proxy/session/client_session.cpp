@@ -8,6 +8,19 @@
 
 namespace pgsteer::proxy {
 
+namespace {
+
+// It takes no writes any more: it is a replica, or another server is the primary, or says so too.
+bool is_superseded(const routing::Topology& topology, routing::ServerId server) {
+    if (topology[server].role == routing::Role::replica) return true;
+    if (topology.primary) return *topology.primary != server;
+    for (std::uint16_t i = 0; i < topology.servers.size(); ++i)
+        if (i != server.index && topology.servers[i].role == routing::Role::primary) return true;
+    return false;
+}
+
+}  // namespace
+
 ClientSession::ClientSession(Worker& worker, Socket socket)
     : worker_{worker},
       client_{std::move(socket)},
@@ -124,7 +137,7 @@ void ClientSession::send_ready() {
 
 void ClientSession::die(ProxyErrc reason, std::string_view message) {
     if (closing_) return;
-    send_error("FATAL", reason, message);
+    if (may_speak()) send_error("FATAL", reason, message);
     leave();
 }
 
@@ -144,7 +157,9 @@ void ClientSession::stop() {
 }
 
 void ClientSession::cancel_requested(std::uint32_t secret_key) {
-    if (secret_key != key_.secret_key || requests_.empty()) return;
+    if (secret_key != key_.secret_key) return;
+    if (raw_) return cancel_raw();
+    if (requests_.empty()) return;
     worker_.mutable_counters().cancels.add();
     if (const auto& lease = side(requests_.front().slot).lease)
         send_cancel(worker_, lease.connection());
@@ -157,9 +172,9 @@ void ClientSession::servers_changed(const routing::Topology& topology) {
             server.incarnation.number != lease->incarnation)
             lease->stream.close();  // its pump finds out, and runs elsewhere what it can
     }
-    if (const auto& lease = side(Slot::primary).lease) {
-        if (topology[lease->server].role == routing::Role::replica) lease->stream.close();
-    }
+    const auto& lease = side(Slot::primary).lease;
+    if (lease && is_superseded(topology, lease->server)) lease->stream.close();
+    if (raw_server() && is_superseded(topology, *raw_server())) die(ProxyErrc::shutting_down);
 }
 
 void ClientSession::check_timeouts(routing::TimePoint now) {

@@ -43,7 +43,7 @@ public:
     void check_timeouts(routing::TimePoint now);
     void drain();  // leave with 57P01 as soon as no transaction is open
     void stop();   // leave at once
-    [[nodiscard]] std::uint32_t key_number() const { return key_.process_id; }
+    [[nodiscard]] std::uint32_t process_id() const { return key_.process_id; }
 
 private:
     using Slot = routing::Slot;
@@ -94,7 +94,11 @@ private:
     void negotiate_protocol(const wire::StartupMessage& message);
 
     // --- raw_relay.cpp: replication connections ---
+    struct RawRelay;
     awaitable<void> relay_raw();
+    [[nodiscard]] bool may_speak() const;  // it is not in the middle of a server's message
+    [[nodiscard]] std::optional<routing::ServerId> raw_server() const;
+    void cancel_raw();
 
     // --- client_messages.cpp: from bytes to batches ---
     Step next_step();
@@ -288,6 +292,7 @@ private:
     health::WorkerCounters::Database* counters_ = nullptr;
     bool registered_ = false;
     std::optional<Deadline> login_deadline_;
+    std::shared_ptr<RawRelay> raw_;  // of a replication connection, while it is relayed
 
     // What it is doing.
     std::array<Side, 2> sides_;

@@ -1,10 +1,11 @@
 // Replication connections: after the login every byte passes unread between the client and the
 // primary.
 #include "conf/log.hpp"
+#include "proxy/session/cancel.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/spawn.hpp"
 #include "proxy/wire/backend.hpp"
-#include "proxy/wire/body_writer.hpp"
+#include "proxy/wire/message_boundary.hpp"
 #include "proxy/worker.hpp"
 
 namespace pgsteer::proxy {
@@ -12,11 +13,13 @@ namespace pgsteer::proxy {
 namespace {
 
 // One direction. Ends when either side does; closing both makes the other direction end too.
-awaitable<void> copy_bytes(Stream& from, InputBuffer& in, Stream& to) {
+template <class Passed>
+awaitable<void> copy_bytes(Stream& from, InputBuffer& in, Stream& to, Passed passed) {
     error_code ec;  // no co_await in a condition: GCC 12 loses the way out of the loop
     while (!ec) {
         if (!in.empty()) {
             to.write(in.data());
+            passed(in.data());
             in.consume(in.size());
             co_await to.drained();
         }
@@ -27,6 +30,25 @@ awaitable<void> copy_bytes(Stream& from, InputBuffer& in, Stream& to) {
 }
 
 }  // namespace
+
+struct ClientSession::RawRelay {
+    ServerConnectionPtr server;
+    wire::MessageBoundary to_client;
+    bool is_copying = true;  // from the server
+};
+
+bool ClientSession::may_speak() const { return !raw_ || raw_->to_client.is_between_messages(); }
+
+std::optional<routing::ServerId> ClientSession::raw_server() const {
+    if (!raw_) return std::nullopt;
+    return raw_->server->server;
+}
+
+// What is running there is not known: PostgreSQL ignores a cancel that comes when nothing is.
+void ClientSession::cancel_raw() {
+    worker_.mutable_counters().cancels.add();
+    send_cancel(worker_, raw_->server);
+}
 
 awaitable<void> ClientSession::relay_raw() {
     const auto primary = worker_.topology().primary;
@@ -44,7 +66,10 @@ awaitable<void> ClientSession::relay_raw() {
         }
         co_return;
     }
+    if (worker_.topology().primary != primary)  // meanwhile another server took its place
+        co_return refuse_login(ProxyErrc::no_primary, "57P03", info(ProxyErrc::no_primary).message);
     auto& server = *result.connection;
+    server.server = *primary;
     wire::Buffer out;
     for (const auto& [name, value] : server.parameters)
         wire::encode_parameter_status(out, name, value);
@@ -52,23 +77,24 @@ awaitable<void> ClientSession::relay_raw() {
     wire::encode_ready_for_query(out, 'I');
     client_.write(wire::Bytes{out});
     login_deadline_.reset();
-    worker_.mutable_counters()  // each connection is one request
+    worker_
+        .mutable_counters()  // each connection is one request
         .database(database_)
         .servers[primary->index]
         .requests[static_cast<std::size_t>(routing::Reason::replication)]
         .add();
-    bool copying = true;
-    const auto from_server = [](ClientSession& session, ServerConnectionPtr from,
-                                bool& running) -> awaitable<void> {
+    raw_ = std::make_shared<RawRelay>(RawRelay{.server = result.connection, .to_client = {}});
+    const auto from_server = [](ClientSession& session) -> awaitable<void> {
         const auto self = session.shared_from_this();
-        co_await copy_bytes(from->stream, from->in, session.client_);
-        running = false;
+        const auto relay = session.raw_;
+        co_await copy_bytes(relay->server->stream, relay->server->in, session.client_,
+                            [&](wire::Bytes bytes) { relay->to_client.passed(bytes); });
+        relay->is_copying = false;
         session.answered_.notify_all();
     };
-    spawn(worker_.executor(), from_server(*this, result.connection, copying),
-          "session.replication");
-    co_await copy_bytes(client_, in_, server.stream);
-    while (copying) co_await answered_.wait();
+    spawn(worker_.executor(), from_server(*this), "session.replication");
+    co_await copy_bytes(client_, in_, server.stream, [](wire::Bytes) {});
+    while (raw_->is_copying) co_await answered_.wait();
 }
 
 }  // namespace pgsteer::proxy

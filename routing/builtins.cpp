@@ -46,6 +46,7 @@ bool contains(const std::array<std::string_view, size>& sorted, std::string_view
 }
 
 constexpr auto kLocalRelations = std::to_array<std::string_view>({
+    "pg_aios",
     "pg_available_extension_versions",
     "pg_available_extensions",
     "pg_backend_memory_contexts",
@@ -60,6 +61,7 @@ constexpr auto kLocalRelations = std::to_array<std::string_view>({
     "pg_sequences",
     "pg_settings",
     "pg_shmem_allocations",
+    "pg_shmem_allocations_numa",
     "pg_subscription_rel",
     "pg_wait_events",
 });

@@ -197,10 +197,13 @@ void use_fields(Reading& reading, PgQuery__Node** fields, std::size_t count, std
 }
 
 // The columns of a sequence read as a table: a standby may show a value ahead of the primary's.
+// SYSTEM_USER has its own syntax since PostgreSQL 16; the grammar of 15 takes it for a column.
 void column(const Message* message, Reading& reading) {
     const auto* node = as<PgQuery__ColumnRef>(message);
     if (node->n_fields == 0) return;
     const std::string_view name = string_of(node->fields[node->n_fields - 1]);
+    if (node->n_fields == 1 && name == "system_user")
+        return stop(reading, Reason::server_local, "SYSTEM_USER (backend and connection)");
     if (name == "last_value" || name == "log_cnt" || name == "is_called")
         return stop(reading, Reason::server_local, "column " + std::string{name});
     use_fields(reading, node->fields, node->n_fields, 1);

@@ -205,7 +205,7 @@ SELECT 1; SELECT 2;
 /* pgsteer: replica */ SELECT rt.f_vol()
 SELECT pg_sleep(0)
 SELECT current_setting('search_path')
-SELECT pg_size_pretty(1000::bigint), pg_relation_size('rt.t')
+SELECT pg_size_pretty(1000::bigint)
 WITH no_such_table AS (SELECT 1) SELECT * FROM no_such_table
 PREPARE rt_p (int) AS SELECT id FROM rt.t WHERE id = $1
 EXECUTE rt_p (1)
@@ -291,6 +291,8 @@ effect_function        SELECT pg_export_snapshot()
 effect_function        SELECT lo_create(0)
 effect_function        SELECT lo_import('/nonexistent')
 session_control        SELECT set_config('rt.x', 'y', true)
+server_local           SELECT pg_relation_size('rt.t')
+server_local           SELECT pg_database_size('app')
 server_local           SELECT pg_backend_pid()
 server_local           SELECT pg_is_in_recovery()
 server_local           SELECT inet_server_port()

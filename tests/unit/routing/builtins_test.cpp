@@ -17,7 +17,10 @@ TEST(Builtins, FunctionsAreOfOneKind) {
          {"nextval", "setval", "pg_notify", "query_to_xml", "ts_rewrite", "set_config"})
         EXPECT_EQ(builtin_function(name).kind, BuiltinKind::effect) << name;
     for (const std::string_view name :
-         {"currval", "pg_backend_pid", "pg_stat_get_activity", "current_setting"})
+         {"currval", "pg_backend_pid", "pg_stat_get_activity", "current_setting", "system_user",
+          "pg_relation_size", "pg_table_size", "pg_indexes_size", "pg_total_relation_size",
+          "pg_database_size", "pg_tablespace_size", "pg_get_aios", "pg_get_shmem_allocations_numa",
+          "pg_stat_get_io", "pg_get_sequence_data"})
         EXPECT_EQ(builtin_function(name).kind, BuiltinKind::server_local) << name;
     for (const std::string_view name : {"", "a", "Abs", "nextval2", "zzz", "~", "\xff"})
         EXPECT_EQ(builtin_function(name).kind, BuiltinKind::unknown) << name;
@@ -44,7 +47,8 @@ TEST(Builtins, OperatorsAndTypes) {
 TEST(Builtins, RelationsThatShowOneServer) {
     for (const std::string_view name :
          {"pg_stat_activity", "pg_statio_all_tables", "pg_locks", "pg_settings",
-          "pg_replication_slots", "pg_sequences", "pg_stat_statements"})
+          "pg_replication_slots", "pg_sequences", "pg_stat_statements", "pg_aios",
+          "pg_shmem_allocations_numa", "pg_wait_events"})
         EXPECT_TRUE(is_server_local_relation(name)) << name;
     for (const std::string_view name :
          {"pg_class", "pg_stats", "pg_statistic", "pg_stats_ext", "pg_roles", "t", ""})

@@ -143,8 +143,7 @@ const Row kReads[] = {
     read("SELECT to_jsonb(t), row_to_json(t), json_build_object('a', 1), jsonb_agg(a) FROM t"),
     read("SELECT to_tsvector('english', a) @@ plainto_tsquery($1), ts_rank(b, c), ts_headline(a, "
          "b) FROM t"),
-    read("SELECT pg_relation_size('t'), pg_total_relation_size('t'::regclass), "
-         "pg_size_pretty(1::bigint)"),
+    read("SELECT pg_size_pretty(1::bigint), t.system_user FROM t"),
     read("SELECT has_table_privilege('t', 'select'), pg_get_viewdef('v'), format_type(23, -1), "
          "obj_description(1, 'x')"),
     read("SELECT current_setting('app.tenant'), current_setting('TimeZone', true)"),
@@ -327,6 +326,13 @@ const Row kServerLocal[] = {
     write("SELECT s.log_cnt FROM s", Reason::server_local),
     write("SELECT \"is_called\" FROM s", Reason::server_local),
     write("SELECT * FROM pg_sequences", Reason::server_local),
+    write("SELECT SYSTEM_USER", Reason::server_local),
+    write("SELECT 1 FROM t WHERE owner = system_user", Reason::server_local),
+    write("SELECT * FROM pg_aios", Reason::server_local),
+    write("SELECT * FROM pg_catalog.pg_shmem_allocations_numa", Reason::server_local),
+    write("SELECT pg_relation_size('t'), pg_total_relation_size('t'::regclass)",
+          Reason::server_local),
+    write("SELECT pg_size_pretty(pg_database_size(current_database()))", Reason::server_local),
     write("SELECT * FROM pg_stat_activity", Reason::server_local),
     write("SELECT * FROM \"pg_stat_activity\"", Reason::server_local),
     write("SELECT * FROM pg_catalog.pg_stat_replication", Reason::server_local),

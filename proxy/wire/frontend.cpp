@@ -100,6 +100,14 @@ void encode_parse(Buffer& out,
     for (const std::uint32_t oid : param_oids) body.u32(oid);
 }
 
+void encode_bind(Buffer& out, std::string_view portal, std::string_view statement) {
+    BodyWriter{out, frontend::kBind}.cstr(portal).cstr(statement).u16(0).u16(0).u16(0);
+}
+
+void encode_execute(Buffer& out, std::string_view portal) {
+    BodyWriter{out, frontend::kExecute}.cstr(portal).u32(0);
+}
+
 void encode_close(Buffer& out, std::uint8_t kind, std::string_view name) {
     BodyWriter{out, frontend::kClose}.u8(kind).cstr(name);
 }

@@ -48,6 +48,8 @@ void encode_parse(Buffer& out,
                   std::string_view name,
                   std::string_view sql,
                   std::span<const std::uint32_t> param_oids);
+void encode_bind(Buffer& out, std::string_view portal, std::string_view statement);  // no values
+void encode_execute(Buffer& out, std::string_view portal);                           // all rows
 void encode_close(Buffer& out, std::uint8_t kind, std::string_view name);
 void encode_sync(Buffer& out);
 void encode_terminate(Buffer& out);

@@ -105,6 +105,18 @@ TEST(Close, TakesAKindAndAName) {
     EXPECT_EQ(encoded([](Buffer& out) { encode_close(out, 'S', "s1"); }), kClose);
 }
 
+TEST(Bind, WithoutValuesIsItsNames) {
+    EXPECT_EQ(encoded([](Buffer& out) { encode_bind(out, "p", "s1"); }),
+              "B\0\0\0\x0F"
+              "p\0s1\0\0\0\0\0\0\0"sv);
+}
+
+TEST(Execute, OfAllRowsIsItsPortal) {
+    EXPECT_EQ(encoded([](Buffer& out) { encode_execute(out, "p"); }),
+              "E\0\0\0\x0A"
+              "p\0\0\0\0\0"sv);
+}
+
 TEST(Execute, TakesAPortalAndARowLimit) {
     const auto body = "p\0\x01\x02\x03\x04"sv;
     const auto decoded = decode_execute(as_bytes(body));

@@ -318,10 +318,11 @@ Part select(const Message* message, const Context&) { return read(message); }
 Part declare(const Message* message, const Context& context) {
     const auto& node = *as<PgQuery__DeclareCursorStmt>(message);
     Part part = write(Reason::cursor, node.portalname);
-    if (read(inside(node.query)).access == Access::read_only)
+    // One that outlives its transaction would keep the session to the replica.
+    const bool holds = (node.options & kCursorHold) != 0;
+    if (!holds && read(inside(node.query)).access == Access::read_only)
         part.in_transaction = InTransaction::ties;
-    if ((node.options & kCursorHold) != 0)
-        part.effects.push_back(context.effect(Kind::declare_hold, node.portalname));
+    if (holds) part.effects.push_back(context.effect(Kind::declare_hold, node.portalname));
     return part;
 }
 

@@ -256,7 +256,9 @@ Route in_transaction(const Statement& statement,
     const ServerId server = *session.transaction_on;
     const auto stay = exactly(server, topology, Reason::in_transaction);
     if (!session.transaction.may_move) return stay;
-    if (session.transaction.must_move || !may_follow(statement, session))
+    const bool cursor_is_elsewhere =
+        statement.uses_cursor && session.cursor_on && *session.cursor_on != server;
+    if (session.transaction.must_move || cursor_is_elsewhere || !may_follow(statement, session))
         return primary_or_nowhere(session, topology, reason_to_leave(statement, session));
     if (statement.access != Access::read_only) return stay;
     const auto& where = topology.servers[server.index];

@@ -206,6 +206,7 @@ TEST(ClassifyEffects, WhatMayFollowInATransactionOnAReplica) {
         {"FETCH c", In::ties},
         {"CLOSE c", In::ties},
         {"DECLARE c CURSOR FOR SELECT f()", In::leaves},
+        {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", In::leaves},
         {"SELECT set_config('a.b', $1, true)", In::leaves},
         {"SET LOCAL transaction_read_only = off", In::leaves},
         {"SET search_path TO pg_temp", In::leaves},

@@ -679,6 +679,21 @@ TEST(Decide, RunsCursorStatementsWhereTheCursorIs) {
     expect(decide(fetch, session, primary_and_two(), kNow), {kPrimary}, Reason::cursor);
 }
 
+TEST(Decide, AnOpenTransactionLeavesItsReplicaForACursorThatOutlivedAnother) {
+    auto fetch = statement(Access::write, Reason::cursor);
+    fetch.uses_cursor = true;
+    fetch.in_transaction = InTransaction::ties;
+    SessionView session;
+    session.transaction_on = kSecond;
+    session.transaction.may_move = session.transaction.read_only = true;
+    session.cursor_on = kSecond;
+    expect(decide(fetch, session, primary_and_two(), kNow), {kSecond}, Reason::in_transaction);
+    session.cursor_on = kPrimary;
+    expect(decide(fetch, session, primary_and_two(), kNow), {kPrimary}, Reason::cursor);
+    session.transaction.may_move = false;
+    expect(decide(fetch, session, primary_and_two(), kNow), {kSecond}, Reason::in_transaction);
+}
+
 // --- session control ---
 
 TEST(Decide, RunsSessionControlWhereTheSessionWasLast) {

@@ -47,6 +47,7 @@ enum class ProxyErrc : std::uint8_t {
     unsupported,
     invalid_option,
     primary_read_limit,
+    query_canceled,
 };
 
 struct ErrorInfo {
@@ -111,6 +112,8 @@ inline constexpr std::array kErrors{
         ProxyErrc::primary_read_limit, "primary_read_limit", "57P03",
         "no replica can serve this read, and the primary has as many such reads as it may have",
         "Retry later. At consistency eventual it would run on the least stale replica."},
+    ErrorInfo{ProxyErrc::query_canceled, "query_canceled", "57014",
+              "canceling statement due to user request"},
 };
 
 [[nodiscard]] constexpr const ErrorInfo& info(ProxyErrc code) {

@@ -17,6 +17,8 @@ public:
     static constexpr std::size_t kReadBytes = 64 * 1024;  // the most that one read asks for
 
     [[nodiscard]] wire::Bytes data() const { return {base() + begin_, end_ - begin_}; }
+    // The same bytes, to be changed in place.
+    [[nodiscard]] std::span<std::uint8_t> unread() { return {base() + begin_, end_ - begin_}; }
     [[nodiscard]] std::size_t size() const { return end_ - begin_; }
     [[nodiscard]] bool empty() const { return begin_ == end_; }
 

@@ -159,10 +159,24 @@ void ClientSession::stop() {
 void ClientSession::cancel_requested(std::uint32_t secret_key) {
     if (secret_key != key_.secret_key) return;
     if (raw_) return cancel_raw();
-    if (requests_.empty()) return;
+    if (requests_.empty() && !running_again_ && !choosing_) return;
     worker_.mutable_counters().cancels.add();
-    if (const auto& lease = side(requests_.front().slot).lease)
-        send_cancel(worker_, lease.connection());
+    if (cancel_ == Cancel::none) cancel_ = Cancel::asked;
+    pass_cancel_on();
+    answered_.notify_all();
+}
+
+// Only where the client's own message is being answered: what we have sent in front of it is not
+// to be hit.
+void ClientSession::pass_cancel_on() {
+    if (cancel_ != Cancel::asked || requests_.empty() || running_again_) return;
+    const auto& lease = side(requests_.front().slot).lease;
+    if (!lease) return;
+    const auto* owed = lease->replies.front();
+    if (owed == nullptr && !choosing_) cancel_ = Cancel::none;  // the client has the answer
+    if (owed == nullptr || owed->internal) return;
+    cancel_ = Cancel::passed_on;
+    send_cancel(worker_, lease.connection());
 }
 
 void ClientSession::servers_changed(const routing::Topology& topology) {

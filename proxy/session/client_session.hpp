@@ -8,6 +8,7 @@
 #include "proxy/session/catalog_view.hpp"
 #include "proxy/session/parameter_status.hpp"
 #include "proxy/session/prepared_statements.hpp"
+#include "proxy/session/preparing.hpp"
 #include "proxy/session/request.hpp"
 #include "proxy/shared_writes.hpp"
 #include "proxy/signal.hpp"
@@ -60,6 +61,7 @@ private:
         ProxyErrc lost_because = ProxyErrc::server_lost;  // what a closed connection means
         bool discarding = false;  // requests run elsewhere: what is still answered here is dropped
         bool setting_failed = false;  // one of our own settings was refused
+        bool opening_failed = false;  // of a transaction: an error came in its place
         std::string row_value;        // of the row that says what set_config() has set
         bool row_seen = false;
         wire::Buffer last_words;      // ErrorResponse that came without a request
@@ -79,6 +81,7 @@ private:
     void send_error(std::string_view severity, ProxyErrc reason, std::string_view message = {});
     void send_ready();
     void release(Slot slot);
+    void pass_cancel_on();
 
     // --- startup_phase.cpp ---
     awaitable<bool> start_up();
@@ -141,18 +144,16 @@ private:
                                      const Demand& demand,
                                      PrimaryRead& primary_read);
     [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);
+    static bool avoid_all(const routing::Candidates& candidates, Demand& demand);
     awaitable<ConnectFailure> take_lease(Slot slot, routing::ServerId server);
     awaitable<void> leave_open_request();
-    void send_batch(const Batch& batch, wire::Bytes bytes, Slot slot, Request& request);
-    void add_prelude(Slot slot,
-                     wire::Buffer& out,
-                     const Batch& batch,
-                     wire::Bytes bytes,
-                     Request& request,
-                     bool starts_request);
+    void send_batch(
+        const Batch& batch, wire::Bytes bytes, Slot slot, Request& request, bool continues);
+    void add_prelude(Slot slot, wire::Buffer& out, Request& request, bool starts_request);
     void add_settings(Slot slot, wire::Buffer& out);
-    void inject_parse(const PreparedPtr& statement, Slot slot, wire::Buffer& out);
-    void close_again(const PreparedStatement& statement, Slot slot, wire::Buffer& out);
+    [[nodiscard]] Destination destination(Slot slot);
+    void add_lacking(
+        const BatchItem& item, wire::Bytes bytes, Slot slot, bool is_first, wire::Buffer& out);
     void expect_item(
         const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended);
     [[nodiscard]] bool is_pipeline_full() const;
@@ -170,29 +171,23 @@ private:
     Verdict on_parse_or_close_complete(Slot slot, std::uint8_t type);
     Verdict on_complete(Slot slot, wire::Bytes body, std::uint8_t type);
     Verdict on_error(Slot slot, wire::Bytes body);
+    Verdict on_own_error(Slot slot,
+                         const Expected& owed,
+                         std::string_view sqlstate,
+                         wire::Bytes body);
+    Verdict answer_with_own_error();
+    void undo_changes(Request& request, const Expected& failed);
+    void note_confirmed(PreparedStatement& statement, Slot slot);
     Verdict on_ready(Slot slot, wire::Bytes body);
     Verdict on_parameter(Slot slot, wire::Bytes body);
+    void show_own_key(Slot slot, wire::Bytes body);
     void note_set_value(Slot slot, const Expected& owed, wire::Bytes body);
     [[nodiscard]] bool sets_to_result(const Expected& owed) const;
     void deallocated(std::string_view name, Slot slot);
     void deallocated_all(Slot slot);
     void prepared_in_sql(const std::string& name, Slot slot);
-    void inject_named(const routing::StatementPtr& statement,
-                      Slot slot,
-                      const Request& request,
-                      wire::Buffer& out);
-    void prepare_parse(const BatchItem& item,
-                       const Batch& batch,
-                       wire::Bytes bytes,
-                       Slot slot,
-                       const Request& request,
-                       wire::Buffer& out);
-    bool prepare_query(const BatchItem& item, Slot slot, const Request& request, wire::Buffer& out);
+    void drop_unnamed(Request& request);
     void expect_prepared(const routing::StatementPtr& statement, Request& request);
-    bool inject_deallocated(const BatchItem& item,
-                            Slot slot,
-                            const Request& request,
-                            wire::Buffer& out);
     static void expect_deallocations(PreparedStatements& prepared,
                                      const routing::StatementPtr& statement,
                                      Request& request);
@@ -206,6 +201,8 @@ private:
     void hold_replies(std::size_t from_piece);
     void release_held();
     void quiet(error_code ec);
+    void watch_discarded_run(std::chrono::milliseconds patience);
+    void end_discarded_run();
     bool drop_repeated_prefix();
     void finish_front(Slot slot);
     void skip_to_sync(Slot slot);
@@ -261,6 +258,8 @@ private:
     enum class Why : std::uint8_t { lost, failed, behind };
     awaitable<void> run_again(Why why, std::uint32_t avoid);
     void fail_front(ProxyErrc reason);
+    void fail_cancelled();
+    void withdraw_changes();
     [[nodiscard]] bool all_retryable() const;
 
     Side& side(Slot slot) { return sides_[static_cast<std::size_t>(slot)]; }
@@ -318,6 +317,8 @@ private:
     routing::Consistency consistency_{};  // of this user and database
     std::optional<Slot> last_used_;
     PreparedStatements prepared_;
+    Preparing preparing_;
+    wire::Buffer own_error_;  // of Request::own_error
     Portals portals_;
     SessionCatalog catalog_;
     bool names_may_change_ = false;    // by what is in flight
@@ -334,6 +335,11 @@ private:
     enum class LostTransaction : std::uint8_t { none, to_report, reported };
     LostTransaction transaction_ = LostTransaction::none;  // READ ONLY, gone with its replica
     bool running_again_ = false;
+    bool choosing_ = false;  // a batch is being dispatched
+    // The client has asked to cancel its oldest request, or the batch that is being dispatched: it
+    // holds for whatever is done about that.
+    enum class Cancel : std::uint8_t { none, asked, passed_on };
+    Cancel cancel_ = Cancel::none;
     bool prefix_ends_in_error_ = false;
     std::optional<routing::Pin> counted_pin_;
     bool draining_ = false;

@@ -124,10 +124,13 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
     };
     PrimaryRead primary_read;
     for (;;) {
-        if (!demand.again && running_again_) {
-            while (running_again_ && !closing_) co_await answered_.wait();
+        if (!demand.again && (running_again_ || side(Slot::replica).discarding)) {
+            co_await answered_.wait();
             if (closing_) co_return leaving();
+            continue;
         }
+        if (cancel_ == Cancel::asked && requests_.empty())
+            co_return Choice{.failed = true, .failure = {ProxyErrc::query_canceled, {}, {}, {}}};
         if (!demand.again && !requests_.empty() && requests_.back().open &&
             requests_.back().slot == Slot::primary) {
             co_return Choice{
@@ -195,6 +198,11 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
             if (closing_) co_return leaving();
             continue;
         }
+        if (keeps_lease && held->cancels_in_flight > 0) {
+            co_await wait_for_freshness();  // a cancel must not hit what comes behind its target
+            if (closing_) co_return leaving();
+            continue;
+        }
         if (keeps_lease) {
             const bool verifies = route.reason == Reason::verified_replica;
             co_return Choice{.slot = slot,
@@ -203,13 +211,16 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                              .primary_read = std::move(primary_read)};
         }
 
+        if (held && state_.irreplaceable(slot) && slot == Slot::replica &&
+            avoid_all(route.candidates, demand))
+            continue;
         if (held && state_.irreplaceable(slot))
             co_return Choice{.failed = true, .failure = {ProxyErrc::transaction_lost, {}, {}, {}}};
         release(slot);
         auto candidates = without_exhausted(route.candidates);
         if (candidates.empty() && slot == Slot::replica && topology.primary &&
             !without_exhausted({*topology.primary}).empty()) {
-            for (const auto full : route.candidates) demand.avoid |= 1U << full.index;
+            avoid_all(route.candidates, demand);
             continue;  // sooner elsewhere than later here
         }
         if (candidates.empty()) candidates = route.candidates;
@@ -226,6 +237,13 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                              .failure = std::move(failure)};
         demand.avoid |= 1U << server.index;
     }
+}
+
+// False: they are avoided already.
+bool ClientSession::avoid_all(const routing::Candidates& candidates, Demand& demand) {
+    const auto before = demand.avoid;
+    for (const auto id : candidates) demand.avoid |= 1U << id.index;
+    return demand.avoid != before;
 }
 
 // A read for which no replica is good enough: whether the primary may have it.
@@ -329,8 +347,10 @@ awaitable<void> ClientSession::dispatch() {
         choice.failed = true;
         choice.failure = {ProxyErrc::invalid_option, {}, {}, std::move(problem)};
     } else {
+        choosing_ = true;
         choice = co_await choose(
             statement, {.may_verify = may_verify(batch_), .ties = ties, .arrived = received_at_});
+        choosing_ = false;
     }
     if (closing_) co_return;
     if (choice.failed) {
@@ -341,7 +361,8 @@ awaitable<void> ClientSession::dispatch() {
         if (requests_.empty()) settled_ = deferred_;
         if (requests_.empty() && options_for(statement->statement).explain.value_or(false))
             explain_route(choice);
-        if (requests_.empty() || !requests_.back().open) {
+        const bool continues = !requests_.empty() && requests_.back().open;
+        if (!continues) {
             auto& fresh = requests_.emplace_back();
             if (moved_) fresh = std::move(*moved_);
             fresh.server = side(choice.slot).lease->server;
@@ -372,7 +393,7 @@ awaitable<void> ClientSession::dispatch() {
             request.retryable =
                 request.messages.size() <= 2 * worker_.config().routing.retry_buffer;
         }
-        send_batch(batch_, bytes, choice.slot, request);
+        send_batch(batch_, bytes, choice.slot, request, continues);
     }
     stream_dropped_ = choice.failed;
     streamed_to_ = choice.slot;
@@ -402,6 +423,7 @@ void ClientSession::refuse(const Batch& batch, const ConnectFailure& failure) {
                             ? static_cast<ProxyErrc>(failure.error.value())
                             : ProxyErrc::server_unreachable;
     if (reason == ProxyErrc::transaction_lost) return die(reason);
+    cancel_ = Cancel::none;
     fail_transaction();
     if (!requests_.empty()) {  // an open request that has been answered so far: it fails now
         if (requests_.back().open && batch.ends) requests_.back().open = false;

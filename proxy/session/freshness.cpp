@@ -398,7 +398,7 @@ ClientSession::Verdict ClientSession::on_position_told(Slot slot, Purpose purpos
     (passed ? counters.verifications_passed : counters.verifications_behind).add();
     if (!passed) {
         side.behind = true;
-        return all_retryable() ? Verdict::run_again : Verdict::broken;
+        return Verdict::run_again;
     }
     if (floor_.primary_position.timeline == needed.timeline &&
         floor_.primary_position.lsn <= needed.lsn) {

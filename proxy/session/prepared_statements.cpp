@@ -89,6 +89,13 @@ void PreparedStatements::undo(const StatementChange& change) {
     }
 }
 
+void PreparedStatements::withdraw(const StatementChange& change, Slot slot) {
+    undo(change);
+    if (change.closed) change.closed->prepared_on[index_of(slot)] = 0;
+    const auto& named = change.defined ? change.defined : change.closed;
+    if (named && !named->name.empty()) leftovers(slot).names.push_back(named->name);
+}
+
 void PreparedStatements::closed_on(const PreparedStatement& statement, Slot slot) {
     if (!statement.name.empty() && statement.prepared_on[index_of(other(slot))] != 0)
         leftovers(other(slot)).names.push_back(statement.name);

@@ -42,6 +42,7 @@ public:
     static constexpr std::size_t kMaxStatements = 65'536;
 
     [[nodiscard]] PreparedPtr find(std::string_view name) const;
+    [[nodiscard]] bool has_unnamed() const { return unnamed_ != nullptr; }
     [[nodiscard]] bool may_keep(std::size_t bytes) const;  // of a Parse message
     // Parse: `message` is whole. A named statement must not exist yet.
     StatementChange define(std::string_view name,
@@ -54,12 +55,16 @@ public:
     StatementChange close(std::string_view name);
     std::vector<StatementChange> close_all();  // of the named ones
     void undo(const StatementChange& change);
+    // The same for one that may have reached `slot`, whether or not it was answered: what that
+    // connection has of it is no longer known.
+    void withdraw(const StatementChange& change, routing::Slot slot);
 
     // DEALLOCATE ALL or DISCARD ALL completed on `slot`.
     void deallocated_all(routing::Slot slot);
 
     // Statements that the client has closed and that are still prepared on the other connection:
-    // their names, to be closed there before its next use. `all`: DEALLOCATE ALL is due there.
+    // their names, to be closed there before its next use, unless they are in use again by then.
+    // `all`: DEALLOCATE ALL is due there.
     struct Leftovers {
         std::vector<std::string> names;
         bool all = false;

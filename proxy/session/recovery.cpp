@@ -37,6 +37,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
                worker_.config().servers[server.index].name);
 
     const bool busy = !requests_.empty() && requests_.front().slot == slot;
+    if (busy) withdraw_changes();
     lost.partial = 0;
     lost.lease.discard();
     lost = Side{};
@@ -79,6 +80,17 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     co_await run_again(Why::lost, 1U << server.index);
 }
 
+// What the requests in flight have said of names is as if they had not been sent: those that run
+// again say it again.
+void ClientSession::withdraw_changes() {
+    for (auto request = requests_.rbegin(); request != requests_.rend(); ++request) {
+        for (auto change = request->changes.rbegin(); change != request->changes.rend(); ++change)
+            prepared_.withdraw(*change, request->slot);
+        request->changes.clear();
+        request->changes_done = 0;
+    }
+}
+
 // The oldest request cannot be answered by anybody: an error, and what a server would send behind
 // it.
 void ClientSession::fail_front(ProxyErrc reason) {
@@ -94,15 +106,31 @@ void ClientSession::fail_front(ProxyErrc reason) {
         send_ready();
     }
     counters_->servers[request.server.index].failed.add();
+    cancel_ = Cancel::none;
     worker_.finished_on(request.server);
     kept_bytes_ -= request.messages.size();
     requests_.pop_front();
 }
 
+// The client has cancelled the oldest one.
+void ClientSession::fail_cancelled() {
+    fail_front(ProxyErrc::query_canceled);
+    while (!requests_.empty() && transaction_ != LostTransaction::none)
+        fail_front(ProxyErrc::failed_transaction);
+}
+
 // Runs everything that is in flight again, elsewhere. All of it is retryable and none of its rows
 // was released.
 awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
+    withdraw_changes();
+    while (!requests_.empty() && !all_retryable()) fail_front(ProxyErrc::settings_not_applied);
+    if (!requests_.empty() && cancel_ != Cancel::none) fail_cancelled();
+    if (requests_.empty()) co_return answered_.notify_all();
     running_again_ = true;
+    while (side(Slot::replica).lease && side(Slot::replica).lease->cancels_in_flight > 0) {
+        co_await wait_for_freshness();  // it must not hit what comes next
+        if (closing_) co_return;
+    }
     withdraw_transaction();
     roll_back_on_replica();
     auto again = std::move(requests_);
@@ -110,7 +138,6 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
     for (auto& request : again) {
         if (why != Why::behind) counters_->servers[request.server.index].retried.add();
         worker_.finished_on(request.server);
-        request.changes_done = 0;
         request.rows_seen = false;
         request.needed = {};
         request.retried = true;
@@ -128,6 +155,13 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
                   .arrived = first.started};
     auto choice = co_await choose(first.statement, demand);
     if (closing_) co_return;
+    if (choice.failed && cancel_ == Cancel::asked) {
+        for (const auto& request : again) worker_.started_on(request.server);
+        requests_ = std::move(again);
+        fail_cancelled();
+        running_again_ = false;
+        co_return co_await run_again(why, avoid);
+    }
     for (auto& request : again) {
         request.slot = choice.slot;
         request.retryable = choice.slot == Slot::replica;
@@ -146,7 +180,7 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
         auto batch = parse_batch(placed.messages);
         const bool was_open = placed.open;
         placed.open = true;
-        send_batch(batch, placed.messages, choice.slot, placed);
+        send_batch(batch, placed.messages, choice.slot, placed, false);
         placed.open = was_open;
     }
     if (choice.failed) {

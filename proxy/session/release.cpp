@@ -1,5 +1,6 @@
 // Which bytes of an answer may go to the client now, and which are held back because the answer may
 // still have to be fetched from another server.
+#include "proxy/session/cancel.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/worker.hpp"
 
@@ -66,11 +67,31 @@ void ClientSession::hold_replies(std::size_t from_piece) {
 // The server has been silent for a while: what it has sent so far is passed on.
 void ClientSession::quiet(error_code ec) {
     hold_timer_armed_ = false;
-    if (ec || closing_ || held_.empty()) return;
+    if (ec || closing_) return;
+    if (side(Slot::replica).discarding) return end_discarded_run();
+    if (held_.empty()) return;
     if (Clock::now() - held_since_ >= kQuiet) return release_held();
     hold_timer_armed_ = true;
     hold_timer_.expires_at(held_since_ + kQuiet);
     hold_timer_.async_wait([self = shared_from_this()](error_code again) { self->quiet(again); });
+}
+
+// Nobody wants its answer, and the client waits for its end. Most end by themselves sooner than a
+// cancel could reach them.
+void ClientSession::watch_discarded_run(std::chrono::milliseconds patience) {
+    if (hold_timer_armed_) return;
+    hold_timer_armed_ = true;
+    hold_timer_.expires_at(Clock::now() + patience);
+    hold_timer_.async_wait([self = shared_from_this()](error_code ec) { self->quiet(ec); });
+}
+
+void ClientSession::end_discarded_run() {
+    const auto& lease = side(Slot::replica).lease;
+    if (!lease) return;
+    const auto* owed = lease->replies.front();
+    if (owed != nullptr && !owed->internal && lease->cancels_in_flight == 0)
+        send_cancel(worker_, lease.connection());
+    watch_discarded_run(kQuiet);  // there may be another statement behind it
 }
 
 // From here on the oldest request cannot run elsewhere, unless all that was released are

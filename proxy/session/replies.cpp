@@ -20,12 +20,13 @@ namespace {
 constexpr std::size_t kMaxInspected =
     1024 * 1024;  // a message that is read whole; a larger one is passed on unread
 constexpr std::chrono::seconds kErrorRemembered{10};
+constexpr std::chrono::milliseconds kDiscardedPatience{5};  // a cancel costs the server a process
 
 // Messages whose body matters here.
 bool is_inspected(std::uint8_t type) {
     return type == backend::kErrorResponse || type == backend::kReadyForQuery ||
            type == backend::kParameterStatus || type == backend::kCommandComplete ||
-           type == backend::kNoticeResponse;
+           type == backend::kNoticeResponse || type == backend::kNotificationResponse;
 }
 
 // What precedes rows and says nothing about data: may come twice if it is the same.
@@ -33,6 +34,24 @@ bool is_description(std::uint8_t type) {
     return type == backend::kParseComplete || type == backend::kBindComplete ||
            type == backend::kCloseComplete || type == backend::kParameterDescription ||
            type == backend::kRowDescription || type == backend::kNoData;
+}
+
+// Answered with an error it is the client's message behind it that has failed: the server skips
+// both.
+bool is_the_clients(const Expected& owed, const ReplyQueue& replies) {
+    if (owed.what == Expect::sync) return true;
+    return owed.purpose == Purpose::prepare && owed.what != Expect::query &&
+           !replies.skips_to_own_sync();
+}
+
+std::array<std::uint8_t, 4> network_order(std::uint32_t number) {
+    return {static_cast<std::uint8_t>(number >> 24), static_cast<std::uint8_t>(number >> 16),
+            static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
+}
+
+wire::Buffer whole_message(wire::Bytes body) {
+    const auto* begin = body.data() - wire::kHeaderBytes;
+    return {begin, begin + wire::kHeaderBytes + body.size()};
 }
 
 bool is_asynchronous(std::uint8_t type) {
@@ -142,6 +161,8 @@ ClientSession::Outcome ClientSession::process_replies(Slot slot) {
     if (closing_) return Outcome::ok;
     release_replies(complete == position ? pieces_.size() : cut_pieces(data.data() + complete));
     connection.in.consume(position);
+    if (side.discarding && !connection.replies.empty()) watch_discarded_run(kDiscardedPatience);
+    if (cancel_ == Cancel::asked) pass_cancel_on();
     if (answered_.has_waiters()) answered_.notify_all();
     if (draining_) drain();
     return broken ? Outcome::broken : Outcome::ok;
@@ -204,6 +225,7 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
             return on_parameter(slot, body);
         case backend::kNotificationResponse:
             floor_.raise(replies_at_);
+            show_own_key(slot, body);
             return Verdict::forward;
         case backend::kErrorResponse:
             return on_error(slot, body);
@@ -222,10 +244,12 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
         case backend::kParseComplete:
         case backend::kCloseComplete:
             return on_parse_or_close_complete(slot, type);
-        case backend::kBindComplete:
+        case backend::kBindComplete: {
             if (owed->what != Expect::bind) return Verdict::broken;
+            const bool ours = owed->internal;
             replies.pop();
-            return Verdict::forward;
+            return ours ? Verdict::swallow : Verdict::forward;
+        }
         case backend::kRowDescription:
         case backend::kNoData: {
             const bool ours = owed->internal && owed->what == Expect::query;
@@ -255,6 +279,18 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
     }
 }
 
+// In a NotificationResponse: what the session has notified itself comes from the process that the
+// client was told of.
+void ClientSession::show_own_key(Slot slot, wire::Bytes body) {
+    auto& connection = *side(slot).lease.connection();
+    const auto theirs = network_order(connection.key.process_id);
+    if (body.size() < theirs.size() || !std::ranges::equal(body.first(theirs.size()), theirs))
+        return;
+    const auto at = static_cast<std::size_t>(body.data() - connection.in.data().data());
+    const auto ours = network_order(key_.process_id);
+    std::ranges::copy(ours, connection.in.unread().subspan(at).begin());
+}
+
 ClientSession::Verdict ClientSession::on_parameter(Slot slot, wire::Bytes body) {
     const auto status = wire::decode_parameter_status(body);
     if (!status) return Verdict::broken;
@@ -269,13 +305,21 @@ ClientSession::Verdict ClientSession::on_parameter(Slot slot, wire::Bytes body) 
                                                                 : Verdict::swallow;
 }
 
+// Of a statement that we have prepared: Preparing notes the rest.
+void ClientSession::note_confirmed(PreparedStatement& statement, Slot slot) {
+    statement.prepared_on[static_cast<std::size_t>(slot)] = side(slot).lease->lease_number;
+}
+
 ClientSession::Verdict ClientSession::on_parse_or_close_complete(Slot slot, std::uint8_t type) {
     auto& replies = side(slot).lease->replies;
     const auto owed = std::move(*replies.front());
     if (owed.what != (type == backend::kParseComplete ? Expect::parse : Expect::close))
         return Verdict::broken;
     replies.pop();
-    if (owed.internal) return Verdict::swallow;
+    if (owed.internal) {
+        if (owed.prepared) note_confirmed(*owed.prepared, slot);
+        return Verdict::swallow;
+    }
     if (owed.change && !requests_.empty()) {
         auto& request = requests_.front();
         if (request.changes_done < request.changes.size()) {
@@ -291,7 +335,11 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
     auto& owed = *replies.front();
     if (owed.what != Expect::execute && owed.what != Expect::query) return Verdict::broken;
     side(slot).copying_in = false;
-    if (owed.internal) return Verdict::swallow;
+    if (owed.internal) {
+        if (owed.prepared) note_confirmed(*owed.prepared, slot);
+        if (owed.what == Expect::execute) replies.pop();
+        return Verdict::swallow;
+    }
     note_written(slot, side(slot).lease->transaction_status);
     if (owed.effects && type == backend::kCommandComplete) {
         const auto tag = wire::decode_command_complete(body);
@@ -319,38 +367,16 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     auto& side = this->side(slot);
     auto& replies = side.lease->replies;
     auto* owed = replies.front();
-    if (owed == nullptr) {  // the server's last words, e.g. 57P01
-        wire::Buffer{}.swap(side.last_words);
-        const auto* begin = body.data() - wire::kHeaderBytes;
-        side.last_words.assign(begin, begin + wire::kHeaderBytes + body.size());
-        return Verdict::swallow;
-    }
     const auto fields = wire::decode_error(body);
     const std::string_view sqlstate = fields ? fields->sqlstate : std::string_view{};
-    side.copying_in = false;
-    if (owed->internal && owed->purpose == Purpose::prepare) {
-        owed->prepared->prepared_on[static_cast<std::size_t>(slot)] = 0;
+    const bool ends_session = fields && fields->severity != "ERROR";
+    if (owed == nullptr || (owed->internal && ends_session)) {  // the server's last words
+        side.last_words = whole_message(body);
         return Verdict::swallow;
     }
-    if (owed->internal && owed->purpose == Purpose::transaction) {
-        log::warning("a transaction could not be opened again as it was", "session",
-                     key_.process_id, "sqlstate", sqlstate);
-        const bool runs_again = slot == Slot::replica && !requests_.empty() && all_retryable();
-        return runs_again ? Verdict::run_again : Verdict::swallow;
-    }
-    if (owed->internal && owed->what == Expect::query && owed->purpose != Purpose::setting)
-        return Verdict::swallow;  // no position was told
-    if (owed->internal && owed->what == Expect::query) {
-        log::warning("a setting of the session was refused", "session", key_.process_id, "sqlstate",
-                     sqlstate);
-        side.setting_failed = true;
-        if (slot == Slot::primary) {
-            die(ProxyErrc::settings_not_applied);
-            return Verdict::swallow;
-        }
-        state_.settings_not_applicable();
-        return all_retryable() ? Verdict::run_again : Verdict::broken;
-    }
+    side.copying_in = false;
+    if (owed->internal && !is_the_clients(*owed, replies))
+        return on_own_error(slot, *owed, sqlstate, body);
     auto* request = requests_.empty() ? nullptr : &requests_.front();
     const bool may_run_again =
         request != nullptr && request->retryable && !request->failed && all_retryable();
@@ -373,14 +399,81 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
             request->statement->repeats_error_until = replies_at_ + kErrorRemembered;
         request->failed = true;
         request->rows_seen = true;
-        while (request->changes.size() > request->changes_done) {
-            prepared_.undo(request->changes.back());
-            request->changes.pop_back();
-        }
+        undo_changes(*request, *owed);
     }
     state_.failed();
     skip_to_sync(slot);
-    return Verdict::forward;
+    const bool follows_from_own =
+        request != nullptr && request->own_error && (sqlstate == "26000" || sqlstate == "25P02");
+    return follows_from_own ? answer_with_own_error() : Verdict::forward;
+}
+
+// Of what comes behind the error.
+void ClientSession::undo_changes(Request& request, const Expected& failed) {
+    const bool is_unnamed =
+        failed.what == Expect::parse && failed.change && failed.prepared->name.empty();
+    PreparedPtr replaced;
+    while (request.changes.size() > request.changes_done) {
+        const auto& change = request.changes.back();
+        if (change.defined && change.defined == failed.prepared) replaced = change.closed;
+        prepared_.undo(change);
+        request.changes.pop_back();
+    }
+    // Parse drops the unnamed statement before it reads the text of the next.
+    if (is_unnamed && prepared_.find({}) == replaced) prepared_.close({});
+}
+
+// An error in answer to a message of ours that says nothing about the server, and is nobody's
+// answer by itself.
+ClientSession::Verdict ClientSession::on_own_error(Slot slot,
+                                                   const Expected& owed,
+                                                   std::string_view sqlstate,
+                                                   wire::Bytes body) {
+    auto& side = this->side(slot);
+    const bool may_run_again = slot == Slot::replica && !requests_.empty() && all_retryable();
+    switch (owed.purpose) {
+        case Purpose::prepare:  // in front of a Query, which will not find it
+            skip_to_sync(slot);
+            if (may_run_again && routing::runs_again_on_primary(sqlstate)) {
+                if (routing::may_be_the_catalogs_fault(sqlstate)) catalog_.was_wrong();
+                return Verdict::run_again;
+            }
+            break;
+        case Purpose::transaction:
+            log::warning("a transaction could not be opened again as it was", "session",
+                         key_.process_id, "sqlstate", sqlstate);
+            if (may_run_again) return Verdict::run_again;
+            side.opening_failed = !requests_.empty();
+            break;
+        case Purpose::setting:
+            log::warning("a setting of the session was refused", "session", key_.process_id,
+                         "sqlstate", sqlstate);
+            side.setting_failed = true;
+            if (slot == Slot::primary) {
+                die(ProxyErrc::settings_not_applied);
+                return Verdict::swallow;
+            }
+            state_.settings_not_applicable();
+            return requests_.empty() ? Verdict::swallow : Verdict::run_again;
+        default:
+            return Verdict::swallow;  // no position was told
+    }
+    if (!requests_.empty()) {
+        own_error_ = whole_message(body);
+        requests_.front().own_error = true;
+    }
+    return Verdict::swallow;
+}
+
+// The server speaks of what an error of ours has led to: the client hears of that one.
+ClientSession::Verdict ClientSession::answer_with_own_error() {
+    for (const auto& piece : pieces_) held_.insert(held_.end(), piece.begin(), piece.end());
+    pieces_.clear();
+    held_.insert(held_.end(), own_error_.begin(), own_error_.end());
+    wire::Buffer{}.swap(own_error_);
+    requests_.front().own_error = false;
+    release_held();
+    return Verdict::swallow;
 }
 
 ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
@@ -397,7 +490,11 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     const auto status_before = std::exchange(connection.transaction_status, *status);
     side(slot).copying_in = false;
     const bool tells_position = purpose == Purpose::sample || purpose == Purpose::verify;
-    if (internal) return tells_position ? on_position_told(slot, purpose) : Verdict::swallow;
+    if (internal) {
+        if (std::exchange(side(slot).opening_failed, false) && *status == 'I')
+            die(ProxyErrc::transaction_lost);  // and what was to be in it may be done without
+        return tells_position ? on_position_told(slot, purpose) : Verdict::swallow;
+    }
     if (requests_.empty()) return Verdict::broken;
 
     state_.ready(slot, *status);
@@ -442,6 +539,7 @@ void ClientSession::finish_front(Slot slot) {
     if (request.ties && slot == Slot::replica) deferred_.tie();
     if (settled_ != deferred_) settled_ = deferred_;
     worker_.finished_on(request.server);
+    cancel_ = Cancel::none;
     kept_bytes_ -= request.messages.size();
     requests_.pop_front();
 }

@@ -22,6 +22,13 @@ int ReplyQueue::only_questions() const {
     return all ? static_cast<int>(queue_.size()) : 0;
 }
 
+bool ReplyQueue::skips_to_own_sync() const {
+    const auto sync = std::find_if(queue_.begin(), queue_.end(), [](const Expected& entry) {
+        return entry.what == Expect::sync;
+    });
+    return sync != queue_.end() && sync->internal;
+}
+
 Expected* ReplyQueue::front() {
     while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
     return queue_.empty() ? nullptr : &queue_.front();

@@ -26,20 +26,21 @@ enum class Expect : std::uint8_t {
     copy_end,  // CopyDone or CopyFail: no answer of its own; ends copy-in mode
 };
 
-// Why a Query of our own was sent.
+// Why a message of our own was sent.
 enum class Purpose : std::uint8_t {
     setting,      // the connection gets what it lacks
     sample,       // where the primary's WAL ends now
     verify,       // how far the replica has replayed, right before a read
     transaction,  // a transaction is opened with what was done in it, or rolled back on a replica
-    prepare,      // a statement that PREPARE or Parse has prepared on the other connection
+    prepare,      // a statement that PREPARE or Parse has prepared on the other connection; also
+                  // Parse and the others of the extended protocol
     show,         // the connection gets what SHOW pgsteer.<name> is about to ask for
 };
 
 struct Expected {
     Expect what{};
     bool internal = false;               // sent by us: the answer is not the client's
-    Purpose purpose = Purpose::setting;  // of an internal query
+    Purpose purpose = Purpose::setting;  // of an internal one
     bool change = false;                 // Parse or Close of the client's, kept in Request::changes
     std::uint16_t statement_index = 0;   // query: statements completed so far
     PreparedPtr prepared = nullptr;      // parse: what it prepares
@@ -75,6 +76,8 @@ public:
     // The number of answers that are to come, if all are to samples and to transactions of our own
     // that nothing depends on; else 0.
     [[nodiscard]] int only_questions() const;
+    // Whether an error in place of the next answer makes the server skip to a Sync of our own.
+    [[nodiscard]] bool skips_to_own_sync() const;
     // Query messages sent on this connection so far.
     [[nodiscard]] std::uint64_t queries() const { return queries_; }
     [[nodiscard]] bool skipping() const { return skipping_; }

@@ -20,7 +20,6 @@ struct Request {
     routing::Slot slot = routing::Slot::primary;
     routing::TimePoint started{};
     routing::StatementPtr statement;  // the one that decided the route; null: unclassified
-    bool simple = false;              // Query or FunctionCall: has no Sync of its own
     bool open = false;                // the client's Sync has not come yet
     bool raises_floor = true;
     PrimaryRead primary_read;  // held if the primary has it for want of a replica
@@ -29,6 +28,7 @@ struct Request {
     bool queries = false;      // it reads, in a transaction as well
     bool ties = false;         // a transaction on a replica cannot leave it once this has completed
     bool failed = false;       // an ErrorResponse has been passed on
+    bool own_error = false;    // a message of ours in front of it was answered with one
     // The replica is asked right before it whether it has replayed up to here; timeline 0: it is
     // not.
     routing::WalPosition needed;

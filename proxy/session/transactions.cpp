@@ -169,6 +169,8 @@ void ClientSession::answer_batch(std::string_view tag) {
                 wire::encode_bare(out, wire::backend::kNoData);
                 break;
             case wire::frontend::kQuery:
+                prepared_.close({});
+                [[fallthrough]];
             case wire::frontend::kExecute:
                 wire::encode_command_complete(out, tag);
                 break;

@@ -306,5 +306,30 @@ TEST_F(PreparedStatementsBytesTest, TheNumberOfStatementsIsBoundedToo) {
     EXPECT_TRUE(prepared.may_keep(1));
 }
 
+TEST_F(PreparedStatementsTest, WhatIsWithdrawnIsAsItWas) {
+    const auto first = define_on("s1", {Slot::replica});
+    const auto closed = prepared.close("s1");
+    const auto second = define("s1", "SELECT 2");
+    prepared.withdraw(second, Slot::replica);
+    prepared.withdraw(closed, Slot::replica);
+    EXPECT_EQ(prepared.find("s1"), first);
+    EXPECT_THAT(first->prepared_on, ElementsAre(0, 0)) << "who knows whether it was closed";
+    EXPECT_THAT(prepared.leftovers(Slot::replica).names, ElementsAre("s1", "s1"));
+    EXPECT_THAT(prepared.leftovers(Slot::primary).names, IsEmpty());
+}
+
+TEST_F(PreparedStatementsTest, WhatIsWithdrawnKeepsWhatTheOtherConnectionHas) {
+    const auto statement = define_on("s1", {Slot::primary, Slot::replica});
+    prepared.withdraw(prepared.close("s1"), Slot::replica);
+    EXPECT_THAT(statement->prepared_on, ElementsAre(17, 0));
+}
+
+TEST_F(PreparedStatementsTest, TheUnnamedOneLeavesNothingWhenItIsWithdrawn) {
+    const auto first = define("").defined;
+    prepared.withdraw(define("", "SELECT 2"), Slot::replica);
+    EXPECT_EQ(prepared.find(""), first);
+    EXPECT_TRUE(prepared.leftovers(Slot::replica).empty());
+}
+
 }  // namespace
 }  // namespace pgsteer::proxy

@@ -221,5 +221,20 @@ TEST(ReplyQueue, AgreesWithAServerOnRandomPipelines) {
     }
 }
 
+TEST(ReplyQueue, AnErrorSkipsToTheNextSyncWhoeverSentIt) {
+    ReplyQueue queue;
+    EXPECT_FALSE(queue.skips_to_own_sync());
+    queue.push({.what = Expect::parse, .internal = true});
+    EXPECT_FALSE(queue.skips_to_own_sync());
+    queue.push({.what = Expect::bind});
+    queue.push({.what = Expect::sync});
+    EXPECT_FALSE(queue.skips_to_own_sync());
+    ReplyQueue ours;
+    ours.push({.what = Expect::parse, .internal = true});
+    ours.push({.what = Expect::sync, .internal = true});
+    ours.push({.what = Expect::query});
+    EXPECT_TRUE(ours.skips_to_own_sync());
+}
+
 }  // namespace
 }  // namespace pgsteer::proxy

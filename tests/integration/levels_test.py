@@ -1,5 +1,6 @@
 """Consistency levels, bounds, tokens and waiting, each where a replica that is late would show a miss."""
 
+import contextlib
 import threading
 import time
 
@@ -7,7 +8,7 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
-from support.waiting import SLOWDOWN, until
+from support.waiting import until
 
 
 @pytest.fixture
@@ -22,10 +23,22 @@ def table(hurt):
 
 @pytest.fixture
 def late(table):
-    """Both replicas show what the primary committed 700 ms ago."""
+    """Both replicas show what the primary has committed until now; later commits when catch_up() is called."""
     for replica in table.replicas:
-        replica.set("recovery_min_apply_delay", "700ms")
+        replica.pause_replay()
     return table
+
+
+def catch_up(cluster, proxy):
+    """The replicas show all that is committed now, and not what is later; pgsteer knows that they do."""
+    for replica in cluster.replicas:
+        replica.resume_replay()
+    cluster.wait_until_replayed()
+    since = time.monotonic()
+    until(lambda: all(proxy.metric("pgsteer_server_staleness_seconds", server=replica.name) < time.monotonic() - since
+                      for replica in cluster.replicas), "pgsteer knows it")
+    for replica in cluster.replicas:
+        replica.pause_replay()
 
 
 def connect(proxy, **options):
@@ -67,12 +80,11 @@ def test_strict_sees_what_was_written_past_the_proxy(make_proxy, late):
 
 
 def test_strict_reads_reach_replicas_that_keep_up(make_proxy, table):
-    proxy = make_proxy({"routing": {"consistency": "strict"}})
+    """They wait for a probe that was sent later, of the primary and of a replica."""
+    proxy = make_proxy({"routing": {"consistency": "strict", "freshness_wait": "20s"}})
     with connect(proxy) as reader:
         places = [ran_on(table, reader) for _ in range(20)]
-    on_replicas = sum(place <= {"replica1", "replica2"} for place in places)
-    print(f"{on_replicas} of 20 strict reads on replicas")
-    assert on_replicas >= 10
+    assert all(place <= {"replica1", "replica2"} for place in places), places
 
 
 @pytest.mark.parametrize("how", ["set", "options", "comment", "user", "database", "config"])
@@ -90,7 +102,7 @@ def test_the_level_can_be_set_everywhere(make_proxy, late, how):
         assert read(reader, "/* pgsteer: consistency=global */" if how == "comment" else "") == 4
         if how == "set":
             reader.execute("RESET pgsteer.consistency")
-            time.sleep(1.2)  # what the reader saw on the primary is on the replicas
+            catch_up(late, proxy)  # what the reader saw on the primary is on the replicas
             write(writer, 5)
             assert read(reader) == 4
 
@@ -101,18 +113,17 @@ def test_a_level_set_in_a_transaction_that_is_rolled_back_is_not_set(make_proxy,
         reader.execute("BEGIN")
         reader.execute("SET pgsteer.consistency = 'global'")
         reader.execute("ROLLBACK")
-        time.sleep(1.2)  # the reader's own floor is passed
+        catch_up(late, proxy)  # the reader's own floor is passed
         write(writer, 6)
         assert read(reader) == 0
 
 
 def test_max_staleness_bounds_what_eventual_reads_miss(make_proxy, late):
-    for replica in late.replicas:
-        replica.set("recovery_min_apply_delay", "5s")
     proxy = make_proxy({"routing": {"consistency": "eventual"}})
     with connect(proxy) as writer, connect(proxy) as reader:
         write(writer, 7)
-        time.sleep(0.8)  # for so long at least the replicas have been behind
+        until(lambda: all(proxy.metric("pgsteer_server_staleness_seconds", server=replica.name) > 0.6
+                          for replica in late.replicas), "the replicas have been behind for longer than the bound")
         assert read(reader) == 0
         assert read(reader, "/* pgsteer: max_staleness=500ms */") == 7
         assert read(reader, "/* pgsteer: max_staleness=1h */") == 0
@@ -131,7 +142,7 @@ def test_a_token_carries_a_write_to_another_session(make_proxy, late):
         assert read(reader, f"/* pgsteer: min_lsn={token} */") == 8
         reader.execute(f"SET pgsteer.min_lsn = '{token}'")
         assert read(reader) == 8
-        time.sleep(1.2)
+        catch_up(late, proxy)
         until(lambda: ran_on(late, reader) <= {"replica1", "replica2"}, "a replica has replayed the token")
         reader.execute(f"SET pgsteer.min_lsn = '{int(timeline) + 1}/{lsn}'")
         assert ran_on(late, reader) == {"primary"}, "a token of another timeline proves nothing here"
@@ -145,9 +156,9 @@ def test_the_position_is_shown_to_prepared_statements_too(proxy):
 
 
 def test_a_read_behind_a_write_waits_for_a_replica_if_it_may(make_proxy, table):
-    """Commits are shown by these replicas about a millisecond later."""
+    """Commits are shown by these replicas a moment later: the wait ends then, however long it may be."""
     shares = {}
-    for wait in ("0ms", "50ms"):
+    for wait in ("0ms", "20s"):
         proxy = make_proxy({"routing": {"freshness_wait": wait}})
         with connect(proxy) as session:
             on_replica = 0
@@ -157,16 +168,15 @@ def test_a_read_behind_a_write_waits_for_a_replica_if_it_may(make_proxy, table):
                 assert read(session) == n
         shares[wait] = on_replica
     print(f"reads right behind a write that ran on replicas, of 40: {shares}")
-    assert shares["50ms"] >= 36
+    assert shares["20s"] == 40
 
 
 def test_waiting_ends_at_the_primary(make_proxy, late):
     proxy = make_proxy({"routing": {"freshness_wait": "30ms"}})
     with connect(proxy) as session:
         write(session, 9)
-        started = time.monotonic()
         assert "primary" in ran_on(late, session)  # replicas may have been asked, in vain
-        assert time.monotonic() - started < 0.6 * SLOWDOWN
+        assert all(replica.value("SELECT n FROM levels") == 0 for replica in late.replicas), "it waited for a replica"
 
 
 @pytest.mark.parametrize("sql, text", [
@@ -292,11 +302,18 @@ def hold_reads(proxy, count, seconds):
     def run():
         with connect(proxy) as session:
             write(session, 1)
-            session.execute(f"SELECT n, pg_sleep({seconds}) FROM levels WHERE id = 1")
+            with contextlib.suppress(psycopg.errors.QueryCanceled):  # by end_held_reads
+                session.execute(f"SELECT n, pg_sleep({seconds}) FROM levels WHERE id = 1")
     threads = [threading.Thread(target=run) for _ in range(count)]
     for thread in threads:
         thread.start()
     return threads
+
+
+def end_held_reads(cluster, threads):
+    cluster.primary.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+    for thread in threads:
+        thread.join()
 
 
 @pytest.fixture
@@ -314,7 +331,7 @@ def test_reads_beyond_the_limit_fail_with_a_hint(make_proxy, paused):
     proxy = limited(make_proxy)
     with connect(proxy) as session:
         write(session, 1)
-        held = hold_reads(proxy, 2, 2 * SLOWDOWN)
+        held = hold_reads(proxy, 2, 60)
         until(lambda: len(paused.primary.sql(
             "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")) == 2, "two reads run")
         start = time.monotonic()
@@ -326,8 +343,7 @@ def test_reads_beyond_the_limit_fail_with_a_hint(make_proxy, paused):
         write(session, 2)
         assert read(session, "/* pgsteer: consistency=eventual */") is not None
         assert ran_on(paused, session, "SELECT n FROM levels WHERE id = 1 /* pgsteer: primary */") == {"primary"}
-        for thread in held:
-            thread.join()
+        end_held_reads(paused, held)
         assert read(session) == 2
 
 
@@ -335,12 +351,12 @@ def test_reads_beyond_the_limit_wait_for_a_place(make_proxy, paused):
     proxy = limited(make_proxy, freshness_wait_max="20s")
     with connect(proxy) as session:
         write(session, 1)
-        held = hold_reads(proxy, 2, 0.7)
+        held = hold_reads(proxy, 2, 60)
         until(lambda: len(paused.primary.sql(
             "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")) == 2, "two reads run")
+        threading.Timer(0.7, end_held_reads, (paused, held)).start()
         assert read(session) == 1
-        for thread in held:
-            thread.join()
+        end_held_reads(paused, held)
 
 
 def test_eventual_takes_the_least_stale_replica(make_proxy, table):
@@ -350,15 +366,14 @@ def test_eventual_takes_the_least_stale_replica(make_proxy, table):
                                     for server in (table.primary, *table.replicas)]})
     for replica in table.replicas:
         replica.pause_replay()
-    with connect(proxy) as session, connect(proxy) as other:
+    with connect(proxy) as session:
         write(session, 1)
         for name in "replica1", "replica2":
             proxy.wait_for_state(name, "DEGRADED")
         assert ran_on(table, session) == {"primary"}
-        thread = threading.Thread(target=lambda: other.execute(f"SELECT pg_sleep({1.5 * SLOWDOWN}), n FROM levels"))
-        thread.start()
+        held = hold_reads(proxy, 1, 60)
         until(lambda: table.primary.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "one read runs")
         assert ran_on(table, session) < {"replica1", "replica2"}
         session.execute("SELECT 1")
         assert "reason=stale_replica" in session.execute("SHOW pgsteer.last_route").fetchone()[0]
-        thread.join()
+        end_held_reads(table, held)

@@ -36,7 +36,7 @@ def tables(cluster):
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
 def test_read_only_runs_on_replicas_only(target, mode):
     target.wait_until_known("pgbench_accounts")
-    for attempt in range(1, 6):
+    for attempt in range(1, 31):
         output = pgbench(target, "-S", "-M", mode, "-t", "100")
         assert f"transactions actually processed: {CLIENTS * 100}/{CLIENTS * 100}" in output
         where = target.cluster.where_ran("SELECT abalance FROM pgbench_accounts")

@@ -321,13 +321,11 @@ def test_big_pipelines_both_ways_do_not_deadlock(session):
     sender = threading.Thread(target=lambda: session.send(*([one] * count)), daemon=True)
     sender.start()
     time.sleep(1)  # all buffers on the way fill up meanwhile
-    started = time.monotonic()
     for _ in range(count):
         messages = session.read_until_ready()
         assert raw.rows(messages) == [[filler]]
-    sender.join(20 * SLOWDOWN)
+    sender.join(60 * SLOWDOWN)
     assert not sender.is_alive()
-    assert time.monotonic() - started < 60 * SLOWDOWN
 
 
 def test_one_batch_of_ten_thousand_statements_before_its_sync(session):

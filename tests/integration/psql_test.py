@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -140,15 +139,13 @@ def test_meta_commands(target, command):
 
 @pytest.mark.core
 def test_ctrl_c_cancels_pg_sleep(target):
-    with subprocess.Popen(["psql", "-X", "-A", "-t", "-c", "SELECT pg_sleep(30)"],
+    with subprocess.Popen(["psql", "-X", "-A", "-t", "-c", "SELECT pg_sleep(1000)"],
                           env=target.environment(), stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True) as process:
         until(lambda: any(target.cluster.in_backends(
-            "query = 'SELECT pg_sleep(30)' AND state = 'active'").values()), "it sleeps")
-        started = time.monotonic()
+            "query = 'SELECT pg_sleep(1000)' AND state = 'active'").values()), "it sleeps")
         os.kill(process.pid, signal.SIGINT)
-        _, error = process.communicate(timeout=20 * SLOWDOWN)
+        _, error = process.communicate(timeout=60 * SLOWDOWN)
     assert "canceling statement due to user request" in error
-    assert time.monotonic() - started < 10 * SLOWDOWN
     assert not any(target.cluster.in_backends(
-        "query = 'SELECT pg_sleep(30)' AND state = 'active'").values())
+        "query = 'SELECT pg_sleep(1000)' AND state = 'active'").values())

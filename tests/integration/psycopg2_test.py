@@ -3,7 +3,6 @@
 import io
 import select
 import threading
-import time
 
 import psycopg2
 import psycopg2.errors
@@ -12,7 +11,7 @@ import psycopg2.extras
 import pytest
 
 from support.cluster import new_marker
-from support.waiting import SLOWDOWN, until
+from support.waiting import until
 
 
 @pytest.fixture
@@ -165,14 +164,16 @@ def test_temporary_tables(connection):
 
 
 @pytest.mark.core
-def test_cancel_of_pg_sleep(connection):
-    timer = threading.Timer(0.5, connection.cancel)
-    timer.start()
-    started = time.monotonic()
+def test_cancel_of_pg_sleep(connection, cluster):
+    def cancel():
+        until(lambda: any(cluster.in_backends("query = 'SELECT pg_sleep(1000)' AND state = 'active'").values()),
+              "it sleeps")
+        connection.cancel()
+    thread = threading.Thread(target=cancel)
+    thread.start()
     with pytest.raises(psycopg2.extensions.QueryCanceledError):
-        fetch(connection, "SELECT pg_sleep(30)")
-    timer.join()
-    assert time.monotonic() - started < 10 * SLOWDOWN
+        fetch(connection, "SELECT pg_sleep(1000)")
+    thread.join()
     assert fetch(connection, "SELECT 1") == [(1,)]
 
 

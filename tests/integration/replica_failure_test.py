@@ -15,8 +15,6 @@ from support.waiting import SLOWDOWN, until
 
 READERS, WRITERS = 12, 4
 HEALTH = {"interval": "200ms", "timeout": "1s", "fall": 3, "rise": 2}
-# health.timeout + fall x interval: within this a hung replica has to be left.
-LEFT_WITHIN = 1.0 + 3 * 0.2
 
 
 @pytest.fixture
@@ -41,6 +39,7 @@ class Load:
         self._proxy = proxy
         self._stop = asyncio.Event()
         self.reads = self.writes = 0
+        self.reads_of = [0] * READERS
         self.failed_reads, self.failed_writes, self.cut = [], [], []
         self.slowest_read = self.slowest_write = 0.0
 
@@ -50,15 +49,25 @@ class Load:
             clients = [self._reader(n) for n in range(READERS)]
             clients += [self._writer(n) for n in range(WRITERS)]
             tasks = [asyncio.create_task(client) for client in [*clients, *(e(self) for e in extra)]]
-            await asyncio.sleep(0.5)
             try:
+                await asyncio.to_thread(self._wait_until_all_work)
                 await asyncio.to_thread(trouble)
-                await asyncio.sleep(0.5)
+                await asyncio.to_thread(self._wait_until_all_work)
             finally:
                 self._stop.set()
                 await asyncio.gather(*tasks)
         asyncio.run(asyncio.wait_for(everything(), 120 * SLOWDOWN))
         return self
+
+    def _wait_until_all_work(self):
+        reads, writes = self.reads, self.writes
+        until(lambda: self.reads > reads + 100 and self.writes > writes + 20, "the load works")
+
+    def wait_until_all_read_again(self):
+        """Until every reader has had an answer to a request that it sent from now on."""
+        before = list(self.reads_of)
+        # The first of the two may have been under way.
+        until(lambda: all(now >= count + 2 for now, count in zip(self.reads_of, before)), "every reader reads again")
 
     def is_over(self) -> bool:
         return self._stop.is_set()
@@ -67,7 +76,7 @@ class Load:
         return await asyncpg.connect(host=self._proxy.host, port=self._proxy.port, user="load",
                                      password="load", database="app", timeout=20 * SLOWDOWN)
 
-    async def _reader(self, _number):
+    async def _reader(self, number):
         connection = await self.connect()
         while not self._stop.is_set():
             wanted, started = random.randint(1, 1000), time.monotonic()
@@ -75,6 +84,7 @@ class Load:
                 body = await connection.fetchval("SELECT body FROM items WHERE id = $1", wanted)
                 assert body == f"body {wanted}"
                 self.reads += 1
+                self.reads_of[number] += 1
             except Exception as error:  # noqa: BLE001 - counted
                 self.failed_reads.append(repr(error))
                 if connection.is_closed():
@@ -128,30 +138,33 @@ def test_kill_nine_of_a_replica(guarded, tables):
     def trouble():
         victim.kill()
         guarded.wait_for_state("replica1", "UNHEALTHY")
-        time.sleep(0.5)
+        load.wait_until_all_read_again()
         victim.start()
         guarded.wait_for_state("replica1", "HEALTHY", 40)
-    Load(guarded).run(trouble).report(tables)
+    load = Load(guarded)
+    load.run(trouble).report(tables)
 
 
 @pytest.mark.core
 def test_a_hanging_replica_is_left_in_time(guarded, tables):
-    victim, left = tables.replicas[1], []
+    """Promised is health.timeout + fall x interval (tests/bench/failover tells the time): here, that it takes no more
+    bad probes than `fall`, and that all that was in flight there is answered while it still hangs."""
+    victim, load, failures = tables.replicas[1], Load(guarded), []
+
+    def is_left():
+        server = next(server for server in guarded.status()["servers"] if server["name"] == "replica2")
+        failures.append(server["consecutive_failures"])
+        return server["status"] == "UNHEALTHY"
 
     def trouble():
-        started = time.monotonic()
         victim.hang()
-        guarded.wait_for_state("replica2", "UNHEALTHY")
-        left.append(time.monotonic() - started)
-        time.sleep(1)
+        until(is_left, "replica2 is left")
+        load.wait_until_all_read_again()
         victim.resume()
         guarded.wait_for_state("replica2", "HEALTHY", 40)
-    load = Load(guarded).run(trouble)
-    load.report(tables)
-    print(f"UNHEALTHY after {left[0]:.2f} s")
-    assert left[0] < (LEFT_WITHIN + 0.5) * SLOWDOWN
-    # What was in flight there ran elsewhere.
-    assert load.slowest_read < (LEFT_WITHIN + 1) * SLOWDOWN
+    load.run(trouble).report(tables)
+    print(f"bad probes as seen: {failures}")
+    assert max(failures[:-1], default=0) < HEALTH["fall"], "it was still used"
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
@@ -167,12 +180,13 @@ def test_both_replicas_lost_and_found(guarded, tables):
     def trouble():
         for victim in tables.replicas:
             victim.kill()
-        time.sleep(2)
+        load.wait_until_all_read_again()
         for victim in tables.replicas:
             victim.start()
         for victim in tables.replicas:
             guarded.wait_for_state(victim.name, "HEALTHY", 40)
-    Load(guarded).run(trouble).report(tables)
+    load = Load(guarded)
+    load.run(trouble).report(tables)
 
 
 def test_a_terminated_backend_is_not_noticed(guarded, tables):
@@ -182,8 +196,9 @@ def test_a_terminated_backend_is_not_noticed(guarded, tables):
             for victim in tables.replicas:
                 victim.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                            "WHERE usename = 'load'")
-            time.sleep(0.2)
-    Load(guarded).run(trouble).report(tables)
+            load.wait_until_all_read_again()
+    load = Load(guarded)
+    load.run(trouble).report(tables)
 
 
 async def read_only_transactions(load):
@@ -231,10 +246,11 @@ def test_what_was_cut_says_08006_and_nothing_else_fails(guarded, tables):
         for _ in range(2):
             for victim in tables.replicas:
                 victim.kill()
-                time.sleep(0.5)
+                load.wait_until_all_read_again()
                 victim.start()
                 guarded.wait_for_state(victim.name, "HEALTHY", 40)
-    load = Load(guarded).run(trouble, extra=[read_only_transactions, large_answers])
+    load = Load(guarded)
+    load.run(trouble, extra=[read_only_transactions, large_answers])
     load.report(tables)
     assert load.cut, "nothing was in flight on the killed replicas: the test shows nothing"
 

@@ -166,7 +166,10 @@ class Server:
             self.sql("SELECT pg_reload_conf()")
 
     def pause_replay(self) -> None:
+        """Nothing is replayed any more when this returns."""
         self.sql("SELECT pg_wal_replay_pause()")
+        if int(self.value("SHOW server_version_num")) >= 140000:  # 13 does not tell
+            until(lambda: self.value("SELECT pg_get_wal_replay_pause_state()") == "paused", f"{self.name} is paused")
 
     def resume_replay(self) -> None:
         self.sql("SELECT pg_wal_replay_resume()")

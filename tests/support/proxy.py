@@ -126,7 +126,7 @@ class Pgsteer:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(15 * SLOWDOWN)
+                self.process.wait(60 * SLOWDOWN)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -170,7 +170,7 @@ class Pgsteer:
     # --- what it says about itself (never the proof of where a statement ran)
 
     def http(self, path: str) -> str:
-        with urllib.request.urlopen(self._url(path), timeout=5 * SLOWDOWN) as response:
+        with urllib.request.urlopen(self._url(path), timeout=30 * SLOWDOWN) as response:
             return response.read().decode()
 
     def http_status(self, path: str) -> int:

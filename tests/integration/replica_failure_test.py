@@ -147,7 +147,7 @@ def test_kill_nine_of_a_replica(guarded, tables):
 
 @pytest.mark.core
 def test_a_hanging_replica_is_left_in_time(guarded, tables):
-    """Promised is health.timeout + fall x interval (tests/bench/failover tells the time): here, that it takes no more
+    """Promised is health.timeout + fall x interval (tests/bench/times tells the time): here, that it takes no more
     bad probes than `fall`, and that all that was in flight there is answered while it still hangs."""
     victim, load, failures = tables.replicas[1], Load(guarded), []
 

@@ -206,6 +206,24 @@ StatementPtr only_statement(const Batch& batch,
     return known ? known->statement : nullptr;
 }
 
+bool has_no_parameters(const Batch& batch, wire::Bytes bytes, const PreparedStatements& prepared) {
+    const auto declares_none = [](wire::Bytes message) {
+        const auto parse = wire::decode_parse(message.subspan(wire::kHeaderBytes));
+        return parse && parse->param_oids.empty();
+    };
+    for (const auto& item : batch.items) {
+        const auto message = bytes.subspan(item.begin, item.end - item.begin);
+        if (item.type == frontend::kParse && !declares_none(message)) return false;
+        if (item.type != frontend::kBind) continue;
+        if (!wire::binds_no_parameter(message.subspan(wire::kHeaderBytes))) return false;
+        const auto known = prepared.find(name_of(item, bytes));
+        if (known && !known->in_sql && !known->definition.empty() &&
+            parse_before(batch, bytes, item) == nullptr && !declares_none(known->definition))
+            return false;
+    }
+    return true;
+}
+
 bool leaves_portal(const Batch& batch, wire::Bytes bytes) {
     const auto is_executed = [&](const BatchItem& bind) {
         return std::any_of(batch.items.begin(), batch.items.end(), [&](const BatchItem& item) {

@@ -53,6 +53,12 @@ struct VerdictContext {
                                                    wire::Bytes bytes,
                                                    const PreparedStatements& prepared);
 
+// Nothing in it declares or supplies parameters: a statement that has none of its own is not
+// refused for them.
+[[nodiscard]] bool has_no_parameters(const Batch& batch,
+                                     wire::Bytes bytes,
+                                     const PreparedStatements& prepared);
+
 // A portal in it may be used by later requests of the same transaction: one with a name, one that
 // is not executed yet, or not to its end.
 [[nodiscard]] bool leaves_portal(const Batch& batch, wire::Bytes bytes);

@@ -59,6 +59,18 @@ Result<BindNames> decode_bind_names(Bytes front) {
     return names;
 }
 
+bool binds_no_parameter(Bytes body) {
+    BodyReader in{body};
+    in.cstr();
+    in.cstr();
+    const auto formats = in.u16();
+    if (formats > 1) return false;  // PostgreSQL counts them
+    in.bytes(2U * formats);
+    if (in.u16() != 0) return false;
+    in.bytes(2U * in.u16());
+    return !in.finish();
+}
+
 Result<Describe> decode_describe(Bytes body) { return decode_kind_and_name<Describe>(body); }
 
 Result<Close> decode_close(Bytes body) { return decode_kind_and_name<Close>(body); }

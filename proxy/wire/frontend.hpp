@@ -39,6 +39,8 @@ Result<Query> decode_query(Bytes body);
 Result<Parse> decode_parse(Bytes body);
 // `front` is the body or its beginning; truncated if the names are not complete.
 Result<BindNames> decode_bind_names(Bytes front);
+// A whole and well-formed Bind that supplies no parameter.
+bool binds_no_parameter(Bytes body);
 Result<Describe> decode_describe(Bytes body);  // protocol_violation for another kind
 Result<Close> decode_close(Bytes body);
 Result<Execute> decode_execute(Bytes body);

@@ -97,14 +97,25 @@ constexpr std::string_view kFingerprintSql =
     "  FROM pg_catalog.pg_db_role_setting x"
     ") v";
 
-// Procedures cannot be called in a read, trigger functions not at all.
+// Procedures cannot be called in a read, trigger functions not at all: of the former those alone
+// that may leave something behind.
 constexpr std::string_view kFunctionsSql =
     "SELECT n.nspname, p.proname, p.provolatile = 'v' AND p.prokind <> 'a',"
-    " p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1 AND t.typtype IN ('c', 'p', 'd')"
+    " p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1 AND t.typtype IN ('c', 'p', 'd'),"
+    " e.extname, CASE WHEN e.oid IS NULL AND b.keeps THEN pg_catalog.left(p.prosrc, 65536) END"
     " FROM pg_catalog.pg_proc p"
     " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
     " LEFT JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0]"
-    " WHERE (n.nspname <> 'pg_catalog' OR p.oid >= 16384) AND p.prokind <> 'p'"
+    " LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass"
+    " AND d.objid = p.oid AND d.deptype = 'e'"
+    " LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid"
+    " JOIN pg_catalog.pg_language l ON l.oid = p.prolang"
+    // Whether routing::read_body() may find something in it.
+    " CROSS JOIN LATERAL (SELECT l.lanname NOT IN ('c', 'internal') AND p.prosrc ~*"
+    " '\\m(set_config|setseed|set|reset|load|gd)\\M|_shared|dblink_|hll_set_|hypopg_|isn_weak|set_limit"
+    "|icu_set_|randinit|randseed|sepgsql_|unit_reset|origin_session|pg_(start_)?backup_?' AS keeps) b"
+    " WHERE (n.nspname <> 'pg_catalog' OR p.oid >= 16384)"
+    " AND (p.prokind <> 'p' OR (e.oid IS NULL AND b.keeps))"
     " AND n.nspname !~ '^pg_temp_'"
     " AND p.prorettype NOT IN ('pg_catalog.trigger'::pg_catalog.regtype,"
     " 'pg_catalog.event_trigger'::pg_catalog.regtype)";
@@ -261,7 +272,8 @@ struct Section {
 constexpr Section kSections[] = {
     {kFunctionsSql,
      [](const Row& row, CatalogFacts& facts) {
-         facts.functions.push_back({text(row, 0), text(row, 1), is_true(row, 2), is_true(row, 3)});
+         facts.functions.push_back({text(row, 0), text(row, 1), is_true(row, 2), is_true(row, 3),
+                                    text(row, 4), text(row, 5)});
      }},
     {kAggregatesSql,
      [](const Row& row, CatalogFacts& facts) {

@@ -42,6 +42,8 @@ struct ServerConnection {
     bool returning = false;     // given back while a read was pending
     int unclaimed = 0;          // answers to questions of ours whose session is gone
     int cancels_in_flight = 0;  // not given to anybody before they have arrived
+    // Something was asked of it that DISCARD ALL may not undo: nobody else gets it.
+    bool outlives_discard_all = false;
 };
 using ServerConnectionPtr = std::shared_ptr<ServerConnection>;
 

@@ -29,11 +29,13 @@ constexpr std::array<Special, size> by_name(std::array<Special, size> entries) {
 }
 
 #define PGSTEER_EFFECT(name, why) Special{name, {BuiltinKind::effect, why}},
+#define PGSTEER_STATE(name, why) Special{name, {BuiltinKind::state, why}},
 #define PGSTEER_LOCAL(name, why) Special{name, {BuiltinKind::server_local, why}},
 constexpr auto kSpecial = by_name(std::to_array<Special>({
 #include "routing/builtins_special.inc"
 }));
 #undef PGSTEER_EFFECT
+#undef PGSTEER_STATE
 #undef PGSTEER_LOCAL
 
 static_assert(std::is_sorted(kHarmless.begin(), kHarmless.end()));

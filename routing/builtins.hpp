@@ -9,6 +9,7 @@ namespace pgsteer::routing {
 enum class BuiltinKind : std::uint8_t {
     harmless,      // leaves nothing behind, and every server gives the same answer
     effect,        // changes data, session state or the server
+    state,         // sets state of its server process that DISCARD ALL does not undo
     server_local,  // answers with what only this server or session has
     unknown,
 };

@@ -1,6 +1,7 @@
 #include "routing/canonical.hpp"
 
 #include "routing/builtins.hpp"
+#include "routing/kept_state.hpp"
 #include "routing/token_stream.hpp"
 
 #include <algorithm>
@@ -77,7 +78,7 @@ public:
     void quoted(const Token& token) {
         if (token.kind == TokenKind::unicode_quoted) {  // may spell any of the names looked for
             result_.may_change_settings = result_.may_create_temporary = true;
-            result_.may_take_lock = true;
+            result_.may_take_lock = result_.may_keep_state = true;
         } else {
             note_name(inside_quotes(token));
         }
@@ -160,6 +161,9 @@ private:
         if (name == "set_config" || name == "pg_settings") result_.may_change_settings = true;
         if (name.starts_with("pg_temp")) result_.may_create_temporary = true;
         if (takes_session_lock(name)) result_.may_take_lock = true;
+        if (builtin_function(name).kind == BuiltinKind::state ||
+            kept_by_name(name) != Kept::What::nothing)
+            result_.may_keep_state = true;
     }
 
     Canonical& result_;

@@ -24,6 +24,7 @@ struct Canonical {
     bool may_change_settings = false;
     bool may_create_temporary = false;
     bool may_take_lock = false;  // an advisory one, of the session's
+    bool may_keep_state = false;  // in its server process
 };
 
 Canonical canonical(std::string_view sql);

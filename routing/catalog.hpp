@@ -2,6 +2,7 @@
 // routing asks. Built-ins are not in it: builtins.hpp has the reviewed list of them.
 #pragma once
 
+#include "routing/kept_state.hpp"
 #include "routing/reason.hpp"
 #include "routing/search_path.hpp"
 #include "routing/transaction_modes.hpp"
@@ -44,7 +45,9 @@ struct CatalogFacts {
     struct Function {
         std::string schema, name;
         bool is_volatile = false;
-        bool takes_row = false;  // may be called with one argument, a row: `t.f`
+        bool takes_row = false;      // may be called with one argument, a row: `t.f`
+        std::string extension = {};  // that it is a member of
+        std::string body = {};       // if there is something in it to be looked at
     };
     // The function that something else calls. Of built-in ones the reviewed list decides.
     struct Callee {
@@ -117,6 +120,7 @@ public:
     struct Function : Named {
         bool is_volatile = false;
         bool takes_row = false;
+        Kept::What keeps = Kept::What::nothing;  // whatever it is declared
     };
     struct Operator : Named {
         bool is_volatile = false;

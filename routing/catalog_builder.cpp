@@ -2,6 +2,7 @@
 #include "routing/builtins.hpp"
 #include "routing/catalog.hpp"
 #include "routing/classify.hpp"
+#include "routing/function_body.hpp"
 #include "routing/verdict.hpp"
 
 #include <algorithm>
@@ -80,6 +81,23 @@ private:
         return is_volatile(callee.schema, callee.name, !is_harmless);
     }
 
+    // Of other functions, those alone count that it calls by their names.
+    static Kept::What kept_by(const std::string& body) {
+        if (body.empty()) return Kept::What::nothing;
+        const auto facts = read_body(body);
+        auto most = facts.keeps;
+        for (const auto& [schema, name] : facts.calls)
+            if (name.find('_') != std::string::npos) most = std::max(most, kept_by_name(name));
+        return most;
+    }
+    // Whoever configures a function as one that reads knows what it leaves behind.
+    [[nodiscard]] Kept::What kept_by(const CatalogFacts::Function& function) const {
+        if (catalog_->overrides().judge(function.schema, function.name) ==
+            FunctionOverrides::Says::read_only)
+            return Kept::What::nothing;
+        return std::max(kept_by_member(function.extension, function.name), kept_by(function.body));
+    }
+
     void add_functions();
     void add_operators();
     void add_types();
@@ -111,7 +129,8 @@ void CatalogBuilder::add_functions() {
         function.is_volatile = is_volatile(function.schema, function.name, function.is_volatile);
     }
     const auto key = [](const CatalogFacts::Function& function) {
-        return std::tie(function.name, function.schema, function.is_volatile, function.takes_row);
+        return std::tie(function.name, function.schema, function.is_volatile, function.takes_row,
+                        function.extension, function.body);
     };
     std::sort(facts_.functions.begin(), facts_.functions.end(),
               [&](const auto& a, const auto& b) { return key(a) < key(b); });
@@ -173,7 +192,8 @@ void CatalogBuilder::finish_names() {
         return Catalog::Named{catalog_->keep(object.name), schemas.at(object.schema)};
     };
     for (const auto& function : facts_.functions)
-        catalog_->functions_.push_back({named(function), function.is_volatile, function.takes_row});
+        catalog_->functions_.push_back(
+            {named(function), function.is_volatile, function.takes_row, kept_by(function)});
     for (const auto& entry : facts_.operators)
         catalog_->operators_.push_back({named(entry), is_volatile(entry.calls)});
     for (const auto& entry : facts_.types) catalog_->types_.push_back(named(entry));

@@ -2,6 +2,7 @@
 
 #include "routing/canonical.hpp"
 #include "routing/classify_statements.hpp"
+#include "routing/session_settings.hpp"
 #include "routing/statement_cache.hpp"
 
 #include <algorithm>
@@ -9,6 +10,34 @@
 
 namespace pgsteer::routing {
 namespace {
+
+bool outlive_discard_all(const std::vector<Effect>& effects) {
+    using Kind = Effect::Kind;
+    return std::any_of(effects.begin(), effects.end(), [](const Effect& effect) {
+        switch (effect.kind) {
+            case Kind::backend_state:
+                return true;
+            case Kind::set:
+            case Kind::reset:
+                return SessionSettings::is_custom(effect.name);
+            case Kind::set_local:
+            case Kind::opaque_settings:
+                return effect.name.empty() || SessionSettings::is_custom(effect.name);
+            default:
+                return false;
+        }
+    });
+}
+
+bool row_tells_settings(const Statement& statement) {
+    bool any = false;
+    for (const Effect& effect : statement.effects) {
+        if (effect.kind != Effect::Kind::opaque_settings) continue;
+        if (effect.name.empty()) return false;
+        any = true;
+    }
+    return any && statement.statement_count == 1;
+}
 
 Statement unparsed(const Canonical& text, Reason reason, std::string detail) {
     Statement statement;
@@ -23,6 +52,9 @@ Statement unparsed(const Canonical& text, Reason reason, std::string detail) {
     if (text.may_create_temporary)
         statement.effects.push_back({Effect::Kind::create_temporary, 0, {}, {}});
     if (text.may_take_lock) statement.effects.push_back({Effect::Kind::lock, 0, {}, {}});
+    if (text.may_keep_state)
+        statement.effects.push_back({Effect::Kind::backend_state, 0, "not parsed", {}});
+    statement.outlives_discard_all = outlive_discard_all(statement.effects);
     return statement;
 }
 
@@ -99,12 +131,14 @@ InTransaction in_transaction(const std::vector<Part>& parts) {
     return result;
 }
 
-Uses without_doubles(const std::vector<Part>& parts) {
+// Of what is no read only the functions matter, for what they may leave behind.
+Uses without_doubles(const std::vector<Part>& parts, bool may_read) {
     Uses uses;
     std::unordered_set<std::string_view> seen;
     for (const Part& part : parts)
         for (const std::string& record : part.uses)
-            if (seen.insert(record).second) uses.add(record);
+            if ((may_read || Uses::is_unknown_function(record)) && seen.insert(record).second)
+                uses.add(record);
     uses.shrink_to_fit();
     return uses;
 }
@@ -134,7 +168,7 @@ Statement whole(std::vector<Part> parts) {
     statement.detail = std::move(judged.detail);
     statement.if_harmless = judge(parts, &Part::if_harmless, &Part::fits_if_harmless).access;
     statement.in_transaction = in_transaction(parts);
-    if (statement.may_read()) statement.uses = without_doubles(parts);
+    statement.uses = without_doubles(parts, statement.may_read());
     for (const Part& part : parts)
         statement.catalog_change = std::max(statement.catalog_change, part.catalog_change);
     statement.raises_floor =
@@ -145,6 +179,8 @@ Statement whole(std::vector<Part> parts) {
         std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.copies_in; });
     for (Part& part : parts)
         std::move(part.effects.begin(), part.effects.end(), std::back_inserter(statement.effects));
+    statement.outlives_discard_all = outlive_discard_all(statement.effects);
+    statement.row_tells_settings = row_tells_settings(statement);
     if (parts.size() == 1) note_prepared(parts.front(), statement);
     return statement;
 }

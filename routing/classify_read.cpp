@@ -118,6 +118,8 @@ void call(const Message* message, Reading& reading) {
     switch (builtin.kind) {
         case BuiltinKind::effect:
             return stop(reading, Reason::effect_function, std::move(detail));
+        case BuiltinKind::state:
+            return stop(reading, Reason::backend_state, std::move(detail));
         case BuiltinKind::server_local:
             return stop(reading, Reason::server_local, std::move(detail));
         default:

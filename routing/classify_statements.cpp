@@ -2,7 +2,9 @@
 
 #include "routing/builtins.hpp"
 #include "routing/classify_read.hpp"
+#include "routing/function_body.hpp"
 #include "routing/search_path.hpp"
+#include "routing/session_settings.hpp"
 
 #include <algorithm>
 
@@ -183,6 +185,8 @@ std::string schemas_in(const PgQuery__VariableSetStmt& node) {
 
 Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) {
     const std::string name = lower(node.name);
+    if (name == "seed")
+        return session_control_on_primary(context.effect(Kind::backend_state, name));
     if (belongs_to_primary(name)) {
         const Kind kind = node.is_local ? Kind::set_transaction : Kind::set_on_primary;
         Effect effect = context.effect(kind, name);
@@ -381,10 +385,10 @@ Part constraints(const Message*, const Context&) {
     return write(Reason::transaction_control, "SET CONSTRAINTS");
 }
 
-// Changes the session in ways that only the server knows.
+// Changes its server process in ways that nobody knows.
 Part load(const Message*, const Context& context) {
     Part part = write(Reason::write, "LOAD");
-    part.effects.push_back(context.effect(Kind::opaque_settings));
+    part.effects.push_back(context.effect(Kind::backend_state, "LOAD"));
     return part;
 }
 
@@ -414,21 +418,23 @@ constexpr Rule kRules[] = {
     {&pg_query__load_stmt__descriptor, load},
 };
 
-// SELECT set_config('name', 'value', false) and nothing else.
-const PgQuery__FuncCall* lone_set_config(const Message* statement) {
-    const auto* select = as<PgQuery__SelectStmt>(statement);
-    if (select == nullptr || select->n_target_list != 1) return nullptr;
-    if (select->n_from_clause + select->n_group_clause + select->n_sort_clause +
-            select->n_values_lists + select->n_distinct_clause + select->n_window_clause +
-            select->n_locking_clause >
-        0)
-        return nullptr;
-    if (select->where_clause || select->having_clause || select->limit_count ||
-        select->limit_offset || select->with_clause || select->into_clause || select->larg ||
-        select->rarg)
-        return nullptr;
-    const auto* target = as<PgQuery__ResTarget>(select->target_list[0]);
-    return target != nullptr ? as<PgQuery__FuncCall>(target->val) : nullptr;
+// SELECT list, and nothing behind it.
+bool is_lone_list(const PgQuery__SelectStmt& select) {
+    return select.n_target_list > 0 &&
+           select.n_from_clause + select.n_group_clause + select.n_sort_clause +
+                   select.n_values_lists + select.n_distinct_clause + select.n_window_clause +
+                   select.n_locking_clause ==
+               0 &&
+           !select.where_clause && !select.having_clause && !select.limit_count &&
+           !select.limit_offset && !select.with_clause && !select.into_clause && !select.larg &&
+           !select.rarg;
+}
+
+const PgQuery__FuncCall* plain_call(const PgQuery__Node* node, std::string_view name) {
+    const auto* call = as<PgQuery__FuncCall>(node);
+    const bool is_plain = call != nullptr && call->over == nullptr && call->agg_filter == nullptr &&
+                          call->n_agg_order == 0 && !call->agg_distinct && !call->func_variadic;
+    return is_plain && builtin_name(*call) == name ? call : nullptr;
 }
 
 std::optional<bool> constant_bool(const PgQuery__Node* node) {
@@ -437,58 +443,235 @@ std::optional<bool> constant_bool(const PgQuery__Node* node) {
     return value->boolval->boolval != 0;
 }
 
-Effect set_config_effect(const PgQuery__FuncCall& call, bool alone, const Context& context) {
-    if (call.n_args != 3) return context.effect(Kind::opaque_settings);
-    const char* name = constant_string(call.args[0]);
-    const std::optional<bool> local = constant_bool(call.args[2]);
-    if (local == true) {
-        const bool is_constant = alone && name != nullptr && constant(call.args[1]) != nullptr;
-        return is_constant ? context.replayed(Kind::set_local, lower(name))
-                           : context.effect(Kind::set_local, name != nullptr ? lower(name) : "");
+// A constant that is the text in it: not one cast to a type that may change it.
+const PgQuery__AConst* text_constant(const PgQuery__Node* node) {
+    if (const auto* cast = as<PgQuery__TypeCast>(node)) {
+        const auto* type = cast->type_name;
+        const bool is_text = type != nullptr && type->n_names > 0 && type->n_typmods == 0 &&
+                             type->n_array_bounds == 0 &&
+                             (string_of(type->names[type->n_names - 1]) == "text" ||
+                              string_of(type->names[type->n_names - 1]) == "varchar");
+        if (!is_text) return nullptr;
     }
-    if (!alone || name == nullptr || local != false) return context.effect(Kind::opaque_settings);
-    if (constant(call.args[1]) == nullptr) {
-        const bool names_schemas = lower(name) == "search_path";  // pg_temp may be among them
-        return belongs_to_primary(lower(name)) || names_schemas
-                   ? context.effect(Kind::opaque_settings)
-                   : context.effect(Kind::opaque_settings, lower(name));
+    return constant(node);
+}
+
+// SELECT of set_config() beside what reads settings, and constants: what drivers and tools begin
+// with.
+struct SettingsList {
+    std::vector<const PgQuery__FuncCall*> calls;  // of set_config(), by column; else null
+    bool is_local = true;                         // every server gives the same answer to the rest
+
+    [[nodiscard]] std::optional<std::uint16_t> column_of(const PgQuery__FuncCall& call) const {
+        const auto found = std::find(calls.begin(), calls.end(), &call);
+        if (found == calls.end()) return std::nullopt;
+        return static_cast<std::uint16_t>(found - calls.begin());
     }
-    const char* value = constant_string(call.args[1]);
-    if (belongs_to_primary(lower(name))) {
-        Effect effect = context.effect(Kind::set_on_primary, lower(name));
-        effect.modes = default_modes(effect.name, value != nullptr ? value : "");
+};
+
+SettingsList settings_list(const Message* statement) {
+    const auto* select = as<PgQuery__SelectStmt>(statement);
+    if (select == nullptr || !is_lone_list(*select)) return {};
+    SettingsList list;
+    for (std::size_t i = 0; i < select->n_target_list; ++i) {
+        const auto* target = as<PgQuery__ResTarget>(select->target_list[i]);
+        if (target == nullptr) return {};
+        const auto* call = plain_call(target->val, "set_config");
+        const auto* shown = plain_call(target->val, "current_setting");
+        if (call == nullptr && shown == nullptr && !is_constant(target->val)) return {};
+        if (call != nullptr && call->n_args != 3) return {};
+        if (shown != nullptr) {
+            const char* name = shown->n_args > 0 ? constant_string(shown->args[0]) : nullptr;
+            if (name == nullptr || !is_session_setting(lower(name))) list.is_local = false;
+        }
+        list.calls.push_back(call);
+    }
+    return list;
+}
+
+std::string set_config_sql(const char* name, const PgQuery__AConst& value, bool local) {
+    const bool is_string = value.val_case == PG_QUERY__A__CONST__VAL_SVAL;
+    return "SELECT pg_catalog.set_config(" + quote_literal(name) + ", " +
+           (is_string ? quote_literal(value.sval->sval) : "NULL") +
+           (local ? ", true)" : ", false)");
+}
+
+bool takes_string_or_null(const PgQuery__AConst* value) {
+    return value != nullptr && (value->isnull || value->val_case == PG_QUERY__A__CONST__VAL_SVAL);
+}
+
+// What a setting is set to in the row that the statement answers with. pg_temp may be among the
+// schemas of a search_path.
+Effect set_to_result(const std::string& name, std::uint16_t column, const Context& context) {
+    Effect effect = context.effect(Kind::opaque_settings);
+    if (belongs_to_primary(name) || name == "search_path") return effect;
+    effect.name = name;
+    effect.column = column;
+    return effect;
+}
+
+// `value`: a string; null where the setting returns to its default.
+Effect set_to_constant(const char* name,
+                       const char* value,
+                       std::string sql,
+                       const Context& context) {
+    const std::string folded = lower(name);
+    if (folded == "seed") return context.effect(Kind::backend_state, folded);
+    if (belongs_to_primary(folded)) {
+        Effect effect = context.effect(Kind::set_on_primary, folded);
+        effect.modes = default_modes(folded, value != nullptr ? value : "");
         return effect;
     }
-    Effect effect = context.replayed(Kind::set, lower(name));
-    if (effect.name.starts_with(kOptionPrefix) && value != nullptr) effect.value = value;
-    if (effect.name == "search_path" && value != nullptr) {
+    Effect effect = context.effect(Kind::set, folded);
+    effect.sql = std::move(sql);
+    if (folded.starts_with(kOptionPrefix) && value != nullptr) effect.value = value;
+    if (folded == "search_path" && value != nullptr) {
         effect.value = value;
         if (effect.value.empty()) effect.value = "\"\"";  // no schema, which is not the default
     }
     return effect;
 }
 
-// A lone set_config() with constants is as good as SET; elsewhere it is one more effect.
+Effect set_config_effect(const PgQuery__FuncCall& call,
+                         const SettingsList& list,
+                         const Context& context) {
+    if (call.n_args != 3) return context.effect(Kind::opaque_settings);
+    const auto column = list.column_of(call);
+    const char* name = constant_string(call.args[0]);
+    const auto* value = text_constant(call.args[1]);
+    const std::optional<bool> local = constant_bool(call.args[2]);
+    const bool is_constant = column && name != nullptr && takes_string_or_null(value);
+    std::string sql;
+    if (is_constant)  // alone it is repeated in its own words
+        sql = list.calls.size() == 1 ? std::string{context.text}
+                                     : set_config_sql(name, *value, local.value_or(false));
+    if (local == true) {
+        Effect effect = context.effect(Kind::set_local, name != nullptr ? lower(name) : "");
+        effect.sql = std::move(sql);
+        return effect;
+    }
+    if (!column || name == nullptr || local != false) return context.effect(Kind::opaque_settings);
+    if (!is_constant) return set_to_result(lower(name), *column, context);
+    return set_to_constant(name, constant_string(call.args[1]), std::move(sql), context);
+}
+
+bool shadows_names(const PgQuery__FuncCall& call, const Effect& effect) {
+    const char* value = call.n_args == 3 ? constant_string(call.args[1]) : nullptr;
+    return effect.kind == Kind::set && effect.name == "search_path" && value != nullptr &&
+           lower(value).find("pg_temp") != std::string::npos;
+}
+
+// The one name in WHERE name = '...' of a statement upon pg_settings; null: it says something else.
+const char* setting_in_where(const PgQuery__Node* where) {
+    const auto* comparison = as<PgQuery__AExpr>(where);
+    if (comparison == nullptr || comparison->kind != PG_QUERY__A__EXPR__KIND__AEXPR_OP ||
+        comparison->n_name != 1 || string_of(comparison->name[0]) != "=")
+        return nullptr;
+    const auto* column = as<PgQuery__ColumnRef>(comparison->lexpr);
+    if (column == nullptr || column->n_fields == 0 ||
+        string_of(column->fields[column->n_fields - 1]) != "name")
+        return nullptr;
+    return constant_string(comparison->rexpr);
+}
+
+bool is_pg_settings(const PgQuery__RangeVar* relation) {
+    return relation != nullptr && std::string_view{relation->relname} == "pg_settings" &&
+           (relation->schemaname[0] == '\0' ||
+            std::string_view{relation->schemaname} == "pg_catalog");
+}
+
+// SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = '...': pg_dump's way to set
+// what an older server does not have.
+std::optional<Effect> set_if_known(const Message* statement,
+                                   const PgQuery__FuncCall& call,
+                                   const Context& context) {
+    const auto* select = as<PgQuery__SelectStmt>(statement);
+    if (select == nullptr || select->n_target_list != 1 || select->n_from_clause != 1 ||
+        !is_pg_settings(as<PgQuery__RangeVar>(select->from_clause[0])) || select->with_clause ||
+        select->larg || select->limit_count || select->limit_offset || select->into_clause ||
+        select->n_group_clause + select->n_distinct_clause > 0)
+        return std::nullopt;
+    const auto* target = as<PgQuery__ResTarget>(select->target_list[0]);
+    if (target == nullptr || plain_call(target->val, "set_config") != &call || call.n_args != 3 ||
+        constant_bool(call.args[2]) != false)
+        return std::nullopt;
+    const auto* column = as<PgQuery__ColumnRef>(call.args[0]);
+    const char* name = setting_in_where(select->where_clause);
+    if (column == nullptr || column->n_fields != 1 || string_of(column->fields[0]) != "name" ||
+        name == nullptr)
+        return std::nullopt;
+    Effect effect = set_to_result(lower(name), 0, context);
+    effect.needs_row = !effect.name.empty();
+    return effect;
+}
+
+// UPDATE pg_settings SET setting = '...' WHERE name = '...' is SET, by a rule of the view.
+Effect update_of_settings(const PgQuery__UpdateStmt& update, const Context& context) {
+    const char* name = setting_in_where(update.where_clause);
+    const bool is_one = name != nullptr && is_pg_settings(update.relation) &&
+                        update.n_target_list == 1 && update.n_from_clause == 0 &&
+                        !update.with_clause;
+    const auto* target = is_one ? as<PgQuery__ResTarget>(update.target_list[0]) : nullptr;
+    const auto* value = target != nullptr ? text_constant(target->val) : nullptr;
+    if (value == nullptr || std::string_view{target->name} != "setting" ||
+        value->val_case != PG_QUERY__A__CONST__VAL_SVAL || SessionSettings::is_custom(name) ||
+        lower(name) == "search_path")  // may be set or not
+        return context.effect(Kind::opaque_settings);
+    return set_to_constant(name, value->sval->sval, set_config_sql(name, *value, false), context);
+}
+
 void note_set_config(const Message* statement,
                      const PgQuery__FuncCall& call,
+                     const SettingsList& list,
                      const Context& context,
                      Part& part) {
-    const bool alone = lone_set_config(statement) == &call && call.n_args == 3 &&
-                       call.over == nullptr && call.agg_filter == nullptr;
-    Effect effect = set_config_effect(call, alone, context);
-    if (alone && constant(call.args[0]) != nullptr && constant(call.args[1]) != nullptr &&
-        effect.kind != Kind::opaque_settings) {
-        part.reason = Reason::session_control;
-        part.detail = effect.name;
-        part.raises_floor = false;
-        if (effect.kind == Kind::set) part.access = Access::session_control;
-        if (!belongs_to_primary(effect.name)) part.in_transaction = InTransaction::stays;
-    }
-    const bool shadows = effect.kind == Kind::set && effect.name == "search_path" &&
-                         constant_string(call.args[1]) != nullptr &&
-                         lower(constant_string(call.args[1])).find("pg_temp") != std::string::npos;
+    auto if_known = set_if_known(statement, call, context);
+    Effect effect = if_known ? std::move(*if_known) : set_config_effect(call, list, context);
+    const bool shadows = shadows_names(call, effect);
     part.effects.push_back(std::move(effect));
     if (shadows) add_temporary(context, part);
+}
+
+// A list of settings is as good as SET if it says what they are set to: it touches no data.
+void note_settings_list(const SettingsList& list, Part& part) {
+    const bool sets = std::any_of(list.calls.begin(), list.calls.end(),
+                                  [](const auto* call) { return call != nullptr; });
+    if (!sets) return;
+    const auto all = [&](auto is) {
+        return std::all_of(part.effects.begin(), part.effects.end(), is);
+    };
+    const bool is_known = all([](const Effect& effect) {
+        return effect.kind == Kind::set || effect.kind == Kind::set_on_primary ||
+               effect.kind == Kind::create_temporary ||
+               (effect.kind == Kind::set_local && !effect.sql.empty());
+    });
+    if (!is_known) return;
+    part.reason = Reason::session_control;
+    part.detail = part.effects.front().name;
+    part.raises_floor = false;
+    if (!list.is_local) return;
+    if (all([](const Effect& effect) { return effect.kind == Kind::set; }))
+        part.access = Access::session_control;
+    if (all([](const Effect& effect) {
+            return !belongs_to_primary(effect.name) && effect.kind != Kind::create_temporary;
+        }))
+        part.in_transaction = InTransaction::stays;
+}
+
+// A replication slot that lasts as long as the connection: the third argument, or one of this name.
+bool makes_temporary_slot(const PgQuery__FuncCall& call, std::string_view function) {
+    if (function != "pg_create_physical_replication_slot" &&
+        function != "pg_create_logical_replication_slot" &&
+        function != "pg_copy_physical_replication_slot" &&
+        function != "pg_copy_logical_replication_slot")
+        return false;
+    for (std::size_t i = 0; i < call.n_args; ++i) {
+        const auto* named = as<PgQuery__NamedArgExpr>(call.args[i]);
+        const bool is_it = named != nullptr ? std::string_view{named->name} == "temporary" : i == 2;
+        const PgQuery__Node* value = named != nullptr ? named->arg : call.args[i];
+        if (is_it && constant_bool(value) != false) return true;
+    }
+    return false;
 }
 
 // CREATE ... pg_temp.x, where the schema may stand in any of a statement's names.
@@ -504,13 +687,27 @@ void add(std::vector<Effect>& effects, Effect effect) {
     effects.push_back(std::move(effect));
 }
 
+// A function of the database's own: what it may leave behind, its catalog knows.
+void note_call(const PgQuery__FuncCall& call, std::string_view builtin, Part& part) {
+    if (call.n_funcname == 0 || builtin_function(builtin).kind != BuiltinKind::unknown) return;
+    const std::string_view schema =
+        call.n_funcname > 1 ? string_of(call.funcname[call.n_funcname - 2]) : std::string_view{};
+    part.uses.push_back(Uses::record(
+        {Use::Kind::function, false, schema, string_of(call.funcname[call.n_funcname - 1])}));
+}
+
 // What may stand anywhere in a statement and outlives it.
 void note_hidden_effects(const Message* statement, const Context& context, Part& part) {
     const bool creates = creates_objects(statement);
+    const SettingsList list = settings_list(statement);
     walk(statement, [&](const Message* message) {
         if (const auto* call = as<PgQuery__FuncCall>(message)) {
             const std::string_view name = builtin_name(*call);
-            if (name == "set_config") note_set_config(statement, *call, context, part);
+            if (name == "set_config") note_set_config(statement, *call, list, context, part);
+            if (builtin_function(name).kind == BuiltinKind::state ||
+                makes_temporary_slot(*call, name))
+                add(part.effects, context.effect(Kind::backend_state, name));
+            if (!part.fits_if_harmless) note_call(*call, name, part);
             if (takes_session_lock(name)) add(part.effects, context.effect(Kind::lock));
             if (name == "pg_advisory_unlock_all")
                 add(part.effects, context.effect(Kind::unlock_all));
@@ -526,10 +723,11 @@ void note_hidden_effects(const Message* statement, const Context& context, Part&
             if (select->into_clause != nullptr) part.catalog_change = CatalogChange::possible;
         } else if (const auto* update = as<PgQuery__UpdateStmt>(message)) {  // calls set_config()
             if (update->relation && std::string_view{update->relation->relname} == "pg_settings")
-                add(part.effects, context.effect(Kind::opaque_settings));
+                part.effects.push_back(update_of_settings(*update, context));
         }
         return true;
     });
+    note_settings_list(list, part);
 }
 
 // What only handles data, or leaves no trace in what a Catalog holds.
@@ -552,6 +750,26 @@ void note_catalog_change(const Message* statement, Part& part) {
         kind == "CallStmt" || kind == "DoStmt" ? CatalogChange::possible : CatalogChange::certain;
 }
 
+// DO: what its text may keep, and what it calls.
+void note_block(const Message* statement, const Context& context, Part& part) {
+    const auto* block = as<PgQuery__DoStmt>(statement);
+    if (block == nullptr) return;
+    for (std::size_t i = 0; i < block->n_args; ++i) {
+        const auto* option = as<PgQuery__DefElem>(block->args[i]);
+        const auto* body = option != nullptr ? as<PgQuery__String>(option->arg) : nullptr;
+        if (body == nullptr || std::string_view{option->defname} != "as") continue;
+        const auto facts = read_body(body->sval);
+        if (facts.keeps == Kept::What::names)
+            part.effects.push_back(context.effect(Kind::set_local));
+        if (facts.keeps == Kept::What::settings)
+            part.effects.push_back(context.effect(Kind::opaque_settings));
+        if (facts.keeps == Kept::What::state)
+            part.effects.push_back(context.effect(Kind::backend_state, "DO"));
+        for (const auto& [schema, name] : facts.calls)
+            part.uses.push_back(Uses::record({Use::Kind::function, false, schema, name}));
+    }
+}
+
 }  // namespace
 
 Part classify_part(const Message* statement, std::string_view text, std::uint16_t index) {
@@ -569,6 +787,7 @@ Part classify_part(const Message* statement, std::string_view text, std::uint16_
     Part part = write(Reason::write, statement->descriptor->short_name);
     note_hidden_effects(statement, context, part);
     note_catalog_change(statement, part);
+    note_block(statement, context, part);
     return part;
 }
 

@@ -91,6 +91,8 @@ std::string_view name(Effect::Kind kind) {
             return "reset_all";
         case Kind::opaque_settings:
             return "opaque_settings";
+        case Kind::backend_state:
+            return "backend_state";
         case Kind::prepare:
             return "prepare";
         case Kind::deallocate:

@@ -25,6 +25,8 @@ std::string_view name(Reason reason) {
             return "unknown_function";
         case Reason::effect_function:
             return "effect_function";
+        case Reason::backend_state:
+            return "backend_state";
         case Reason::unknown_operator:
             return "unknown_operator";
         case Reason::unknown_relation:
@@ -97,6 +99,8 @@ std::string_view name(Pin pin) {
             return "temporary_table";
         case Pin::hold_cursor:
             return "hold_cursor";
+        case Pin::backend_state:
+            return "backend_state";
         case Pin::opaque_settings:
             return "opaque_settings";
         case Pin::settings_failed:

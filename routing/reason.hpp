@@ -21,6 +21,7 @@ enum class Reason : std::uint8_t {
     write,                // may change data, or locks rows
     unknown_function,     // calls a function that is not known to be harmless
     effect_function,      // calls a built-in function that has effects (nextval, pg_notify, ...)
+    backend_state,        // calls a function that sets state of its server process (setseed, set_limit, ...)
     unknown_operator,     // uses an operator that is not a known built-in
     unknown_relation,     // reads a relation that the catalog, as last looked at, does not have
     volatile_function,    // calls a function or operator of the database's own that may write
@@ -61,7 +62,13 @@ inline constexpr std::size_t kReasonCount = static_cast<std::size_t>(Reason::no_
 std::string_view name(Reason reason);
 
 // Session state that lives on one server connection only.
-enum class Pin : std::uint8_t { temporary_table, hold_cursor, opaque_settings, settings_failed };
+enum class Pin : std::uint8_t {
+    temporary_table,
+    hold_cursor,
+    backend_state,  // of the primary's server process, set by a function
+    opaque_settings,
+    settings_failed,
+};
 std::string_view name(Pin pin);
 
 }  // namespace pgsteer::routing

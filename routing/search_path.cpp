@@ -41,20 +41,6 @@ std::optional<std::string> plain_name(std::string_view& text) {
     return name;
 }
 
-std::vector<std::string> arguments_of(std::string_view options) {
-    std::vector<std::string> arguments;
-    for (skip_blanks(options); !options.empty(); skip_blanks(options)) {
-        std::string argument;
-        while (!options.empty() && !is_blank(options.front())) {
-            if (options.front() == '\\' && options.size() > 1) options.remove_prefix(1);
-            argument.push_back(options.front());
-            options.remove_prefix(1);
-        }
-        arguments.push_back(std::move(argument));
-    }
-    return arguments;
-}
-
 }  // namespace
 
 bool SearchPath::may_hold(std::string_view schema) const {
@@ -93,27 +79,14 @@ std::string quote_identifier(std::string_view name) {
     return quoted + '"';
 }
 
-std::optional<std::string> setting_in_options(std::string_view options, std::string_view name) {
-    std::optional<std::string> value;
-    const auto arguments = arguments_of(options);
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
-        std::string_view argument = arguments[i];
-        if (argument == "-c" && i + 1 < arguments.size())
-            argument = arguments[++i];
-        else if (argument.starts_with("-c") || argument.starts_with("--"))
-            argument.remove_prefix(2);
-        else
-            continue;
-        const auto equals = argument.find('=');
-        if (equals == std::string_view::npos) continue;
-        std::string setting{argument.substr(0, equals)};
-        for (char& c : setting) {
-            if (c == '-') c = '_';
-            if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-        }
-        if (setting == name) value = argument.substr(equals + 1);
+// With a backslash in it as E'...', which no setting reads otherwise.
+std::string quote_literal(std::string_view text) {
+    std::string quoted{text.find('\\') == std::string_view::npos ? "'" : "E'"};
+    for (const char c : text) {
+        if (c == '\'' || c == '\\') quoted.push_back(c);
+        quoted.push_back(c);
     }
-    return value;
+    return quoted + '\'';
 }
 
 }  // namespace pgsteer::routing

@@ -24,8 +24,7 @@ SearchPath parse_search_path(std::string_view value, std::string_view role);
 // In double quotes, so that a list of it says what was meant.
 std::string quote_identifier(std::string_view name);
 
-// What -c name=value and --name=value in the startup option `options` make of a setting; nullopt:
-// they do not name it. As in PostgreSQL: blanks end an argument, a backslash makes one part of it.
-std::optional<std::string> setting_in_options(std::string_view options, std::string_view name);
+// As a string constant.
+std::string quote_literal(std::string_view text);
 
 }  // namespace pgsteer::routing

@@ -1,5 +1,8 @@
 #include "routing/session_settings.hpp"
 
+#include "routing/read_options.hpp"
+#include "routing/search_path.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -32,6 +35,41 @@ SessionSettings::Kind SessionSettings::kind_of(std::string_view name) {
     if (same_name(name, "session_authorization")) return Kind::session_authorization;
     if (same_name(name, "client_encoding")) return Kind::client_encoding;
     return Kind::plain;
+}
+
+bool SessionSettings::is_custom(std::string_view name) {
+    return name.find('.') != std::string_view::npos && !name.starts_with(kOptionPrefix);
+}
+
+SessionSettings::Entry SessionSettings::making_known(std::string_view name) {
+    Entry entry{0, Kind::plain, false, std::string{name}, "RESET "};
+    for (std::string_view rest = name;;) {
+        const auto dot = rest.find('.');
+        entry.sql += quote_identifier(rest.substr(0, dot));
+        if (dot == std::string_view::npos) return entry;
+        entry.sql += '.';
+        rest.remove_prefix(dot + 1);
+    }
+}
+
+bool SessionSettings::used(Slot slot, std::string_view name) {
+    if (!is_custom(name)) return true;
+    has_custom_ = true;
+    const bool is_listed = std::any_of(entries_.begin(), entries_.end(),
+                                       [&](const Entry& e) { return same_name(e.name, name); });
+    return is_listed || append(slot, making_known(name));
+}
+
+std::vector<std::string> SessionSettings::custom_names() const {
+    std::vector<std::string> names;
+    for (const Entry& entry : entries_)
+        if (is_custom(entry.name)) names.push_back(entry.name);
+    return names;
+}
+
+bool SessionSettings::make_known(Slot slot, const std::vector<std::string>& names) {
+    return std::all_of(names.begin(), names.end(),
+                       [&](const std::string& name) { return append(slot, making_known(name)); });
 }
 
 template <class Predicate>
@@ -73,7 +111,7 @@ bool SessionSettings::set(Slot slot, std::string_view name, std::string_view sql
 
 bool SessionSettings::reset(Slot slot, std::string_view name, std::string_view sql) {
     const Kind kind = kind_of(name);
-    Entry entry{0, kind, true, std::string{name}, std::string{sql}};
+    Entry entry{0, kind, !is_custom(name), std::string{name}, std::string{sql}};
     if (!append(slot, std::move(entry))) return false;
     const auto newest = last_number_;
     if (kind == Kind::plain || kind == Kind::partial)
@@ -86,12 +124,13 @@ bool SessionSettings::reset(Slot slot, std::string_view name, std::string_view s
 bool SessionSettings::reset_all(Slot slot) {
     const bool nothing_unlisted = !unlisted_[0] && !unlisted_[1];
     if (entries_.empty() && nothing_unlisted) return true;  // no connection has anything to reset
+    const auto names = custom_names();
     remove_if([](const Entry& e) {
         return e.kind == Kind::plain || e.kind == Kind::partial || e.kind == Kind::everything;
     });
     const bool remembered = append(slot, {0, Kind::everything, true, {}, "RESET ALL"});
     remove_superseded_scopes();
-    return remembered;
+    return make_known(slot, names) && remembered;
 }
 
 // What DISCARD ALL does to settings, said so that it may run beside other statements; RESET ALL
@@ -101,6 +140,7 @@ void SessionSettings::discard_all(Slot slot) {
     const bool only_resets =
         std::all_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.is_reset; });
     const Slot other = slot == Slot::primary ? Slot::replica : Slot::primary;
+    const auto names = custom_names();
     if (!only_resets || unlisted_[index(other)]) {
         entries_.clear();
         bytes_ = 0;
@@ -113,6 +153,7 @@ void SessionSettings::discard_all(Slot slot) {
     untouched_[index(slot)] = true;
     unlisted_ = {};
     close_cursors_[index(slot)] = false;
+    static_cast<void>(make_known(slot, names));  // of entries that there was room for
 }
 
 void SessionSettings::close_cursors(Slot slot) { close_cursors_[index(slot)] = true; }

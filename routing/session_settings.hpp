@@ -26,6 +26,15 @@ public:
     // Holdable cursors on `slot` are gone for the client, but still open there.
     void close_cursors(Slot slot);
 
+    // A name with a dot: PostgreSQL takes any, and never forgets it where it was used once, also in
+    // a transaction that was rolled back: it reads '' there from then on, and is not known
+    // elsewhere. Not those of our own.
+    static bool is_custom(std::string_view name);
+    // This one was used on `slot`: on other connections it has to be known, too. False: no room.
+    [[nodiscard]] bool used(Slot slot, std::string_view name);
+    // Connections of this session may know names of its own.
+    [[nodiscard]] bool has_custom() const { return has_custom_; }
+
     // Something was set there that is not repeated elsewhere: RESET ALL has to reach it all the
     // same.
     void touched(Slot slot);
@@ -56,6 +65,9 @@ private:
         [[nodiscard]] std::size_t memory_bytes() const;
     };
     static Kind kind_of(std::string_view name);
+    static Entry making_known(std::string_view name);
+    [[nodiscard]] std::vector<std::string> custom_names() const;
+    bool make_known(Slot slot, const std::vector<std::string>& names);
     bool append(Slot slot, Entry entry);
     template <class Predicate>
     void remove_if(Predicate predicate);
@@ -69,6 +81,7 @@ private:
     std::array<bool, 2> unlisted_{};             // something was set there that no entry tells of
     std::array<bool, 2> close_cursors_{};
     std::size_t bytes_ = 0;
+    bool has_custom_ = false;
 };
 
 }  // namespace pgsteer::routing

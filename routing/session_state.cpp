@@ -86,6 +86,26 @@ void SessionState::transaction_dropped() {
     drop_staged();
 }
 
+void SessionState::kept(Slot slot, const Kept& kept) {
+    if (kept.what == Kept::What::nothing) return;
+    settings_.touched(slot);
+    if (slot != Slot::primary) return;  // in a transaction that had to stay there
+    switch (kept.what) {
+        case Kept::What::nothing:
+        case Kept::What::names:
+            return;
+        case Kept::What::resettable:
+            resettable_state_ = kept.by;
+            return;
+        case Kept::What::settings:
+            opaque_settings_ = true;
+            return;
+        case Kept::What::state:
+            backend_state_ = kept.by;
+            return;
+    }
+}
+
 void SessionState::connected(Slot slot) { settings_.new_connection(slot); }
 
 void SessionState::disconnected(Slot slot) {
@@ -98,7 +118,10 @@ void SessionState::disconnected(Slot slot) {
     settings_.new_connection(slot);
     cursors(slot).clear();
     channels(slot).clear();
-    if (slot == Slot::primary) temporary_ = prepared_in_sql_ = advisory_locks_ = false;
+    if (slot != Slot::primary) return;
+    temporary_ = prepared_in_sql_ = advisory_locks_ = unnamed_custom_ = false;
+    backend_state_.clear();
+    resettable_state_.clear();
 }
 
 void SessionState::settings_not_applicable() { settings_failed_ = true; }
@@ -112,7 +135,8 @@ std::optional<Slot> SessionState::transaction_on() const {
 
 std::optional<Pin> SessionState::pin() const {
     if (temporary_) return Pin::temporary_table;
-    if (opaque_settings_) return Pin::opaque_settings;
+    if (!pinned_by().empty()) return Pin::backend_state;
+    if (opaque_settings_ || resettable_settings_ || unnamed_custom_) return Pin::opaque_settings;
     if (settings_failed_) return Pin::settings_failed;
     return std::nullopt;
 }
@@ -120,7 +144,8 @@ std::optional<Pin> SessionState::pin() const {
 bool SessionState::irreplaceable(Slot slot) const {
     if (transaction_on() == slot) return true;
     if (!hold_cursors_[index(slot)].empty() || !channels_[index(slot)].empty()) return true;
-    return slot == Slot::primary && (temporary_ || opaque_settings_ || advisory_locks_);
+    return slot == Slot::primary && (temporary_ || opaque_settings_ || resettable_settings_ ||
+                                     advisory_locks_ || !pinned_by().empty());
 }
 
 std::optional<Slot> SessionState::cursor_on() const {
@@ -134,8 +159,9 @@ std::vector<std::string_view> SessionState::pending_settings(Slot slot) const {
 }
 
 std::size_t SessionState::memory_bytes() const {
-    std::size_t bytes =
-        settings_.memory_bytes() + staged_bytes_ + savepoint_bytes_ + search_path_.value.size();
+    std::size_t bytes = settings_.memory_bytes() + staged_bytes_ + savepoint_bytes_ +
+                        search_path_.value.size() + backend_state_.size() +
+                        resettable_state_.size();
     for (const Slot slot : {Slot::primary, Slot::replica})
         bytes += hold_cursors_[index(slot)].memory_bytes() + channels_[index(slot)].memory_bytes();
     return bytes;
@@ -147,10 +173,12 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
     switch (effect.kind) {
         case Effect::Kind::begin:  // inside an implicit transaction: what was done becomes part of
                                    // it
-        case Effect::Kind::set_local:
         case Effect::Kind::set_transaction:
         case Effect::Kind::deallocate:
+        case Effect::Kind::backend_state:
             return;
+        case Effect::Kind::set_local:
+            return note_used(slot, effect);
         case Effect::Kind::lock:
             advisory_locks_ = advisory_locks_ || slot == Slot::primary;
             return;
@@ -181,8 +209,10 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
         case Effect::Kind::discard_all:
             return discard_all_at_once(slot);
         case Effect::Kind::set:
-        case Effect::Kind::set_on_primary:
         case Effect::Kind::reset:
+            note_used(slot, effect);
+            [[fallthrough]];
+        case Effect::Kind::set_on_primary:
         case Effect::Kind::reset_all:
         case Effect::Kind::opaque_settings:
         case Effect::Kind::create_temporary:
@@ -309,6 +339,8 @@ void SessionState::apply(Slot slot, const Effect& effect) {
         case Effect::Kind::reset_all:
             remembered = settings_.reset_all(slot);
             options_ = startup_options_;
+            resettable_settings_ = false;
+            resettable_state_.clear();
             break;
         case Effect::Kind::opaque_settings:
             settings_.touched(slot);
@@ -343,7 +375,7 @@ void SessionState::apply(Slot slot, const Effect& effect) {
         default:
             break;  // the others take effect at once, or never
     }
-    if (!remembered) opaque_settings_ = true;
+    if (!remembered) not_known(effect);
 }
 
 // An empty value: what the session started with. The server took it, so a value that makes no sense
@@ -358,6 +390,20 @@ void SessionState::set_option(std::string_view name, std::string_view value) {
     } else {
         options_.set(option, value);
     }
+}
+
+// The name of a custom setting is known to the server from here on, whatever comes of the value.
+void SessionState::note_used(Slot slot, const Effect& effect) {
+    if (effect.name.empty())
+        unnamed_custom_ |= slot == Slot::primary;
+    else if (!settings_.used(slot, effect.name))
+        not_known(effect);
+}
+
+// It has to be assumed that the other connection lacks it.
+void SessionState::not_known(const Effect& effect) {
+    const bool is_scope = effect.name == "role" || effect.name == "session_authorization";
+    (effect.name.empty() || is_scope ? opaque_settings_ : resettable_settings_) = true;
 }
 
 // Whether `effect` will last is not known: what costs offload only is taken for granted.
@@ -398,7 +444,8 @@ void SessionState::discard_all(Slot slot) {
     for (NameSet& names : hold_cursors_) names.clear();
     channels(slot).clear();
     if (slot == Slot::primary) temporary_ = advisory_locks_ = false;
-    opaque_settings_ = false;
+    opaque_settings_ = resettable_settings_ = false;
+    resettable_state_.clear();
     settings_failed_ = false;
 }
 

@@ -3,6 +3,7 @@
 // connection.
 #pragma once
 
+#include "routing/kept_state.hpp"
 #include "routing/session_settings.hpp"
 #include "routing/statement.hpp"
 
@@ -58,6 +59,8 @@ public:
     void transaction_opened(Slot slot);
     // It ended without a server.
     void transaction_dropped();
+    // A request that was sent to `slot` may leave this in its server process, whatever comes of it.
+    void kept(Slot slot, const Kept& kept);
     void connected(
         Slot slot);  // a new server connection: none of the session's settings applied yet
     void disconnected(Slot slot);  // its state is gone
@@ -73,6 +76,12 @@ public:
     // --- state that lives on one connection only ---
     // Set while reads have to run on the primary connection.
     [[nodiscard]] std::optional<Pin> pin() const;
+    // Of Pin::backend_state: the function that has set it.
+    [[nodiscard]] const std::string& pinned_by() const {
+        return backend_state_.empty() ? resettable_state_ : backend_state_;
+    }
+    // Its connections may know custom settings: no other session may be given them.
+    [[nodiscard]] bool has_custom_settings() const { return settings_.has_custom(); }
     // True if losing the connection of `slot` loses what cannot be rebuilt elsewhere: an open
     // transaction, temporary tables, LISTEN, holdable cursors, advisory locks, settings of unknown
     // value.
@@ -127,6 +136,8 @@ private:
     void apply(Slot slot, const Effect& effect);
     void assume_the_worst(Slot slot, const Effect& effect);
     void set_option(std::string_view name, std::string_view value);
+    void note_used(Slot slot, const Effect& effect);
+    void not_known(const Effect& effect);
     void note_search_path(const Effect& effect);
     void note_default_modes(const Effect& effect);
     void discard_all_at_once(Slot slot);
@@ -163,7 +174,11 @@ private:
     bool temporary_ = false;
     bool advisory_locks_ = false;  // of the session, on the primary; not undone by a rollback
     bool prepared_in_sql_ = false;
+    std::string backend_state_;     // of the primary's connection: the function that has set it
+    std::string resettable_state_;  // the same, where RESET ALL undoes it
     bool opaque_settings_ = false;
+    bool resettable_settings_ = false;  // of unknown value, but RESET ALL undoes them
+    bool unnamed_custom_ = false;       // one was used on the primary whose name is not known
     bool settings_failed_ = false;
 };
 

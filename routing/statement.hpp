@@ -43,7 +43,9 @@ struct Effect {
         reset,             // name; sql = the statement to replay
         reset_all,         // RESET ALL; sql
         opaque_settings,   // set_config() with arguments that are not constants. With a name: this setting
-                           // is what the statement's one row says in its one column
+                           // is what the statement's one row says in `column`
+        backend_state,     // name: a function that sets what DISCARD ALL does not undo, whether or not
+                           // the statement fails later on: told when it is sent, not when it completes
         prepare,           // name, sql
         deallocate,        // name
         deallocate_all,    // also DISCARD PLANS does not do this: only DEALLOCATE ALL
@@ -67,6 +69,8 @@ struct Effect {
     // option its value, empty: DEFAULT.
     std::string value = {};
     TransactionModes modes = {};
+    std::uint16_t column = 0;
+    bool needs_row = false;  // opaque_settings: without a row nothing was set
 };
 
 // Whether a statement may run in a transaction of which a replica takes care for the time being.
@@ -94,6 +98,10 @@ struct Statement {
     std::uint16_t statement_count = 0;  // 0: empty text, or not parsed
     bool raises_floor = true;           // false: pure session control (design: never raises the floor)
     bool copies_in = false;             // COPY FROM STDIN: the client sends data
+    bool row_tells_settings = false;    // all its opaque_settings have names: its row has the values
+    // It may leave in the server process what DISCARD ALL does not undo: state, or the name of a custom
+    // setting, which reads '' there ever after.
+    bool outlives_discard_all = false;
     InTransaction in_transaction = InTransaction::leaves;  // of a read: if it is harmless
     bool uses_cursor = false;           // FETCH, MOVE or CLOSE: runs where the named cursor lives
     std::string detail;                 // what the reason points at, e.g. the function's name; for explain
@@ -103,7 +111,7 @@ struct Statement {
     // What it is if nothing in `uses` stands against it; `access` if that does not depend on them.
     Access if_harmless = Access::write;
     CatalogChange catalog_change = CatalogChange::none;
-    Uses uses;  // of what is read; empty where `if_harmless` is neither of the reads
+    Uses uses;  // of what is read; of a text that is no read the functions alone that it calls
 
     [[nodiscard]] bool may_read() const {
         return if_harmless == Access::read_only || if_harmless == Access::begin_read_only;

@@ -126,21 +126,30 @@ StatementPtr allowed(const Statement& statement, const Verdict& verdict) {
 StatementPtr judge(const StatementPtr& statement,
                    std::uint64_t context,
                    const CatalogView& view,
-                   JudgedStatements& shared) {
-    if (!statement->statement.may_read()) return statement;
+                   JudgedStatements& shared,
+                   std::shared_ptr<const Kept>* kept) {
+    const Statement& said = statement->statement;
+    if (!said.may_read() && said.uses.empty()) return statement;
+    const auto answer = [&](const Judged& known) {
+        if (known.kept && kept != nullptr && (!*kept || (*kept)->what < known.kept->what))
+            *kept = known.kept;
+        return known.as ? known.as : statement;
+    };
     for (const Judged& known : statement->judged)
-        if (known.context == context) return known.as ? known.as : statement;
-    Verdict judged = verdict(statement->statement, view);
+        if (known.context == context) return answer(known);
     Judged& entry = statement->judged[statement->next_judged];
     statement->next_judged =
         static_cast<std::uint8_t>((statement->next_judged + 1U) % statement->judged.size());
-    entry.context = context;
-    entry.as = nullptr;
+    entry = {context, nullptr, nullptr};
+    if (Kept found = find_kept(said.uses, view); found.what != Kept::What::nothing)
+        entry.kept = std::make_shared<const Kept>(std::move(found));
+    if (!said.may_read()) return answer(entry);
+    Verdict judged = verdict(said, view);
     if (judged.access == Access::write)
-        entry.as = refused(statement->statement, std::move(judged), shared);
-    else if (statement->statement.access != judged.access)
-        entry.as = allowed(statement->statement, judged);
-    return entry.as ? entry.as : statement;
+        entry.as = refused(said, std::move(judged), shared);
+    else if (said.access != judged.access)
+        entry.as = allowed(said, judged);
+    return answer(entry);
 }
 
 }  // namespace pgsteer::routing

@@ -19,8 +19,9 @@ using StatementPtr = std::shared_ptr<const CachedStatement>;
 // What a statement is in one context: a worker's number for (database, catalog epoch, search_path,
 // ...).
 struct Judged {
-    std::uint64_t context = 0;  // 0: this entry is not used
-    StatementPtr as;            // null: as it is, a read
+    std::uint64_t context = 0;         // 0: this entry is not used
+    StatementPtr as;                   // null: as it is
+    std::shared_ptr<const Kept> kept;  // what it may leave in its server process; null: nothing
 };
 
 // A cached Statement, with what was learnt about it while running: `mutable` is changed only by the
@@ -36,12 +37,14 @@ struct CachedStatement {
 
 // The statement to decide by, in the context of this number: itself, or one that is no read. A hit
 // costs a comparison. `view` is the context; `shared` keeps one answer for each reason
-// (worker-local).
+// (worker-local). `kept` is set to what keeps most of what is there and of what it may leave
+// behind.
 class JudgedStatements;
 StatementPtr judge(const StatementPtr& statement,
                    std::uint64_t context,
                    const CatalogView& view,
-                   JudgedStatements& shared);
+                   JudgedStatements& shared,
+                   std::shared_ptr<const Kept>* kept = nullptr);
 
 // The answers that do not depend on the text: one for each reason. Worker-local.
 class JudgedStatements {

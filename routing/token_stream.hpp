@@ -55,6 +55,15 @@ public:
 
 private:
     bool value_matters(std::string_view word) const;
+    // The text of DO: what it does is in it. DO LANGUAGE name '...' begins its own text, or it is
+    // not looked at.
+    [[nodiscard]] bool is_block(const Token& token) const {
+        if (previous_.kind != TokenKind::word) return false;
+        if (previous_.size == 2) return same_word(previous_.text(), "do");
+        if (*token.data != '$' || token.kind != TokenKind::string) return false;
+        const auto first = sql_.find_first_not_of(" \t\r\n;");
+        return first != std::string_view::npos && same_word(sql_.substr(first, 2), "do");
+    }
     [[nodiscard]] bool at_statement_start() const {
         return previous_.kind == TokenKind::end || is(previous_, ';');
     }
@@ -104,17 +113,18 @@ StreamEnd TokenStream<Sink>::run() {
                     sink_.op(token);
                 break;
             default:
+                if (detail_ == Detail::folded && is_block(token)) return StreamEnd::needs_exact;
                 sink_.literal(token, detail_);
         }
         previous_ = token;
     }
 }
 
-// SET, PREPARE and set_config() are replayed on other connections; current_setting() depends on
-// whose setting it is; UESCAPE (like U&"...") spells identifiers.
+// SET, PREPARE, set_config() and UPDATE pg_settings are replayed on other connections;
+// current_setting() depends on whose setting it is; UESCAPE (like U&"...") spells identifiers.
 template <class Sink>
 bool TokenStream<Sink>::value_matters(std::string_view word) const {
-    constexpr std::uint32_t kLengths = 1U << 3 | 1U << 7 | 1U << 10 | 1U << 15;
+    constexpr std::uint32_t kLengths = 1U << 3 | 1U << 7 | 1U << 10 | 1U << 11 | 1U << 15;
     if (word.size() > 15 || (kLengths >> word.size() & 1) == 0) return false;
     switch (word.size()) {
         case 3:
@@ -124,6 +134,8 @@ bool TokenStream<Sink>::value_matters(std::string_view word) const {
                    (at_statement_start() && same_word(word, "prepare"));
         case 10:
             return same_word(word, "set_config");
+        case 11:
+            return same_word(word, "pg_settings");
         default:
             return same_word(word, "current_setting");
     }

@@ -42,6 +42,9 @@ public:
         record[1] = 'b';
         return record;
     }
+    static bool is_unknown_function(std::string_view record) {
+        return record[0] == static_cast<char>(Use::Kind::function) && record[1] != 'b';
+    }
     void add(std::string_view record) { bytes_.append(record); }
     void shrink_to_fit() { bytes_.shrink_to_fit(); }
 

@@ -24,7 +24,10 @@ Found function(const Use& use, const Catalog& catalog, const SearchPath& path) {
     Found found;
     for_each_meant(catalog.functions(use.name), use, path, [&](const Catalog::Function& candidate) {
         is_known = true;
-        if (candidate.is_volatile) found = {Reason::volatile_function, spelled(candidate)};
+        if (candidate.keeps != Kept::What::nothing)
+            found = {Reason::backend_state, spelled(candidate)};
+        else if (candidate.is_volatile)
+            found = {Reason::volatile_function, spelled(candidate)};
         return !found;
     });
     if (found) return found;
@@ -111,6 +114,27 @@ Found find_obstacle(const Uses& uses, const Catalog& catalog, const SearchPath& 
         return !found;
     });
     return found;
+}
+
+Kept find_kept(const Uses& uses, const CatalogView& view) {
+    Kept most;
+    uses.for_each([&](const Use& use) {
+        if (use.kind != Use::Kind::function || use.is_builtin) return true;
+        const auto note = [&](Kept::What what) {
+            if (what > most.what) most = {what, std::string{use.name}};
+        };
+        if (view.catalog == nullptr) {
+            note(kept_by_name(use.name));
+            return true;
+        }
+        for_each_meant(view.catalog->functions(use.name), use, view.search_path,
+                       [&](const Catalog::Function& candidate) {
+                           note(candidate.keeps);
+                           return true;
+                       });
+        return true;
+    });
+    return most;
 }
 
 bool may_be_newer_than_catalog(Reason reason) {

@@ -216,7 +216,8 @@ void Pool::take_back(ServerConnectionPtr connection) {
         !closing_ && connection->stream.is_open() && connection->transaction_status == 'I' &&
         connection->replies.empty() && !connection->replies.skipping() &&
         (connection->in.empty() || connection->unclaimed > 0) && !connection->stream.backlogged() &&
-        connection->cancels_in_flight == 0 && !is_worn_out(*connection);
+        connection->cancels_in_flight == 0 && !connection->outlives_discard_all &&
+        !is_worn_out(*connection);
     if (!usable) return close(connection);
     spawn(env_.executor, reset(std::move(connection)), "pool.reset");
 }

@@ -88,7 +88,8 @@ private:
     [[nodiscard]] StatementPtr judged(const StatementPtr& said) {
         if (judge_ == nullptr) return said;
         judge_->changes_names = judge_->changes_names || changes_names(said->statement);
-        auto statement = routing::judge(said, judge_->context, judge_->view, judge_->shared);
+        auto statement =
+            routing::judge(said, judge_->context, judge_->view, judge_->shared, &judge_->kept);
         judge_->ties = judge_->ties || statement->statement.may_follow() == InTransaction::ties;
         return statement;
     }

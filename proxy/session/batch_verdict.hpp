@@ -37,6 +37,7 @@ struct CatalogJudge {
     bool changes_names = false;
     bool ties = false;  // a statement in it does (InTransaction::ties)
     bool may_commit = false;
+    std::shared_ptr<const routing::Kept> kept = nullptr;  // by functions of the database's own
 };
 
 struct VerdictContext {

@@ -106,6 +106,7 @@ void ClientSession::release(Slot slot) {
         side.lease->replies.clear();
         side.lease->unclaimed = questions;
     }
+    if (state_.has_custom_settings()) side.lease->outlives_discard_all = true;
     if (side.partial > 0) {
         side.lease.discard();
     } else {

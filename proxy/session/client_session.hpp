@@ -62,8 +62,7 @@ private:
         bool discarding = false;  // requests run elsewhere: what is still answered here is dropped
         bool setting_failed = false;  // one of our own settings was refused
         bool opening_failed = false;  // of a transaction: an error came in its place
-        std::string row_value;        // of the row that says what set_config() has set
-        bool row_seen = false;
+        std::vector<std::string> row_values;  // of the row that says what set_config() has set
         wire::Buffer last_words;      // ErrorResponse that came without a request
         bool sample_pending = false;  // primary: where its WAL ends is being asked
         routing::TimePoint sampled_at = routing::kNever;  // before it was asked
@@ -136,6 +135,7 @@ private:
     [[nodiscard]] routing::SessionView view(const routing::Statement& statement,
                                             const routing::Topology& topology,
                                             const Demand& demand) const;
+    [[nodiscard]] bool deallocates_unknown(const routing::Statement& statement) const;
     awaitable<Choice> choose(routing::StatementPtr statement, Demand demand);
     enum class Fallback : std::uint8_t { allowed, waits, stale, refused };
     [[nodiscard]] Fallback fall_back(routing::Route& route,
@@ -181,8 +181,9 @@ private:
     Verdict on_ready(Slot slot, wire::Bytes body);
     Verdict on_parameter(Slot slot, wire::Bytes body);
     void show_own_key(Slot slot, wire::Bytes body);
-    void note_set_value(Slot slot, const Expected& owed, wire::Bytes body);
-    [[nodiscard]] bool sets_to_result(const Expected& owed) const;
+    void note_set_values(Slot slot, wire::Bytes body);
+    void note_kept(Slot slot, const routing::Kept& kept);
+    void note_kept(Slot slot, const routing::Statement& statement);
     void deallocated(std::string_view name, Slot slot);
     void deallocated_all(Slot slot);
     void prepared_in_sql(const std::string& name, Slot slot);

@@ -32,6 +32,13 @@ bool is_kept_from_replicas(std::string_view name) {
 
 }  // namespace
 
+// A function may have prepared it, on the primary.
+bool ClientSession::deallocates_unknown(const routing::Statement& statement) const {
+    return std::any_of(statement.effects.begin(), statement.effects.end(), [&](const auto& effect) {
+        return effect.kind == routing::Effect::Kind::deallocate && !prepared_.find(effect.name);
+    });
+}
+
 routing::SessionView ClientSession::view(const routing::Statement& statement,
                                          const routing::Topology& topology,
                                          const Demand& demand) const {
@@ -44,7 +51,7 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
     view.arrived = demand.arrived;
     view.floor = floor_;
     view.pin = state_.pin();
-    view.prepared_in_sql = state_.has_prepared_in_sql();
+    view.prepared_in_sql = state_.has_prepared_in_sql() || deallocates_unknown(statement);
     view.degraded_reads = config.routing.degraded_reads;
     view.transaction = transaction_view(statement, demand);
     const bool is_lazy = config.routing.transactions == conf::Transactions::lazy &&
@@ -393,6 +400,7 @@ awaitable<void> ClientSession::dispatch() {
             request.retryable =
                 request.messages.size() <= 2 * worker_.config().routing.retry_buffer;
         }
+        if (judge.kept) note_kept(choice.slot, *judge.kept);
         send_batch(batch_, bytes, choice.slot, request, continues);
     }
     stream_dropped_ = choice.failed;

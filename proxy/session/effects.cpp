@@ -1,36 +1,53 @@
 // What completed statements have done to the session.
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
+#include "routing/search_path.hpp"
 
 namespace pgsteer::proxy {
 
 using routing::Effect;
 
-bool ClientSession::sets_to_result(const Expected& owed) const {
-    return owed.effects && owed.effects->statement.effects.size() == 1 &&
-           owed.effects->statement.effects.front().kind == Effect::Kind::opaque_settings &&
-           !owed.effects->statement.effects.front().name.empty();
-}
-
 // set_config('name', $1, false): the new value is not in the text, but in the answer.
-void ClientSession::note_set_value(Slot slot, const Expected& owed, wire::Bytes body) {
+void ClientSession::note_set_values(Slot slot, wire::Bytes body) {
     const auto row = wire::decode_data_row(
         body);  // fails where the row has not arrived whole: then it is not known
-    auto& side = this->side(slot);
-    side.row_seen = row && row->size() == 1 && row->front().data() != nullptr &&
-                    owed.effects->statement.statement_count == 1;
-    if (side.row_seen) side.row_value = row->front();
+    auto& values = side(slot).row_values;
+    values.clear();
+    if (row) values.assign(row->begin(), row->end());
+}
+
+// What is there to stay in the server process, whatever comes of the request.
+void ClientSession::note_kept(Slot slot, const routing::Kept& kept) {
+    if (kept.outlives_discard_all()) side(slot).lease->outlives_discard_all = true;
+    state_.kept(slot, kept);
+}
+
+void ClientSession::note_kept(Slot slot, const routing::Statement& statement) {
+    side(slot).lease->outlives_discard_all = true;
+    for (const auto& effect : statement.effects)
+        if (effect.kind == Effect::Kind::backend_state)
+            state_.kept(slot, {routing::Kept::What::state, effect.name});
 }
 
 namespace {
 
-std::string quoted(std::string_view text) {
-    std::string out{"'"};
-    for (const char c : text) {
-        if (c == '\'') out.push_back(c);
-        out.push_back(c);
+// The settings of which the row tells what they are now. `values`: empty: there was no row, or it
+// was not seen.
+routing::Statement with_values(const routing::Statement& statement,
+                               const std::vector<std::string>& values) {
+    routing::Statement known = statement;
+    std::erase_if(known.effects,
+                  [&](const Effect& effect) { return effect.needs_row && values.empty(); });
+    for (auto& effect : known.effects) {
+        if (effect.kind != Effect::Kind::opaque_settings || effect.column >= values.size())
+            continue;
+        const auto& value = values[effect.column];
+        effect.kind = Effect::Kind::set;
+        effect.sql = "SELECT pg_catalog.set_config(" + routing::quote_literal(effect.name) + ", " +
+                     routing::quote_literal(value) + ", false)";
+        if (effect.name.starts_with(routing::kOptionPrefix)) effect.value = value;
     }
-    return out + "'";
+    return known;
 }
 
 }  // namespace
@@ -77,17 +94,11 @@ void ClientSession::apply_effects(Slot slot,
                                   std::string_view tag) {
     auto& side = this->side(slot);
     catalog_.may_have_changed(statement.catalog_change);
-    if (std::exchange(side.row_seen, false)) {
-        const auto& name = statement.effects.front().name;
-        routing::Statement set;
-        set.statement_count = 1;
-        set.effects.push_back({Effect::Kind::set, index, name,
-                               "SELECT pg_catalog.set_config(" + quoted(name) + ", " +
-                                   quoted(side.row_value) + ", false)",
-                               name.starts_with(routing::kOptionPrefix) ? side.row_value : ""});
-        state_.completed(slot, set, index, tag);
-        if (slot == Slot::replica) note_deferred(set.effects.front());
-        return;
+    if (statement.row_tells_settings) {
+        auto known = with_values(statement, side.row_values);
+        known.row_tells_settings = false;
+        side.row_values.clear();
+        return apply_effects(slot, known, index, tag);
     }
     state_.completed(slot, statement, index, tag);
     for (const auto& effect : statement.effects) {

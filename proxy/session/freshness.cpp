@@ -6,6 +6,7 @@
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "proxy/worker.hpp"
+#include "routing/startup_options.hpp"
 
 #include <fmt/format.h>
 
@@ -52,55 +53,6 @@ std::string option_problem(std::string_view name, std::string_view value, Option
             return fmt::format("parameter \"{}\" cannot be changed", name);
     }
     return {};
-}
-
-// pg_split_opts() of PostgreSQL: words between blanks, a backslash keeps the character behind it.
-std::vector<std::string> split_options(std::string_view text) {
-    std::vector<std::string> words;
-    bool in_word = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const bool blank = text[i] == ' ' || text[i] == '\t' || text[i] == '\n';
-        if (blank) {
-            in_word = false;
-            continue;
-        }
-        if (!in_word) words.emplace_back();
-        in_word = true;
-        if (text[i] == '\\' && i + 1 < text.size()) ++i;
-        words.back() += text[i];
-    }
-    return words;
-}
-
-// Parameters of the startup packet, and -c name=value or --name=value of its `options`.
-std::vector<std::pair<std::string, std::string>> startup_settings(
-    const wire::Parameters& parameters) {
-    std::vector<std::pair<std::string, std::string>> settings;
-    const auto add = [&](std::string_view text) {
-        const auto equals = text.find('=');
-        if (equals == std::string_view::npos) return;
-        std::string name{text.substr(0, equals)};
-        for (char& c : name)
-            if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-        settings.emplace_back(std::move(name), text.substr(equals + 1));
-    };
-    for (const auto& [name, value] : parameters) {
-        if (name != "options") {
-            add(name + "=" + value);
-            continue;
-        }
-        const auto words = split_options(value);
-        for (std::size_t i = 0; i < words.size(); ++i) {
-            if (words[i] == "-c" && i + 1 < words.size()) {
-                add(words[++i]);
-            } else if (words[i].starts_with("-c")) {
-                add(std::string_view{words[i]}.substr(2));
-            } else if (words[i].starts_with("--")) {
-                add(std::string_view{words[i]}.substr(2));
-            }
-        }
-    }
-    return settings;
 }
 
 bool may_hold_a_transaction_open(const routing::Statement& statement, bool& open) {
@@ -162,7 +114,7 @@ bool ClientSession::start_options() {
 
     routing::ReadOptions options;
     routing::TransactionModes modes;
-    for (const auto& [name, value] : startup_settings(parameters_)) {
+    for (const auto& [name, value] : routing::startup_settings(parameters_)) {
         if (name == "default_transaction_isolation")
             modes.isolation = routing::parse_isolation(value);
         if (name == "default_transaction_read_only") modes.read_only = routing::parse_bool(value);
@@ -343,6 +295,8 @@ std::string ClientSession::last_route_text() const {
         text += fmt::format(" staleness={}ms", stale.count());
     }
     if (last_route_->retried) text += " retried";
+    if (const auto& function = state_.pinned_by(); !function.empty())
+        text += fmt::format(" backend_state={}", function);
     for (char& c : text)
         if (c == '\'' || c == '\\') c = '?';
     return text;

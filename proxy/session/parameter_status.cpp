@@ -13,8 +13,10 @@ bool differs_on_a_replica(std::string_view name) {
 }
 
 // PostgreSQL docs, "Character Set Support": the encodings that a server may use are ASCII-safe in
-// all their bytes; of the client-only ones none is.
+// all their bytes; of the client-only ones none is. UNICODE is UTF8, the one alias that PostgreSQL
+// reports as the client has spelled it.
 bool is_safe_encoding(std::string_view encoding) {
+    if (encoding == "UNICODE") return true;
     static constexpr std::array<std::string_view, 7> kPrefixes{
         "UTF8", "SQL_ASCII", "LATIN", "WIN", "ISO_8859", "KOI8", "EUC_"};
     return std::any_of(kPrefixes.begin(), kPrefixes.end(),

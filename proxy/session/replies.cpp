@@ -265,7 +265,8 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
             replies.copy_in_started();
             return Verdict::forward;
         case backend::kDataRow:
-            if (sets_to_result(*owed)) note_set_value(slot, *owed, body);
+            if (owed->effects && owed->effects->statement.row_tells_settings)
+                note_set_values(slot, body);
             if (owed->internal) note_position(slot, body);
             return owed->internal ? Verdict::swallow : Verdict::forward;
         case backend::kParameterDescription:

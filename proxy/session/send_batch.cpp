@@ -159,7 +159,9 @@ void ClientSession::expect_item(
     const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended) {
     const auto connection = side(slot).lease.connection();
     auto& replies = connection->replies;
-    const auto with_effects = [](const StatementPtr& statement) {
+    const auto with_effects = [&](const StatementPtr& statement) {
+        if (statement && statement->statement.outlives_discard_all)
+            note_kept(slot, statement->statement);
         if (!statement)
             return synthetic_verdicts().too_complex;  // not read: its command tag has to tell
         const auto& read = statement->statement;

@@ -10,6 +10,7 @@
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "proxy/worker.hpp"
+#include "routing/startup_options.hpp"
 
 #include <fmt/format.h>
 
@@ -269,23 +270,11 @@ awaitable<bool> ClientSession::authenticate_scram() {
 // Asks for the catalog of the database. The first session waits for it, so that its first reads are
 // not all on the primary; but not for long: it may be large, or not to be had.
 awaitable<void> ClientSession::learn_catalog() {
-    std::optional<std::string> search_path;
-    bool changes_role = false;
-    for (const auto& [name, value] : parameters_) {
-        const auto is = [&name = name](std::string_view wanted) {
-            return std::equal(name.begin(), name.end(), wanted.begin(), wanted.end(),
-                              [](char a, char b) { return std::tolower(a) == b; });
-        };
-        if (is("search_path")) search_path = value;
-        if (is("options") && !search_path)
-            search_path = routing::setting_in_options(value, "search_path");
-        changes_role =
-            changes_role || is("role") || is("session_authorization") ||
-            (is("options") && (routing::setting_in_options(value, "role") ||
-                               routing::setting_in_options(value, "session_authorization")));
-    }
-    catalog_.start(worker_.catalogs().database(server_database_), user_, std::move(search_path),
-                   changes_role);
+    const auto settings = routing::startup_settings(parameters_);
+    const bool changes_role = routing::find_setting(settings, "role") ||
+                              routing::find_setting(settings, "session_authorization");
+    catalog_.start(worker_.catalogs().database(server_database_), user_,
+                   routing::find_setting(settings, "search_path"), changes_role);
     if (catalog_.is_tried()) co_return;
     const auto end = routing::Clock::now() + kCatalogWait;
     auto& changed = worker_.catalogs_changed();

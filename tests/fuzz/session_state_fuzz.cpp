@@ -108,6 +108,11 @@ private:
             words_.push_back({std::string{sql.substr(at + 1, end - at - 1)}, true});
             return end + 1;
         }
+        if (sql[at] == '"') {  // a name: of ours, and in lower case
+            end = sql.find('"', at + 1);
+            words_.push_back({std::string{sql.substr(at + 1, end - at - 1)}, false});
+            return end + 1;
+        }
         while (is_part(sql[at]) && end < sql.size() && is_part(sql[end])) ++end;
         words_.push_back({std::string{sql.substr(at, end - at)}, false});
         for (char& c : words_.back().text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;

@@ -40,7 +40,7 @@ def strings(name):
 
 def special():
     text = (ROUTING / "builtins_special.inc").read_text()
-    return set(re.findall(r'PGSTEER_(?:EFFECT|LOCAL)\("([^"]+)"', text))
+    return set(re.findall(r'PGSTEER_(?:EFFECT|STATE|LOCAL)\("([^"]+)"', text))
 
 
 def is_server_local(relation):

@@ -52,6 +52,7 @@ TEST(ParameterView, TellsNamesApartByCase) {
 TEST(ParameterView, LexesSqlUnlessSomethingSpeaksAgainstIt) {
     EXPECT_TRUE(ParameterView{}.can_classify());
     EXPECT_TRUE(view_of({}).can_classify());
+    EXPECT_TRUE(view_of({{"client_encoding", "UNICODE"}}).can_classify()) << "as it was spelled";
     EXPECT_TRUE(view_of({{"client_encoding", "UTF8"}, {"standard_conforming_strings", "on"}})
                     .can_classify());
 }

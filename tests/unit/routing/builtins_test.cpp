@@ -16,6 +16,8 @@ TEST(Builtins, FunctionsAreOfOneKind) {
     for (const std::string_view name :
          {"nextval", "setval", "pg_notify", "query_to_xml", "ts_rewrite", "set_config"})
         EXPECT_EQ(builtin_function(name).kind, BuiltinKind::effect) << name;
+    for (const std::string_view name : {"setseed", "pg_replication_origin_session_setup"})
+        EXPECT_EQ(builtin_function(name).kind, BuiltinKind::state) << name;
     for (const std::string_view name :
          {"currval", "pg_backend_pid", "pg_stat_get_activity", "current_setting", "system_user",
           "pg_relation_size", "pg_table_size", "pg_indexes_size", "pg_total_relation_size",

@@ -444,5 +444,59 @@ TEST(Classify, KeepsEachNameOnce) {
     EXPECT_THAT(uses("INSERT INTO t SELECT f()"), testing::IsEmpty());
 }
 
+TEST(CatalogState, MembersThatSetItRunOnThePrimaryWhateverTheyAreDeclared) {
+    Facts facts;
+    facts.functions = {{"public", "hll_set_defaults", kStable, false, "hll"},
+                       {"app", "hll_set_defaults", kStable, false, ""},
+                       {"app", "set_limit", kStable, false, "other"},
+                       {"public", "set_limit", kVolatile, false, "pg_trgm"},
+                       {"public", "show_limit", kStable, false, "pg_trgm"}};
+    const auto overrides = std::make_shared<const FunctionOverrides>();
+    const auto catalog = build_catalog(facts, overrides);
+    const auto in = [&](const char* schema) {
+        return CatalogView{catalog.get(), {true, {schema}}};
+    };
+    const auto member = classify("SELECT hll_set_defaults(1)");
+    EXPECT_EQ(verdict(member, in("public")).reason, Reason::backend_state);
+    EXPECT_EQ(find_kept(member.uses, in("public")).what, Kept::What::state);
+    EXPECT_EQ(find_kept(member.uses, in("public")).by, "hll_set_defaults");
+    EXPECT_EQ(verdict(member, in("app")).access, Access::read_only) << "another of the same name";
+    EXPECT_EQ(find_kept(member.uses, in("app")).what, Kept::What::nothing);
+    EXPECT_EQ(find_kept(member.uses, {}).what, Kept::What::state)
+        << "no catalog: the name is enough";
+    const auto limit = classify("SELECT set_limit(0.5)");
+    EXPECT_EQ(find_kept(limit.uses, in("public")).what, Kept::What::resettable);
+    EXPECT_EQ(find_kept(limit.uses, in("app")).what, Kept::What::nothing);
+    EXPECT_EQ(verdict(classify("SELECT show_limit()"), in("public")).access, Access::read_only);
+    const auto write = classify("CREATE TABLE t AS SELECT public.hll_set_defaults(1)");
+    EXPECT_EQ(find_kept(write.uses, in("app")).what, Kept::What::state);
+    EXPECT_FALSE(write.may_read());
+    const auto trusted = build_catalog(
+        facts, std::make_shared<const FunctionOverrides>(std::vector<std::string>{"public.hll_*"},
+                                                         std::vector<std::string>{}));
+    EXPECT_EQ(find_kept(member.uses, {trusted.get(), {true, {"public"}}}).what,
+              Kept::What::nothing);
+}
+
+TEST(CatalogState, WhatAFunctionSetsInsideOfItselfCounts) {
+    Facts facts;
+    facts.functions = {
+        {"app", "login", kStable, false, "", "SELECT set_config('app.user', $1, false)"},
+        {"app", "local", kStable, false, "", "SELECT set_config('app.user', $1, true)"},
+        {"app", "sketch", kVolatile, false, "", "SELECT hll_set_defaults(1, 2, 3, 4)"},
+        {"app", "plain", kStable, false, "", "UPDATE t SET a = 1"}};
+    const auto catalog = build_catalog(facts, std::make_shared<const FunctionOverrides>());
+    const CatalogView view{catalog.get(), {true, {"app"}}};
+    const auto kept = [&](const char* sql) { return find_kept(classify(sql).uses, view).what; };
+    EXPECT_EQ(kept("SELECT login('x')"), Kept::What::settings);
+    EXPECT_EQ(kept("DO $$ BEGIN PERFORM login('x'); END $$"), Kept::What::settings);
+    EXPECT_EQ(kept("INSERT INTO t SELECT login('x')"), Kept::What::settings);
+    EXPECT_EQ(kept("SELECT local('x')"), Kept::What::names);
+    EXPECT_EQ(kept("CALL sketch()"), Kept::What::state);
+    EXPECT_EQ(kept("SELECT plain()"), Kept::What::nothing);
+    EXPECT_EQ(verdict(classify("SELECT login('x')"), view).reason, Reason::backend_state);
+    EXPECT_EQ(verdict(classify("SELECT plain()"), view).access, Access::read_only);
+}
+
 }  // namespace
 }  // namespace pgsteer::routing

@@ -79,13 +79,58 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
         {"SELECT set_config('search_path', $1, false)", {{Kind::opaque_settings, 0, "", ""}}},
         {"SELECT set_config('a', 'b', false) FROM t", {{Kind::opaque_settings, 0, "", ""}}},
         {"SELECT set_config('a', 'b', false), set_config('c', 'd', false)",
-         {{Kind::opaque_settings, 0, "", ""}, {Kind::opaque_settings, 0, "", ""}}},
+         {{Kind::set, 0, "a", "SELECT pg_catalog.set_config('a', 'b', false)"},
+          {Kind::set, 0, "c", "SELECT pg_catalog.set_config('c', 'd', false)"}}},
+        {"SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new",
+         {{Kind::set, 0, "jit", "SELECT pg_catalog.set_config('jit', 'off', false)"}}},
+        {"SELECT 1, set_config('a', 'it''s', false), set_config('b', E'x\\\\y', true)",
+         {{Kind::set, 0, "a", "SELECT pg_catalog.set_config('a', 'it''s', false)"},
+          {Kind::set_local, 0, "b", "SELECT pg_catalog.set_config('b', E'x\\\\y', true)"}}},
+        {"SELECT set_config('a', NULL, false), 1",
+         {{Kind::set, 0, "a", "SELECT pg_catalog.set_config('a', NULL, false)"}}},
+        {"SELECT set_config('a', $1, false), 'x', set_config('b', $2, false)",
+         {{Kind::opaque_settings, 0, "a", ""}, {Kind::opaque_settings, 0, "b", ""}}},
+        {"SELECT set_config('a', 'b'::char(1), false)", {{Kind::opaque_settings, 0, "a", ""}}},
+        {"SELECT set_config('a', 'b', false), f()", {{Kind::opaque_settings, 0, "", ""}}},
+        {"SELECT set_config('a', 'b', false) WHERE false", {{Kind::opaque_settings, 0, "", ""}}},
+        {"SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'Y'",
+         {{Kind::opaque_settings, 0, "y", ""}}},
+        {"SELECT set_config(name, 'x', false) FROM pg_settings WHERE name <> 'y'",
+         {{Kind::opaque_settings, 0, "", ""}}},
+        {"SELECT set_config(name, 'x', false) FROM app.pg_settings WHERE name = 'y'",
+         {{Kind::opaque_settings, 0, "", ""}}},
         {"INSERT INTO t SELECT set_config(a, b, false) FROM u",
          {{Kind::opaque_settings, 0, "", ""}}},
         {"SELECT \"set_config\"('a', x, false) FROM t", {{Kind::opaque_settings, 0, "", ""}}},
         {"UPDATE pg_settings SET setting = 'x' WHERE name = 'y'",
+         {{Kind::set, 0, "y", "SELECT pg_catalog.set_config('y', 'x', false)"}}},
+        {"UPDATE pg_settings SET setting = 'x' WHERE name = 'a.b'",
          {{Kind::opaque_settings, 0, "", ""}}},
-        {"LOAD 'x'", {{Kind::opaque_settings, 0, "", ""}}},
+        {"UPDATE pg_settings SET setting = 'x'", {{Kind::opaque_settings, 0, "", ""}}},
+        {"UPDATE pg_settings SET setting = boot_val WHERE name = 'y'",
+         {{Kind::opaque_settings, 0, "", ""}}},
+        {"LOAD 'x'", {{Kind::backend_state, 0, "LOAD", ""}}},
+        {"SET seed = 0.5", {{Kind::backend_state, 0, "seed", ""}}},
+        {"SELECT set_config('seed', '0.5', false)", {{Kind::backend_state, 0, "seed", ""}}},
+        {"SELECT setseed(0.5)", {{Kind::backend_state, 0, "setseed", ""}}},
+        {"INSERT INTO t SELECT 1 FROM (SELECT pg_catalog.setseed(0.5)) x",
+         {{Kind::backend_state, 0, "setseed", ""}}},
+        {"SELECT app.setseed(0.5)", {}},
+        {"DO $$ BEGIN PERFORM setseed(0.5); END $$", {{Kind::backend_state, 0, "DO", ""}}},
+        {"DO LANGUAGE plpgsql $$ BEGIN SET a = 1; END $$", {{Kind::opaque_settings, 0, "", ""}}},
+        {"SELECT 1; DO 'BEGIN PERFORM set_config(''a.b'', ''c'', true); END'",
+         {{Kind::set_local, 1, "", ""}}},
+        {"DO $$ BEGIN DELETE FROM t; END $$", {}},
+        {"SELECT pg_replication_origin_session_setup('x')",
+         {{Kind::backend_state, 0, "pg_replication_origin_session_setup", ""}}},
+        {"SELECT pg_create_physical_replication_slot('x')", {}},
+        {"SELECT pg_create_physical_replication_slot('x', true, false)", {}},
+        {"SELECT pg_create_physical_replication_slot('x', false, true)",
+         {{Kind::backend_state, 0, "pg_create_physical_replication_slot", ""}}},
+        {"SELECT pg_create_logical_replication_slot('x', 'y', $1)",
+         {{Kind::backend_state, 0, "pg_create_logical_replication_slot", ""}}},
+        {"SELECT pg_copy_logical_replication_slot('x', 'y', temporary => true)",
+         {{Kind::backend_state, 0, "pg_copy_logical_replication_slot", ""}}},
         {"SELECT pg_try_advisory_lock(1)", {{Kind::lock, 0, "", ""}}},
         {"SELECT pg_advisory_xact_lock(1), pg_advisory_unlock(1)", {}},
         {"SELECT pg_advisory_unlock_all()", {{Kind::unlock_all, 0, "", ""}}},
@@ -118,6 +163,8 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
         {"CREATE TEMP SOMETHING NEW", {{Kind::create_temporary, 0, "", ""}}},
         {"SELECT NEW SYNTAX HERE set_config($1, 'b', false)", {{Kind::opaque_settings, 0, "", ""}}},
         {"SELECT NEW SYNTAX HERE pg_advisory_lock(1)", {{Kind::lock, 0, "", ""}}},
+        {"SELECT NEW SYNTAX HERE hll_set_defaults(1)",
+         {{Kind::backend_state, 0, "not parsed", ""}}},
     };
     for (const Row& row : rows) {
         const Statement statement = classify(row.sql);
@@ -279,6 +326,32 @@ TEST(ClassifyHint, CountsAtEitherEnd) {
         {"/* pgsteer: replica */ SELEC", Hint::replica},
     };
     for (const auto& [sql, hint] : rows) EXPECT_EQ(classify(sql).hint, hint) << sql;
+}
+
+TEST(ClassifyEffects, SaysWhatDiscardAllDoesNotUndo) {
+    for (const std::string_view sql :
+         {"SELECT setseed(0.5)", "LOAD 'x'", "SET a.b = 1", "SET LOCAL a.b = 1", "RESET a.b",
+          "SELECT set_config('a.b', 'c', true)", "SELECT set_config($1, 'c', true)",
+          "SELECT set_config($1, 'c', false)", "SELECT set_config('a.b', $1, false)",
+          "BEGIN; SET LOCAL a.b = 1"})
+        EXPECT_TRUE(classify(sql).outlives_discard_all) << sql;
+    for (const std::string_view sql :
+         {"SELECT 1", "SET a = 1", "SET pgsteer.consistency = 'strict'", "SET LOCAL a = 1",
+          "SELECT set_config('a', 'b', false)", "SELECT set_config('a', $1, false)",
+          "SELECT pg_advisory_lock(1)", "CREATE TEMP TABLE t ()", "LISTEN c"})
+        EXPECT_FALSE(classify(sql).outlives_discard_all) << sql;
+}
+
+TEST(ClassifyEffects, AListOfSettingsIsAsGoodAsSet) {
+    EXPECT_EQ(
+        classify("SELECT set_config('a', 'b', false), 1, current_setting('search_path')").access,
+        Access::session_control);
+    const auto mixed = classify("SELECT current_setting('jit'), set_config('jit', 'off', false)");
+    EXPECT_EQ(mixed.access, Access::write) << "another server may show another value";
+    EXPECT_EQ(mixed.reason, Reason::session_control);
+    EXPECT_FALSE(mixed.raises_floor);
+    EXPECT_TRUE(classify("SELECT set_config('a', $1, false)").row_tells_settings);
+    EXPECT_FALSE(classify("SELECT set_config('a', $1, false); SELECT 1").row_tells_settings);
 }
 
 }  // namespace

@@ -269,7 +269,7 @@ const Row kFunctions[] = {
     write("EXPLAIN SELECT nextval('s')", Reason::effect_function),
     write("SELECT 1; SELECT nextval('s')", Reason::effect_function),
     write("SELECT setval('s', 1)", Reason::effect_function),
-    write("SELECT setseed(0.5)", Reason::effect_function),
+    write("SELECT setseed(0.5)", Reason::backend_state),
     write("SELECT pg_notify('c', 'p')", Reason::effect_function),
     write("SELECT pg_advisory_lock(1)", Reason::effect_function),
     write("SELECT pg_try_advisory_xact_lock_shared(1, 2)", Reason::effect_function),

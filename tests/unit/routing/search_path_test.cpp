@@ -44,20 +44,9 @@ TEST(SearchPath, QuotedNamesComeBack) {
         EXPECT_THAT(parse_search_path(quote_identifier(name), "joe").schemas, ElementsAre(name));
 }
 
-TEST(SettingInOptions, FindsTheLastOfAName) {
-    const auto find = [](std::string_view options) {
-        return setting_in_options(options, "search_path").value_or("-");
-    };
-    EXPECT_EQ(find("-c search_path=a"), "a");
-    EXPECT_EQ(find("-csearch_path=a"), "a");
-    EXPECT_EQ(find("--search-path=a"), "a");
-    EXPECT_EQ(find("--Search_Path=a"), "a");
-    EXPECT_EQ(find("-c search_path=a -c search_path=b"), "b");
-    EXPECT_EQ(find("-c search_path=a,\\ b\\\\"), "a, b\\");
-    EXPECT_EQ(find("-c work_mem=1MB"), "-");
-    EXPECT_EQ(find("-c search_path"), "-");
-    EXPECT_EQ(find(""), "-");
-    EXPECT_EQ(find("-c"), "-");
+TEST(SearchPath, LiteralsAreQuotedForEverySetting) {
+    EXPECT_EQ(quote_literal("it's"), "'it''s'");
+    EXPECT_EQ(quote_literal("a\\'"), R"(E'a\\''')");
 }
 
 }  // namespace

@@ -47,6 +47,39 @@ TEST_F(SessionSettingsTest, WhatIsSetOnOneConnectionIsPendingOnTheOther) {
     EXPECT_THAT(settings_.pending(kPrimary), ElementsAre("SET work_mem = 2"));
 }
 
+// --- names with a dot: '' where they were used once, unknown elsewhere
+
+TEST_F(SessionSettingsTest, ACustomNameThatWasUsedIsMadeKnownElsewhere) {
+    EXPECT_FALSE(settings_.has_custom());
+    EXPECT_TRUE(settings_.used(kPrimary, "a.b"));
+    EXPECT_TRUE(settings_.used(kPrimary, "a.b"));
+    EXPECT_TRUE(settings_.used(kPrimary, "work_mem"));
+    EXPECT_TRUE(settings_.used(kPrimary, "pgsteer.explain"));
+    EXPECT_TRUE(settings_.has_custom());
+    EXPECT_FALSE(settings_.is_pending(kPrimary));
+    EXPECT_THAT(afresh(), ElementsAre("RESET \"a\".\"b\""));
+}
+
+TEST_F(SessionSettingsTest, AValueMakesItKnownAsWell) {
+    EXPECT_TRUE(settings_.used(kPrimary, "a.b"));
+    set("a.b", "SET a.b = 1");
+    EXPECT_THAT(afresh(), ElementsAre("SET a.b = 1"));
+    EXPECT_TRUE(settings_.used(kPrimary, "a.b"));
+    EXPECT_THAT(afresh(), ElementsAre("SET a.b = 1"));
+    reset("a.b", "RESET a.b");
+    EXPECT_THAT(afresh(), ElementsAre("RESET a.b")) << "also where nothing was ever set";
+}
+
+TEST_F(SessionSettingsTest, NothingMakesItUnknownAgain) {
+    set("a.b", "SET a.b = 1");
+    EXPECT_TRUE(settings_.reset_all(kPrimary));
+    EXPECT_THAT(afresh(), ElementsAre("RESET ALL", "RESET \"a\".\"b\""));
+    settings_.discard_all(kPrimary);
+    EXPECT_FALSE(settings_.is_pending(kPrimary));
+    EXPECT_THAT(afresh(),
+                ElementsAre("SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "RESET \"a\".\"b\""));
+}
+
 TEST_F(SessionSettingsTest, ANewConnectionNeedsAllOfThem) {
     set("a.x", "1");
     set("a.y", "2");

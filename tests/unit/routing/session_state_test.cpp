@@ -390,6 +390,48 @@ TEST_F(SessionStateTest, SettingsOfUnknownValuePinUntilAllIsDiscarded) {
     EXPECT_EQ(state_.pin(), std::nullopt);
 }
 
+TEST_F(SessionStateTest, SettingsOfUnknownValueThatHaveANamePinUntilTheyAreReset) {
+    run(statement(Kind::opaque_settings, "a"));
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+    run(statement(Kind::reset_all));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    run(statement(Kind::opaque_settings, "role"));
+    run(statement(Kind::reset_all));
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings) << "RESET ALL leaves the role";
+}
+
+TEST_F(SessionStateTest, StateOfTheServerProcessPinsUntilItIsUndone) {
+    state_.kept(kPrimary, {Kept::What::resettable, "set_limit"});
+    EXPECT_EQ(state_.pin(), Pin::backend_state);
+    EXPECT_EQ(state_.pinned_by(), "set_limit");
+    EXPECT_TRUE(state_.irreplaceable(kPrimary));
+    run(statement(Kind::reset_all));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    state_.kept(kPrimary, {Kept::What::state, "setseed"});
+    run(statement(Kind::reset_all));
+    run(statement(Kind::discard_all));
+    EXPECT_EQ(state_.pin(), Pin::backend_state);
+    EXPECT_EQ(state_.pinned_by(), "setseed");
+    state_.disconnected(kPrimary);
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    state_.kept(kPrimary, {Kept::What::settings, "f"});
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings);
+    run(statement(Kind::discard_all));
+    EXPECT_EQ(state_.pin(), std::nullopt);
+}
+
+TEST_F(SessionStateTest, ACustomSettingIsKnownWhateverBecomesOfItsValue) {
+    begin();
+    run(statement(Kind::set_local, "a.b"), 'T');
+    rollback();
+    EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("RESET \"a\".\"b\""));
+    EXPECT_TRUE(state_.has_custom_settings());
+    EXPECT_EQ(state_.pin(), std::nullopt);
+    run(statement(Kind::set_local, ""));
+    EXPECT_EQ(state_.pin(), Pin::opaque_settings) << "one of a name that nobody knows";
+    EXPECT_FALSE(state_.irreplaceable(kPrimary));
+}
+
 TEST_F(SessionStateTest, SettingsThatTheReplicaRefusesPin) {
     run(set("a", "1"));
     state_.settings_not_applicable();

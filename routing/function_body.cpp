@@ -1,0 +1,125 @@
+#include "routing/function_body.hpp"
+
+#include "routing/builtins.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace pgsteer::routing {
+namespace {
+
+constexpr std::size_t kMaxCalls = 256;
+
+struct Word {
+    std::string text;  // in lower case; a character that is no part of a name stands for itself
+    std::size_t end = 0;
+};
+
+bool is_part(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           (c & 0x80) != 0;
+}
+
+bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+std::vector<Word> words_of(std::string_view text) {
+    std::vector<Word> words;
+    for (std::size_t at = 0; at < text.size();) {
+        if (is_blank(text[at])) {
+            ++at;
+        } else if (text.substr(at, 2) == "--") {
+            at = std::min(text.find('\n', at), text.size());
+        } else if (text.substr(at, 2) == "/*") {
+            const auto end = text.find("*/", at + 2);
+            at = end == std::string_view::npos ? text.size() : end + 2;
+        } else {
+            std::size_t end = at + 1;
+            while (is_part(text[at]) && end < text.size() && is_part(text[end])) ++end;
+            Word word{std::string{text.substr(at, end - at)}, end};
+            for (char& c : word.text)
+                if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+            words.push_back(std::move(word));
+            at = end;
+        }
+    }
+    return words;
+}
+
+class Body {
+public:
+    explicit Body(std::string_view text) : words_{words_of(text)} {}
+
+    BodyFacts read() {
+        for (at_ = 0; at_ < words_.size(); ++at_) {
+            if (begins_statement()) note_statement();
+            note_name();
+        }
+        return std::move(facts_);
+    }
+
+private:
+    [[nodiscard]] std::string_view word(std::size_t at) const {
+        return at < words_.size() ? std::string_view{words_[at].text} : std::string_view{};
+    }
+    [[nodiscard]] bool is_name(std::size_t at) const {
+        return !word(at).empty() && is_part(word(at).front());
+    }
+    [[nodiscard]] bool begins_statement() const {
+        static constexpr std::array<std::string_view, 9> kBefore{
+            ";", "'", "\"", "$", "begin", "{", "then", "else", "loop"};
+        return at_ == 0 ||
+               std::find(kBefore.begin(), kBefore.end(), word(at_ - 1)) != kBefore.end();
+    }
+    void note(Kept::What what) { facts_.keeps = std::max(facts_.keeps, what); }
+
+    void note_statement() {
+        if (!is_name(at_ + 1)) return;
+        if (word(at_) == "load") note(Kept::What::state);
+        if (word(at_) == "reset") note(Kept::What::settings);
+        if (word(at_) != "set" || word(at_ + 1) == "constraints" || word(at_ + 1) == "transaction")
+            return;
+        note(word(at_ + 1) == "local" ? Kept::What::names : Kept::What::settings);
+    }
+
+    void note_name() {
+        const auto name = word(at_);
+        const bool is_called =
+            word(at_ + 1) == "(" || (word(at_ + 1) == "\"" && word(at_ + 2) == "(");
+        if (name == "_shared" || (name == "gd" && (word(at_ + 1) == "[" || word(at_ + 1) == ".")))
+            note(Kept::What::state);  // PL/Perl and PL/Python: what functions share for good
+        if (!is_name(at_) || !is_called) return;
+        if (name == "set_config")
+            return note(sets_locally() ? Kept::What::names : Kept::What::settings);
+        const auto builtin = builtin_function(name).kind;
+        if (builtin == BuiltinKind::state) note(Kept::What::state);
+        if (builtin != BuiltinKind::unknown) return;
+        const bool is_qualified = at_ > 1 && word(at_ - 1) == "." && is_name(at_ - 2);
+        std::pair<std::string, std::string> call{is_qualified ? word(at_ - 2) : "", name};
+        const bool is_new =
+            std::find(facts_.calls.begin(), facts_.calls.end(), call) == facts_.calls.end();
+        if (is_new && facts_.calls.size() < kMaxCalls) facts_.calls.push_back(std::move(call));
+    }
+
+    // The third argument of this call is true.
+    [[nodiscard]] bool sets_locally() const {
+        int depth = 0;
+        std::string_view last;
+        for (std::size_t at = at_ + 1; at < words_.size(); ++at) {
+            if (word(at) == "(" || word(at) == "[") ++depth;
+            if ((word(at) == ")" || word(at) == "]") && --depth == 0)
+                return last == "true" && word(at - 2) == ",";
+            last = word(at);
+        }
+        return false;
+    }
+
+    std::vector<Word> words_;
+    std::size_t at_ = 0;
+    BodyFacts facts_;
+};
+
+}  // namespace
+
+BodyFacts read_body(std::string_view text) { return Body{text}.read(); }
+
+}  // namespace pgsteer::routing

@@ -5,6 +5,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/container/small_vector.hpp>
 
+#include <poll.h>
 #include <sys/socket.h>
 
 namespace pgsteer::proxy {
@@ -108,6 +109,16 @@ std::size_t Stream::backlog_bytes() const { return state_->backlog.size() - stat
 awaitable<void> Stream::drained() {
     const auto state = state_;
     while (state->flushing && state->open) co_await state->sent_signal.wait();
+}
+
+void Stream::when_readable(std::function<void()> ready) {
+    state_->socket.async_wait(Socket::wait_read,
+                              [ready = std::move(ready)](error_code) { ready(); });
+}
+
+bool Stream::peer_has_closed() const {
+    pollfd asked{state_->socket.native_handle(), POLLRDHUP, 0};
+    return ::poll(&asked, 1, 0) > 0 && (asked.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 bool Stream::readable_now() {

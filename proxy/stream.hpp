@@ -5,6 +5,7 @@
 #include "proxy/input_buffer.hpp"
 #include "proxy/wire/bytes.hpp"
 
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -31,6 +32,12 @@ public:
     [[nodiscard]] bool backlogged() const;
     [[nodiscard]] std::size_t backlog_bytes() const;
     awaitable<void> drained();  // returns at once after an error or close()
+
+    // Calls `ready` once, later, when the next read has something to say: bytes, an end, an error.
+    void when_readable(std::function<void()> ready);
+
+    // True if the peer will send no more, whatever of it is still unread.
+    [[nodiscard]] bool peer_has_closed() const;
 
     // True if the peer has closed, or bytes are waiting that nobody asked for.
     [[nodiscard]] bool readable_now();

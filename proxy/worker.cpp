@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::size_t kStatementCacheBytes = 32 * 1024 * 1024;
 constexpr std::size_t kMaxCatalogContexts = 1024;
+constexpr std::chrono::milliseconds kLookForClients{250};
+constexpr int kTicksOfASecond = 4;
 constexpr std::size_t kMaxRememberedParameters = 1024;  // of distinct (database, user, settings)
 
 }  // namespace
@@ -213,15 +215,24 @@ void Worker::remember_parameters(const std::string& key, const ParameterMap& par
     parameters_[key] = parameters;
 }
 
+void Worker::look_for_clients() {
+    std::vector<std::shared_ptr<ClientSession>> unread;
+    for (const auto& [number, session] : sessions_)
+        if (!session->is_reading()) unread.push_back(session->shared_from_this());
+    for (const auto& session : unread) session->look_for_client();
+}
+
 awaitable<void> Worker::housekeeping() {
     std::uint64_t hits = 0;
     std::uint64_t misses = 0;
     std::uint64_t evictions = 0;
     std::uint64_t bytes = 0;
-    while (!stopped_) {
-        housekeeping_timer_.expires_after(std::chrono::seconds{1});
+    for (int tick = 1; !stopped_; ++tick) {
+        housekeeping_timer_.expires_after(kLookForClients);
         co_await housekeeping_timer_.async_wait(as_result);
         if (stopped_) break;
+        look_for_clients();
+        if (tick % kTicksOfASecond != 0) continue;
         const auto now = routing::Clock::now();
         pool_->close_expired(now);
         if (std::any_of(config().servers.begin(), config().servers.end(),

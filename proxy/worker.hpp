@@ -127,6 +127,7 @@ public:
 
 private:
     awaitable<void> housekeeping();
+    void look_for_clients();
     void for_each_session(const std::function<void(ClientSession&)>& action);
     void run();
 

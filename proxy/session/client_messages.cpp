@@ -54,7 +54,14 @@ ClientSession::Step ClientSession::next_step() {
             return batch_.bytes >= kMaxBatchBytes ? Step::dispatch : Step::need_more;
         if (type == wire::frontend::kTerminate) return Step::terminate;
 
-        if (skipping_to_sync_) {
+        if (skipping_ != Skipping::no && !batch_.items.empty()) {  // collected before the error
+            in_.consume(batch_.bytes);
+            batch_.clear();
+            continue;
+        }
+        if (skipping_ == Skipping::for_server && type == wire::frontend::kSync)
+            skipping_ = Skipping::no;
+        if (skipping_ != Skipping::no) {
             const auto dropped = std::min(rest.size(), message_bytes);
             in_.consume(dropped);
             streamed_ = message_bytes - dropped;
@@ -106,10 +113,10 @@ Batch ClientSession::parse_batch(wire::Bytes bytes) const {
     return batch;
 }
 
-// We have answered an error in the server's place: as a server would, ignore everything up to Sync.
+// The server will not see this Sync: it is answered here.
 void ClientSession::skip_or_answer_sync(std::uint8_t type) {
     if (type != wire::frontend::kSync) return;
-    skipping_to_sync_ = false;
+    skipping_ = Skipping::no;
     send_ready();
 }
 
@@ -131,12 +138,19 @@ void ClientSession::copy_on() {
     if (!stream_dropped_) {
         streamed_to_ = requests_.back().slot;
         auto& target = side(streamed_to_);
-        if (target.lease && header.type != wire::frontend::kCopyData) {
-            target.copying_in = false;
+        if (target.lease && header.type == wire::frontend::kCopyData)
+            target.lease->replies.copy_data_sent();
+        else if (target.lease)
             target.lease->replies.push({.what = Expect::copy_end});
-        }
     }
     stream_on();
+}
+
+// A server waits for copy data: it accepts nothing else, whatever comes.
+bool ClientSession::is_copying_in() const {
+    if (requests_.empty()) return false;
+    const auto& lease = side(requests_.back().slot).lease;
+    return lease && lease->replies.copy_open();
 }
 
 }  // namespace pgsteer::proxy

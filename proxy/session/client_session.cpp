@@ -18,6 +18,7 @@ bool is_superseded(const routing::Topology& topology, routing::ServerId server) 
         if (i != server.index && topology.servers[i].role == routing::Role::primary) return true;
     return false;
 }
+constexpr std::chrono::milliseconds kPause{1};  // in what a client sends
 
 }  // namespace
 
@@ -52,7 +53,14 @@ awaitable<void> ClientSession::run() {
 
 awaitable<void> ClientSession::serve() {
     for (;;) {
-        for (auto step = next_step(); step != Step::need_more; step = next_step()) {
+        for (auto step = next_step();; step = next_step()) {
+            if (step == Step::need_more) {
+                if (batch_.items.empty()) break;
+                const bool more = co_await more_comes();
+                if (closing_) co_return;
+                if (more) break;
+                step = Step::dispatch;
+            }
             switch (step) {
                 case Step::dispatch:
                     co_await dispatch();
@@ -63,6 +71,8 @@ awaitable<void> ClientSession::serve() {
                 case Step::copy:
                     copy_on();
                     break;
+                case Step::terminate:
+                    co_return co_await finish_writes();
                 default:
                     co_return;
             }
@@ -74,10 +84,50 @@ awaitable<void> ClientSession::serve() {
             if (closing_) co_return;
         }
         if (is_idle()) in_.rest();
+        reading_ = true;
         const auto gone = co_await client_.read_some(in_);
+        reading_ = false;
         if (gone || closing_) co_return;
         received_at_ = routing::Clock::now();
     }
+}
+
+// What has no Sync yet is sent on when the client has said no more for a moment: a server executes
+// it. A pipeline whose packets follow each other goes out as one. False: nothing has come.
+awaitable<bool> ClientSession::more_comes() {
+    struct Pause {
+        explicit Pause(Executor executor) : timer{executor, routing::Clock::now() + kPause} {}
+        Timer timer;
+        bool readable = false;
+    };
+    const auto pause = std::make_shared<Pause>(worker_.executor());
+    client_.when_readable([pause] {
+        pause->readable = true;
+        pause->timer.cancel();
+    });
+    co_await pause->timer.async_wait(as_result);
+    co_return pause->readable;
+}
+
+// Terminate: the client waits for nothing, but what it has asked for is done, as a server would.
+// What only reads is not.
+awaitable<void> ClientSession::finish_writes() {
+    terminating_ = true;
+    const auto writes = [](const Request& request) { return request.writes && !request.open; };
+    while (!closing_ && !is_copying_in() && std::any_of(requests_.begin(), requests_.end(), writes))
+        co_await answered_.wait();
+}
+
+// While something is waited for the client is not read, and would not be missed.
+void ClientSession::look_for_client() {
+    if (terminating_ || closing_ || !client_.peer_has_closed()) {
+        gone_at_.reset();
+        return;
+    }
+    // What it has sent before is read first, as long as that goes on.
+    const auto received = client_.bytes_received();
+    if (gone_at_ == received) return leave();
+    gone_at_ = received;
 }
 
 // Requests in flight are cancelled: nobody will read their answers.

@@ -42,8 +42,10 @@ public:
     void cancel_requested(std::uint32_t secret_key);
     void servers_changed(const routing::Topology& topology);
     void check_timeouts(routing::TimePoint now);
-    void drain();  // leave with 57P01 as soon as no transaction is open
-    void stop();   // leave at once
+    [[nodiscard]] bool is_reading() const { return reading_; }  // then it notices by itself
+    void look_for_client();  // a client that has gone ends what its session waits for
+    void drain();            // leave with 57P01 as soon as no transaction is open
+    void stop();             // leave at once
     [[nodiscard]] std::uint32_t process_id() const { return key_.process_id; }
 
 private:
@@ -57,12 +59,12 @@ private:
         Lease lease;
         std::uint64_t partial = 0;  // bytes still to come of a message that is passed on in pieces
         bool partial_swallowed = false;
-        bool copying_in = false;
         ProxyErrc lost_because = ProxyErrc::server_lost;  // what a closed connection means
         bool discarding = false;  // requests run elsewhere: what is still answered here is dropped
         bool setting_failed = false;  // one of our own settings was refused
         bool opening_failed = false;  // of a transaction: an error came in its place
         std::vector<std::string> row_values;  // of the row that says what set_config() has set
+        bool asked_about_syncs = false;  // see find_out_about_syncs
         wire::Buffer last_words;      // ErrorResponse that came without a request
         bool sample_pending = false;  // primary: where its WAL ends is being asked
         routing::TimePoint sampled_at = routing::kNever;  // before it was asked
@@ -75,6 +77,8 @@ private:
     // --- client_session.cpp: life ---
     awaitable<void> run();
     awaitable<void> serve();
+    awaitable<bool> more_comes();
+    awaitable<void> finish_writes();
     void leave();                                               // closes everything; idempotent
     void die(ProxyErrc reason, std::string_view message = {});  // FATAL to the client, then leave()
     void send_error(std::string_view severity, ProxyErrc reason, std::string_view message = {});
@@ -93,6 +97,7 @@ private:
     awaitable<void> learn_catalog();
     bool find_database();
     void refuse_login(ProxyErrc reason, std::string_view sqlstate, std::string_view message);
+    void hang_up(ProxyErrc reason, std::string_view message);
     void negotiate_protocol(const wire::StartupMessage& message);
 
     // --- raw_relay.cpp: replication connections ---
@@ -111,6 +116,7 @@ private:
     void stream_on();
     void copy_on();
     void skip_or_answer_sync(std::uint8_t type);
+    [[nodiscard]] bool is_copying_in() const;
 
     // --- dispatch.cpp: from batches to a server ---
     struct Choice {
@@ -159,7 +165,12 @@ private:
     [[nodiscard]] bool is_pipeline_full() const;
     [[nodiscard]] bool is_answered() const;
     [[nodiscard]] bool is_ignored_in_lost_transaction(const routing::CachedStatement& statement);
-    awaitable<void> answered();  // until no request is in flight and none is being run again
+    awaitable<void> answered();  // until no request is in flight and none is being run again, or
+                                 // more of the client is needed for that
+    void ask_for_answers(const Request& request);
+    void drop_skipped(std::size_t batch_bytes);
+    awaitable<void> doubt_settled();
+    [[nodiscard]] bool follows_its_request() const;
     void refuse(const Batch& batch, const ConnectFailure& failure);
 
     // --- replies.cpp: from the server to the client ---
@@ -206,7 +217,11 @@ private:
     void end_discarded_run();
     bool drop_repeated_prefix();
     void finish_front(Slot slot);
-    void skip_to_sync(Slot slot);
+    UnansweredEnds skip_to_sync(Slot slot);
+    void requests_go_on(const UnansweredEnds& ends);
+    void end_skipping(Slot slot);
+    void find_out_about_syncs(Slot slot);
+    void end_requests(const UnansweredEnds& ends);
 
     // --- freshness.cpp: samples of the primary's position, verification of a replica's ---
     [[nodiscard]] static routing::Consistency level_of(conf::Consistency level);
@@ -276,8 +291,16 @@ private:
     std::size_t streamed_ = 0;  // bytes of the client's current message still to be passed on
     Slot streamed_to_ = Slot::primary;
     bool stream_dropped_ = false;  // they are thrown away: their request has failed
-    bool skipping_to_sync_ =
-        false;  // we answered an error ourselves: as a server, ignore all up to Sync
+    // The request that is coming in has failed: as a server, ignore all up to its Sync.
+    enum class Skipping : std::uint8_t {
+        no,
+        for_server,  // it has said so, and will answer the Sync
+        for_us,  // we have answered the error, or have ended it there: the Sync is answered here
+    };
+    Skipping skipping_ = Skipping::no;
+    bool reading_ = false;                  // waits for the client, so that its end is noticed
+    bool terminating_ = false;              // it has said good-bye, and need not be there any more
+    std::optional<std::uint64_t> gone_at_;  // bytes received when it was first seen to have gone
     routing::TimePoint received_at_{};
 
     // Who the client is.

@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::size_t kMaxPipelined =
     32 * 1024;  // answers owed; more are not asked for before some have come
-constexpr std::size_t kLeastReadBytes = 8 * 1024;   // also with retry_buffer: 0
+constexpr std::size_t kLeastReadBytes = 8 * 1024;  // also with retry_buffer: 0
+constexpr std::chrono::milliseconds kPatienceInDoubt{50};
 constexpr std::size_t kMaxKeptBytes = 1024 * 1024;  // of requests that may have to run elsewhere
 
 // What would undo the read-only state of a replica connection, or make reads fail there.
@@ -121,7 +122,23 @@ bool ClientSession::is_answered() const {
 }
 
 awaitable<void> ClientSession::answered() {
-    while (!is_answered() && !closing_) co_await answered_.wait();
+    bool asked = false;  // a request may be found to be open only while it is waited for
+    while (!is_answered() && !closing_ && skipping_ == Skipping::no && !is_copying_in()) {
+        if (!asked && !requests_.empty() && requests_.back().open) {
+            ask_for_answers(requests_.back());
+            asked = true;
+        }
+        co_await answered_.wait();
+    }
+}
+
+// A server keeps its answers to what has no Sync yet until it is asked for them.
+void ClientSession::ask_for_answers(const Request& request) {
+    const auto& lease = side(request.slot).lease;
+    if (!lease || lease->replies.empty()) return;
+    wire::Buffer out;
+    wire::encode_flush(out);
+    lease->stream.write(wire::Bytes{out});
 }
 
 // Finds a server for `statement` and makes sure that its connection is held.
@@ -136,6 +153,9 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
             if (closing_) co_return leaving();
             continue;
         }
+        if (!demand.again && skipping_ != Skipping::no) co_return leaving();  // nothing is sent
+        if (!demand.again && is_copying_in())  // that server has to say what it thinks of it
+            co_return Choice{.slot = requests_.back().slot, .reason = Reason::in_transaction};
         if (cancel_ == Cancel::asked && requests_.empty())
             co_return Choice{.failed = true, .failure = {ProxyErrc::query_canceled, {}, {}, {}}};
         if (!demand.again && !requests_.empty() && requests_.back().open &&
@@ -314,13 +334,67 @@ awaitable<void> ClientSession::leave_open_request() {
            !requests_.empty())
         co_await answered_.wait();
     if (closing_ || requests_.empty() || requests_.back().slot != left) co_return;
+    if (requests_.back().failed) {  // and goes nowhere: of what follows only its Sync counts
+        if (const auto& lease = side(left).lease) state_.ready(left, lease->transaction_status);
+        if (state_.transaction_status() == 'I' && deferred_.is_open()) deferred_.clear();
+        finish_front(left);
+        skipping_ = Skipping::for_us;
+        co_return;
+    }
     worker_.finished_on(requests_.back().server);
     moved_ = std::move(requests_.back());
     requests_.pop_back();
 }
 
+// A Sync or Flush by itself goes where that is which it ends, or asks for.
+bool ClientSession::follows_its_request() const {
+    if (batch_.items.size() != 1 || requests_.empty() || running_again_ ||
+        side(requests_.back().slot).discarding)
+        return false;
+    const auto type = batch_.items.front().type;
+    return (type == wire::frontend::kSync || type == wire::frontend::kFlush) &&
+           side(requests_.back().slot).lease;
+}
+
+// Behind a copy that has failed, with Syncs between its data: a server that has read one of these
+// behind the error has answered it at once. If not, it skips what comes now.
+awaitable<void> ClientSession::doubt_settled() {
+    const auto in_doubt = [this] {
+        const auto& lease = side(requests_.back().slot).lease;
+        return lease && !lease->replies.copying() && lease->replies.in_doubt();
+    };
+    const auto end = routing::Clock::now() + kPatienceInDoubt;
+    while (!closing_ && !requests_.empty() && in_doubt() && routing::Clock::now() < end) {
+        Timer timer{worker_.executor(), routing::Clock::now() + std::chrono::milliseconds{1}};
+        co_await timer.async_wait(as_result);
+    }
+    if (closing_ || requests_.empty() || !in_doubt()) co_return;
+    requests_go_on(side(requests_.back().slot).lease->replies.settle_as_ignored());
+    if (requests_.back().open && requests_.back().failed) skipping_ = Skipping::for_server;
+}
+
+// Its request has failed while the batch waited: nothing of it counts but a Sync.
+void ClientSession::drop_skipped(std::size_t batch_bytes) {
+    const auto& last = batch_.items.back();
+    const bool ends = last.type == wire::frontend::kSync;
+    in_.consume(ends ? last.begin : batch_bytes);
+    streamed_ = ends ? 0 : batch_.bytes - batch_bytes;
+    stream_dropped_ = true;
+    batch_.clear();
+}
+
 awaitable<void> ClientSession::dispatch() {
     const auto batch_bytes = std::min(batch_.bytes, in_.size());
+    if (!requests_.empty() && batch_.items.front().type != wire::frontend::kSync)
+        co_await doubt_settled();
+    if (closing_) co_return;
+    if (skipping_ != Skipping::no) co_return drop_skipped(batch_bytes);
+    const bool is_flush =
+        batch_.items.size() == 1 && batch_.items.front().type == wire::frontend::kFlush;
+    if (is_flush && (requests_.empty() || !requests_.back().open)) {  // of what is sent anyway
+        in_.consume(batch_bytes);
+        co_return batch_.clear();
+    }
     auto bytes = in_.data().first(batch_bytes);
     if (requests_.empty()) names_may_change_ = false;
     catalog_.update(state_.search_path(), names_may_change_,
@@ -349,7 +423,10 @@ awaitable<void> ClientSession::dispatch() {
                                    ? ProxyErrc::transaction_lost_read_only
                                    : ProxyErrc::failed_transaction;
         transaction_ = LostTransaction::reported;
-    } else if (auto problem = bad_option(batch_); !problem.empty()) {
+    } else if (follows_its_request()) {
+        choice.slot = requests_.back().slot;
+        choice.reason = said.reason;
+    } else if (auto problem = bad_option(batch_); !problem.empty() && !is_copying_in()) {
         co_await answered();
         choice.failed = true;
         choice.failure = {ProxyErrc::invalid_option, {}, {}, std::move(problem)};
@@ -360,6 +437,7 @@ awaitable<void> ClientSession::dispatch() {
         choosing_ = false;
     }
     if (closing_) co_return;
+    if (skipping_ != Skipping::no) co_return drop_skipped(batch_bytes);
     if (choice.failed) {
         refuse(batch_, choice.failure);
     } else {
@@ -382,6 +460,8 @@ awaitable<void> ClientSession::dispatch() {
             if (!moved_) fresh.started = received_at_;
             moved_.reset();
             fresh.open = true;
+            fresh.bare =
+                batch_.items.size() == 1 && batch_.items.front().type == wire::frontend::kSync;
         }
         auto& request = requests_.back();
         if (choice.primary_read) request.primary_read = std::move(choice.primary_read);
@@ -402,6 +482,11 @@ awaitable<void> ClientSession::dispatch() {
         }
         if (judge.kept) note_kept(choice.slot, *judge.kept);
         send_batch(batch_, bytes, choice.slot, request, continues);
+        if (request.bare && request.open) {  // a Sync that the server ignores
+            worker_.finished_on(request.server);
+            kept_bytes_ -= request.messages.size();
+            requests_.pop_back();
+        }
     }
     stream_dropped_ = choice.failed;
     streamed_to_ = choice.slot;
@@ -433,8 +518,11 @@ void ClientSession::refuse(const Batch& batch, const ConnectFailure& failure) {
     if (reason == ProxyErrc::transaction_lost) return die(reason);
     cancel_ = Cancel::none;
     fail_transaction();
+    // A Query behind messages that have failed is skipped with them.
+    const bool ends_here =
+        batch.ends && (batch.items.size() == 1 || batch.items.back().type == wire::frontend::kSync);
     if (!requests_.empty()) {  // an open request that has been answered so far: it fails now
-        if (requests_.back().open && batch.ends) requests_.back().open = false;
+        if (requests_.back().open && ends_here) requests_.back().open = false;
         return fail_front(reason);
     }
     if (failure.rejected()) {  // FATAL, in the server's own words
@@ -444,10 +532,10 @@ void ClientSession::refuse(const Batch& batch, const ConnectFailure& failure) {
     send_error("ERROR", reason, failure.text);
     if (moved_) kept_bytes_ -= moved_->messages.size();
     moved_.reset();
-    if (batch.ends) {
+    if (ends_here) {
         send_ready();
     } else {
-        skipping_to_sync_ = true;
+        skipping_ = Skipping::for_us;
     }
 }
 

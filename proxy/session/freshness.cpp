@@ -234,13 +234,17 @@ void ClientSession::send_flushing_sample() {
     side.told_position.reset();
 }
 
+// False also where the end of the batch may be skipped, and all behind it: by an error in front of
+// a Query.
 bool ClientSession::ends_outside_transaction(const Batch& batch, wire::Bytes bytes) const {
     bool open = state_.transaction_on().has_value();
-    int executed = 0;
+    int executed = 0;  // none: it ends something that was sent before, a COPY FROM STDIN perhaps
     for (const auto& item : batch.items) {
         if (item.type == wire::frontend::kFunctionCall) return false;
         if (item.type == wire::frontend::kQuery) {
-            if (!item.statement || may_hold_a_transaction_open(item.statement->statement, open))
+            ++executed;
+            if (batch.items.size() > 1 || !item.statement ||
+                may_hold_a_transaction_open(item.statement->statement, open))
                 return false;
         } else if (item.type == wire::frontend::kExecute) {
             const auto portal = find_portal(portals_, name_of(item, bytes));
@@ -249,7 +253,7 @@ bool ClientSession::ends_outside_transaction(const Batch& batch, wire::Bytes byt
                 return false;
         }
     }
-    return batch.ends && !open;
+    return batch.ends && !open && executed > 0;
 }
 
 // SHOW pgsteer.<name> runs on a server like any other, in any protocol: the value gets there first.

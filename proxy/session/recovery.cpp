@@ -66,7 +66,10 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         co_return die(busy ? ProxyErrc::transaction_lost : reason);
     }
     if (!busy) co_return;
-    if (requests_.front().failed) co_return leave();  // FATAL, in the server's own words
+    if (requests_.front().failed) {  // FATAL, in the server's own words
+        if (!last_words.empty()) client_.write(wire::Bytes{last_words});
+        co_return leave();
+    }
     if (!requests_.front().retryable) {
         if (!held_.empty()) release_held();
         fail_front(reason);
@@ -101,7 +104,7 @@ void ClientSession::fail_front(ProxyErrc reason) {
     fail_transaction();
     send_error("ERROR", reason);
     if (request.open) {
-        skipping_to_sync_ = true;
+        skipping_ = Skipping::for_us;
     } else {
         send_ready();
     }
@@ -182,6 +185,7 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
         placed.open = true;
         send_batch(batch, placed.messages, choice.slot, placed, false);
         placed.open = was_open;
+        if (was_open) ask_for_answers(placed);
     }
     if (choice.failed) {
         const auto reason = choice.failure.error.category() == proxy_category()

@@ -188,11 +188,10 @@ ClientSession::Verdict ClientSession::handle_discarded(Slot slot,
     switch (type) {
         case backend::kErrorResponse:
             skip_to_sync(slot);
+            if (replies.skipping()) end_skipping(slot);
             break;
         case backend::kReadyForQuery:
-            if (owed->what != Expect::sync && owed->what != Expect::query &&
-                owed->what != Expect::function_call)
-                return Verdict::broken;
+            if (!ends_request(owed->what)) return Verdict::broken;
             replies.pop();
             if (const auto status = wire::decode_ready_for_query(body))
                 side(slot).lease->transaction_status = *status;
@@ -220,6 +219,12 @@ ClientSession::Verdict ClientSession::handle_discarded(Slot slot,
 // One message from a server. The switch only names what it is: the work is in the functions below.
 ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
     auto& replies = side(slot).lease->replies;
+    if (side(slot).asked_about_syncs && type == backend::kEmptyQueryResponse) {
+        side(slot).asked_about_syncs = false;
+        end_requests(replies.settle_before_question());
+    }
+    if (replies.in_doubt() && type != backend::kReadyForQuery && !is_asynchronous(type))
+        requests_go_on(replies.settle());
     switch (type) {
         case backend::kParameterStatus:
             return on_parameter(slot, body);
@@ -261,8 +266,7 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
         case backend::kPortalSuspended:
             return on_complete(slot, body, type);
         case backend::kCopyInResponse:
-            side(slot).copying_in = true;
-            replies.copy_in_started();
+            requests_go_on(replies.copy_in_started());
             return Verdict::forward;
         case backend::kDataRow:
             if (owed->effects && owed->effects->statement.row_tells_settings)
@@ -333,9 +337,9 @@ ClientSession::Verdict ClientSession::on_parse_or_close_complete(Slot slot, std:
 
 ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, std::uint8_t type) {
     auto& replies = side(slot).lease->replies;
+    if (replies.copying()) requests_go_on(replies.copy_in_completed());
     auto& owed = *replies.front();
     if (owed.what != Expect::execute && owed.what != Expect::query) return Verdict::broken;
-    side(slot).copying_in = false;
     if (owed.internal) {
         if (owed.prepared) note_confirmed(*owed.prepared, slot);
         if (owed.what == Expect::execute) replies.pop();
@@ -353,15 +357,81 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
     return Verdict::forward;
 }
 
-void ClientSession::skip_to_sync(Slot slot) {
-    auto& replies = side(slot).lease->replies;
-    if (const auto* owed = replies.front(); owed == nullptr || owed->what == Expect::query ||
-                                            owed->what == Expect::function_call ||
-                                            owed->what == Expect::sync)
-        return;
-    replies.skip_to_sync([&](Expected& dropped) {
+// An error has come. Of the client's requests that end there, these do not: they are skipped.
+UnansweredEnds ClientSession::skip_to_sync(Slot slot) {
+    auto& side = this->side(slot);
+    auto& replies = side.lease->replies;
+    if (const auto* owed = replies.front(); owed == nullptr || ends_request(owed->what)) return {};
+    return replies.skip_to_sync([&](Expected& dropped) {
         if (dropped.prepared) dropped.prepared->prepared_on[static_cast<std::size_t>(slot)] = 0;
+        if (dropped.internal && dropped.purpose == Purpose::sample) {
+            side.sample_pending = false;
+            side.awaited = {};
+        }
+        if (dropped.internal && dropped.purpose == Purpose::verify) side.verifying = false;
     });
+}
+
+// The client's Sync has not been sent.
+void ClientSession::end_skipping(Slot slot) {
+    wire::Buffer out;
+    wire::encode_sync(out);
+    side(slot).lease->stream.write(wire::Bytes{out});
+    side(slot).lease->replies.push({.what = Expect::sync, .internal = true});
+}
+
+// The server will not answer what ended these requests: they end with those behind them.
+void ClientSession::requests_go_on(const UnansweredEnds& ends) {
+    for (auto place = ends.rbegin(); place != ends.rend(); ++place) {
+        if (*place >= requests_.size()) continue;
+        auto& request = requests_[*place];
+        const bool is_last = *place + 1 == requests_.size();
+        if (is_last && !request.bare) {
+            request.open = true;
+            continue;
+        }
+        const auto leaving =
+            requests_.begin() + static_cast<std::ptrdiff_t>(request.bare ? *place : *place + 1);
+        if (!request.bare) {
+            request.open = leaving->open;
+            request.changes.insert(request.changes.end(), leaving->changes.begin(),
+                                   leaving->changes.end());
+            request.writes = request.writes || leaving->writes;
+            request.may_commit = request.may_commit || leaving->may_commit;
+            request.raises_floor = request.raises_floor || leaving->raises_floor;
+            request.retryable = false;
+        }
+        worker_.finished_on(leaving->server);
+        kept_bytes_ -= leaving->messages.size();
+        requests_.erase(leaving);
+    }
+}
+
+// Behind a copy that has failed, and with it some of the Syncs between its data, or none, have been
+// ignored: the answer to this comes behind those to the others.
+void ClientSession::find_out_about_syncs(Slot slot) {
+    wire::Buffer out;
+    if (!side(slot).lease->replies.push(
+            {.what = Expect::query, .internal = true, .purpose = Purpose::settle}))
+        return;
+    wire::encode_query(out, "");
+    side(slot).lease->stream.write(wire::Bytes{out});
+    side(slot).asked_about_syncs = true;
+}
+
+// They have been skipped, together with one that has been answered.
+void ClientSession::end_requests(const UnansweredEnds& ends) {
+    for (auto place = ends.rbegin(); place != ends.rend(); ++place) {
+        if (*place >= requests_.size()) continue;
+        const auto leaving = requests_.begin() + static_cast<std::ptrdiff_t>(*place);
+        while (leaving->changes.size() > leaving->changes_done) {
+            prepared_.undo(leaving->changes.back());
+            leaving->changes.pop_back();
+        }
+        worker_.finished_on(leaving->server);
+        kept_bytes_ -= leaving->messages.size();
+        requests_.erase(leaving);
+    }
 }
 
 ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
@@ -375,22 +445,16 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
         side.last_words = whole_message(body);
         return Verdict::swallow;
     }
-    side.copying_in = false;
+    replies.copy_in_failed();
     if (owed->internal && !is_the_clients(*owed, replies))
         return on_own_error(slot, *owed, sqlstate, body);
     auto* request = requests_.empty() ? nullptr : &requests_.front();
     const bool may_run_again =
         request != nullptr && request->retryable && !request->failed && all_retryable();
     if (slot == Slot::replica && may_run_again && routing::runs_again_on_primary(sqlstate)) {
-        const bool open = requests_.back().open;
         if (routing::may_be_the_catalogs_fault(sqlstate)) catalog_.was_wrong();
         skip_to_sync(slot);
-        if (open) {
-            wire::Buffer out;
-            wire::encode_sync(out);
-            side.lease->stream.write(wire::Bytes{out});
-            replies.push({.what = Expect::sync, .internal = true});
-        }
+        if (requests_.back().open || replies.skipping()) end_skipping(slot);
         return Verdict::run_again;
     }
     prefix_ends_in_error_ = !repeated_prefix_.empty();
@@ -400,12 +464,15 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
             request->statement->repeats_error_until = replies_at_ + kErrorRemembered;
         request->failed = true;
         request->rows_seen = true;
-        undo_changes(*request, *owed);
     }
+    const Expected cause = *owed;
     state_.failed();
-    skip_to_sync(slot);
-    const bool follows_from_own =
-        request != nullptr && request->own_error && (sqlstate == "26000" || sqlstate == "25P02");
+    requests_go_on(skip_to_sync(slot));
+    if (requests_.empty()) return Verdict::forward;
+    auto& failed = requests_.front();
+    undo_changes(failed, cause);
+    if (requests_.back().open && requests_.back().failed) skipping_ = Skipping::for_server;
+    const bool follows_from_own = failed.own_error && (sqlstate == "26000" || sqlstate == "25P02");
     return follows_from_own ? answer_with_own_error() : Verdict::forward;
 }
 
@@ -487,9 +554,11 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
         return Verdict::broken;
     const bool internal = owed->internal;
     const auto purpose = owed->purpose;
+    const bool was_doubtful = owed->doubtful;
     connection.replies.pop();
+    if (connection.replies.in_doubt() || (was_doubtful && !connection.replies.empty()))
+        find_out_about_syncs(slot);
     const auto status_before = std::exchange(connection.transaction_status, *status);
-    side(slot).copying_in = false;
     const bool tells_position = purpose == Purpose::sample || purpose == Purpose::verify;
     if (internal) {
         if (std::exchange(side(slot).opening_failed, false) && *status == 'I')

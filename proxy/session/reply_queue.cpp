@@ -9,6 +9,17 @@ bool ReplyQueue::push(Expected expected) {
         if (expected.what != Expect::sync) return false;
         skipping_ = false;
     }
+    if (expected.what == Expect::sync) {
+        expected.behind_data = data_sent_;
+        if (copy_open_) {
+            if (!data_sent_) return false;
+            expected.doubtful = true;
+            ++doubtful_;
+        }
+    } else {
+        data_sent_ = false;
+        copy_open_ = false;  // its end, or what the server does not accept
+    }
     if (expected.what == Expect::query) ++queries_;
     queue_.push_back(std::move(expected));
     return true;
@@ -30,18 +41,101 @@ bool ReplyQueue::skips_to_own_sync() const {
 }
 
 Expected* ReplyQueue::front() {
-    while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
+    pass_copy_ends();
     return queue_.empty() ? nullptr : &queue_.front();
 }
 
-void ReplyQueue::copy_in_started() {
-    if (queue_.empty()) return;
-    auto after = queue_.begin() + 1;
-    const auto end = std::find_if(
-        after, queue_.end(), [](const Expected& entry) { return entry.what == Expect::copy_end; });
-    queue_.erase(std::remove_if(after, end,
-                                [](const Expected& entry) { return entry.what == Expect::sync; }),
-                 end);
+// ReadyForQuery to a Sync in doubt may have been the answer to any Sync right behind it: from here
+// on those are in doubt.
+void ReplyQueue::pop() {
+    const bool was_doubtful = queue_.front().doubtful;
+    queue_.pop_front();
+    pass_copy_ends();
+    if (!was_doubtful) return;
+    --doubtful_;
+    for (auto& entry : queue_) {
+        if (entry.what == Expect::copy_end) continue;
+        if (entry.what != Expect::sync) break;
+        doubtful_ += entry.doubtful ? 0 : 1;
+        entry.doubtful = true;
+    }
+}
+
+template <class Ignored>
+UnansweredEnds ReplyQueue::erase_from(Queue::iterator begin,
+                                      Queue::iterator end,
+                                      Ignored&& ignored) {
+    UnansweredEnds ends;
+    std::size_t place = 0;
+    for (auto entry = queue_.begin(); entry != end; ++entry) {
+        if (entry->internal || !ends_request(entry->what)) continue;
+        if (entry >= begin && ignored(*entry)) {
+            ends.push_back(place);
+            doubtful_ -= entry->doubtful ? 1 : 0;
+        }
+        ++place;
+    }
+    queue_.erase(std::remove_if(begin, end, ignored), end);
+    return ends;
+}
+
+namespace {
+
+template <class Iterator>
+Iterator end_of_syncs(Iterator begin, Iterator end) {
+    return std::find_if(begin, end,
+                        [](const Expected& entry) { return entry.what != Expect::sync; });
+}
+
+}  // namespace
+
+UnansweredEnds ReplyQueue::copy_in_started() {
+    if (queue_.empty()) return {};
+    const auto first = queue_.begin() + 1;
+    const auto end = end_of_syncs(first, queue_.end());
+    copying_ = true;
+    copy_open_ = end == queue_.end();
+    for (auto entry = first; entry != end; ++entry) {
+        if (entry->what != Expect::sync || !entry->behind_data || entry->doubtful) continue;
+        entry->doubtful = true;
+        ++doubtful_;
+    }
+    return erase_from(first, end, [](const Expected& entry) {
+        return entry.what == Expect::sync && !entry.doubtful;
+    });
+}
+
+UnansweredEnds ReplyQueue::copy_in_completed() {
+    if (!copying_ || queue_.empty()) return {};
+    copying_ = copy_open_ = false;
+    const auto first = queue_.begin() + 1;
+    const auto end = end_of_syncs(first, queue_.end());
+    auto ends = erase_from(first, end, [](const Expected& entry) { return entry.doubtful; });
+    const auto mark = queue_.begin() + 1;
+    if (mark != queue_.end() && mark->what == Expect::copy_end) queue_.erase(mark);
+    return ends;
+}
+
+UnansweredEnds ReplyQueue::settle_before_question() {
+    const auto question = std::find_if(queue_.begin(), queue_.end(), [](const Expected& entry) {
+        return entry.internal && entry.purpose == Purpose::settle;
+    });
+    if (question == queue_.end()) return {};
+    return erase_from(queue_.begin(), question, [](const Expected&) { return true; });
+}
+
+UnansweredEnds ReplyQueue::settle_as_ignored() {
+    auto ends = settle();
+    skipping_ = front() == nullptr;
+    return ends;
+}
+
+UnansweredEnds ReplyQueue::settle() {
+    if (copying_ || !in_doubt()) return {};
+    const auto end = std::find_if(queue_.begin(), queue_.end(), [](const Expected& entry) {
+        return !entry.doubtful && entry.what != Expect::copy_end;
+    });
+    return erase_from(queue_.begin(), end, [](const Expected&) { return true; });
 }
 
 }  // namespace pgsteer::proxy

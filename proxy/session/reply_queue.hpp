@@ -6,8 +6,10 @@
 #include <boost/container/deque.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace pgsteer::proxy {
 
@@ -35,6 +37,7 @@ enum class Purpose : std::uint8_t {
     prepare,      // a statement that PREPARE or Parse has prepared on the other connection; also
                   // Parse and the others of the extended protocol
     show,         // the connection gets what SHOW pgsteer.<name> is about to ask for
+    settle,       // how many Syncs were ignored by a copy that has failed
 };
 
 struct Expected {
@@ -42,32 +45,64 @@ struct Expected {
     bool internal = false;               // sent by us: the answer is not the client's
     Purpose purpose = Purpose::setting;  // of an internal one
     bool change = false;                 // Parse or Close of the client's, kept in Request::changes
+    bool behind_data = false;            // sync: copy data was sent right before it
+    bool doubtful = false;               // sync: ignored if the copy it was sent in still went on
     std::uint16_t statement_index = 0;   // query: statements completed so far
     PreparedPtr prepared = nullptr;      // parse: what it prepares
     routing::StatementPtr effects = nullptr;  // query, execute: statement with effects; else null
 };
 
+// Whether ReadyForQuery is (the last of) its answer.
+[[nodiscard]] constexpr bool ends_request(Expect what) {
+    return what == Expect::sync || what == Expect::query || what == Expect::function_call;
+}
+
+// Of the client's messages in the queue that end a request, counted from its front: which ones will
+// never be answered. Ascending.
+using UnansweredEnds = std::vector<std::size_t>;
+
 class ReplyQueue {
 public:
-    // In skip mode (an error was seen and no Sync is on its way) the server ignores everything but
-    // Sync: push returns false, and nothing is owed.
+    // False where the server ignores the message and nothing is owed: anything but Sync in skip
+    // mode (an error was seen and no Sync is on its way), and a Sync that it reads while it waits
+    // for copy data.
     bool push(Expected expected);
+    void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
     [[nodiscard]] std::size_t size() const { return queue_.size(); }
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front();
-    void pop() {
-        queue_.pop_front();
-        while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
-    }
-    // ErrorResponse in an extended query: everything up to the next Sync is skipped by the server.
-    // Calls dropped(entry) for each entry that will never be answered.
+    void pop();
+    // ErrorResponse in an extended query: everything up to the next Sync is skipped by the server,
+    // also a Query or FunctionCall. Calls dropped(entry) for each entry that will never be
+    // answered.
     template <class Dropped>
-    void skip_to_sync(Dropped&& dropped);
-    // CopyInResponse: Syncs that were sent before the end of the copy are read and ignored by the
-    // server. PostgreSQL docs, "COPY Operations".
-    void copy_in_started();
+    UnansweredEnds skip_to_sync(Dropped&& dropped);
+
+    // COPY FROM STDIN. From CopyInResponse on the server ignores each Sync that it reads, until the
+    // end of the data or an error of its own. A Sync with no data before it is ignored for certain.
+    // One between data is so only if the copy has not failed at what came before it: it is in doubt
+    // until the copy has ended, and if that was an error, until the answers say how many there are:
+    // it is answered, or something else is. PostgreSQL docs, "COPY Operations".
+    UnansweredEnds copy_in_started();
+    UnansweredEnds copy_in_completed();
+    void copy_in_failed() { copying_ = copy_open_ = false; }
+    // Something else than ReadyForQuery has come: Syncs in doubt at the front have been ignored.
+    UnansweredEnds settle();
+    // Our Purpose::settle has been answered: nothing before it will be. Its ends are told, and its
+    // requests end with that.
+    UnansweredEnds settle_before_question();
+    // Nothing has come: all of them have been, and the server skips to the next Sync.
+    UnansweredEnds settle_as_ignored();
+    [[nodiscard]] bool copying() const { return copying_; }  // the front is a copy that has begun
+    // Between CopyInResponse and the end of the data: the server accepts nothing else.
+    [[nodiscard]] bool copy_open() const { return copy_open_; }
+    // At the front, behind a copy that has failed.
+    [[nodiscard]] bool in_doubt() const {
+        return doubtful_ > 0 && !queue_.empty() && queue_.front().doubtful;
+    }
+
     // Whether an answer that is the client's is still to come.
     [[nodiscard]] bool owes_client() const {
         return std::any_of(queue_.begin(), queue_.end(),
@@ -83,22 +118,39 @@ public:
     [[nodiscard]] bool skipping() const { return skipping_; }
     void clear() {
         queue_.clear();
-        skipping_ = false;
+        skipping_ = data_sent_ = copying_ = copy_open_ = false;
+        doubtful_ = 0;
     }
 
 private:
-    boost::container::deque<Expected> queue_;
+    using Queue = boost::container::deque<Expected>;
+    void pass_copy_ends() {
+        while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
+    }
+    template <class Ignored>
+    UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignored&& ignored);
+
+    Queue queue_;
     std::uint64_t queries_ = 0;
+    std::size_t doubtful_ = 0;  // entries
     bool skipping_ = false;
+    bool data_sent_ = false;  // behind the last message that was neither Sync nor copy data
+    bool copying_ = false;    // the front is a COPY FROM STDIN that the server has begun
+    bool copy_open_ = false;  // and whose end has not been sent
 };
 
 template <class Dropped>
-void ReplyQueue::skip_to_sync(Dropped&& dropped) {
+UnansweredEnds ReplyQueue::skip_to_sync(Dropped&& dropped) {
+    UnansweredEnds ends;
+    std::size_t end = 0;
     while (!queue_.empty() && queue_.front().what != Expect::sync) {
+        const auto& entry = queue_.front();
+        if (!entry.internal && ends_request(entry.what)) ends.push_back(end++);
         dropped(queue_.front());
         queue_.pop_front();
     }
     skipping_ = queue_.empty();
+    return ends;
 }
 
 }  // namespace pgsteer::proxy

@@ -21,6 +21,7 @@ struct Request {
     routing::TimePoint started{};
     routing::StatementPtr statement;  // the one that decided the route; null: unclassified
     bool open = false;                // the client's Sync has not come yet
+    bool bare = false;                // a Sync and nothing else
     bool raises_floor = true;
     PrimaryRead primary_read;  // held if the primary has it for want of a replica
     bool writes = false;       // what other sessions' reads may not miss under consistency global

@@ -28,7 +28,8 @@ void ClientSession::send_batch(
     const Batch& batch, wire::Bytes bytes, Slot slot, Request& request, bool continues) {
     const auto connection = side(slot).lease.connection();
     wire::Buffer front;
-    const bool starts_request = !state_.transaction_on() && connection->transaction_status == 'I' &&
+    const bool starts_request = !continues && !state_.transaction_on() &&
+                                connection->transaction_status == 'I' &&
                                 !connection->replies.owes_client();
     add_prelude(slot, front, request, starts_request);
     wire::Buffer lacking;
@@ -184,9 +185,7 @@ void ClientSession::expect_item(
             if (replies.push({.what = Expect::function_call})) ended = true;
             break;
         case wire::frontend::kSync:
-            if (side(slot).copying_in) break;  // ignored by the server while it reads copy data
-            replies.push({.what = Expect::sync});
-            ended = true;
+            if (replies.push({.what = Expect::sync})) ended = true;
             break;
         case wire::frontend::kParse: {
             const auto name = name_of(item, bytes);

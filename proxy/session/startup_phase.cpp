@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::uint32_t kMaxPasswordMessage = 8 * 1024;
 constexpr auto kCatalogWait = std::chrono::seconds{1};
+constexpr std::string_view kBadLength = "invalid length of startup packet";
 
 // Parameters of the startup packet that are not settings.
 bool is_setting(std::string_view name) {
@@ -41,12 +42,20 @@ void ClientSession::refuse_login(ProxyErrc reason,
               "message", message);
 }
 
+// As PostgreSQL does with what it reports as COMMERROR, to its log alone: whoever sent this does
+// not speak the protocol, or has given up.
+void ClientSession::hang_up(ProxyErrc reason, std::string_view message) {
+    worker_.mutable_counters().errors[static_cast<std::size_t>(reason)].add();
+    worker_.mutable_counters().logins_failed.add();
+    log::info("connection closed before a login", "message", message);
+}
+
 awaitable<bool> ClientSession::start_up() {
     login_deadline_.emplace(worker_.executor(), client_,
                             routing::Clock::now() + worker_.config().listen.login_timeout, [this] {
-                                refuse_login(ProxyErrc::login_timeout,
-                                             info(ProxyErrc::login_timeout).sqlstate,
-                                             info(ProxyErrc::login_timeout).message);
+                                const auto& late = info(ProxyErrc::login_timeout);
+                                if (!registered_) return hang_up(late.code, late.message);
+                                refuse_login(late.code, late.sqlstate, late.message);
                             });
     const auto message = co_await read_startup();
     if (!message) co_return false;
@@ -111,7 +120,7 @@ awaitable<Result<wire::StartupMessage>> ClientSession::read_startup() {
     for (;;) {
         const auto bytes = wire::startup_packet_bytes(in_.data());
         if (!bytes) {
-            refuse_login(ProxyErrc::invalid_startup, "08P01", "invalid length of startup packet");
+            hang_up(ProxyErrc::invalid_startup, kBadLength);
             co_return bytes.error();
         }
         if (!*bytes || in_.size() < **bytes) {
@@ -119,7 +128,12 @@ awaitable<Result<wire::StartupMessage>> ClientSession::read_startup() {
             continue;
         }
         auto packet = wire::decode_startup(in_.data().first(**bytes));
+        const bool is_cancel = wire::is_cancel_request(in_.data().first(**bytes));
         in_.consume(**bytes);
+        if (!packet && is_cancel) {
+            hang_up(ProxyErrc::invalid_startup, kBadLength);
+            co_return packet.error();
+        }
         if (!packet) {
             const auto reason = static_cast<ProxyErrc>(packet.error().value());
             refuse_login(reason, sqlstate_of(packet.error()), packet.error().message());
@@ -133,6 +147,11 @@ awaitable<Result<wire::StartupMessage>> ClientSession::read_startup() {
         }
         static constexpr std::uint8_t kNo = 'N';
         client_.write(wire::Bytes{&kNo, 1});
+        if (!in_.empty()) {  // sent before it could know whether it would be encrypted
+            refuse_login(ProxyErrc::invalid_startup, "08P01",
+                         "received unencrypted data after a request for encryption");
+            co_return ProxyErrc::invalid_startup;
+        }
     }
 }
 

@@ -126,6 +126,8 @@ void encode_close(Buffer& out, std::uint8_t kind, std::string_view name) {
 
 void encode_sync(Buffer& out) { BodyWriter{out, frontend::kSync}; }
 
+void encode_flush(Buffer& out) { BodyWriter{out, frontend::kFlush}; }
+
 void encode_terminate(Buffer& out) { BodyWriter{out, frontend::kTerminate}; }
 
 void encode_password(Buffer& out, std::string_view password) {

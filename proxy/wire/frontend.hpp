@@ -54,6 +54,7 @@ void encode_bind(Buffer& out, std::string_view portal, std::string_view statemen
 void encode_execute(Buffer& out, std::string_view portal);                           // all rows
 void encode_close(Buffer& out, std::uint8_t kind, std::string_view name);
 void encode_sync(Buffer& out);
+void encode_flush(Buffer& out);
 void encode_terminate(Buffer& out);
 void encode_password(Buffer& out, std::string_view password);
 void encode_sasl_initial(Buffer& out, std::string_view mechanism, std::string_view data);

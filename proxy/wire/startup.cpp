@@ -77,6 +77,11 @@ Result<StartupPacket> decode_startup(Bytes packet) {
     return StartupPacket{StartupMessage{.protocol = code, .parameters = std::move(*parameters)}};
 }
 
+bool is_cancel_request(Bytes packet) {
+    return packet.size() >= kMinPacketBytes &&
+           BodyReader{packet.subspan(kLengthBytes, 4)}.u32() == kCancelRequestCode;
+}
+
 void encode(Buffer& out, const StartupMessage& message) {
     BodyWriter body{out, 0};
     body.u32(message.protocol);

@@ -43,6 +43,7 @@ using StartupPacket = std::variant<StartupMessage, SslRequest, GssEncRequest, Ca
 Result<std::optional<std::size_t>> startup_packet_bytes(Bytes in);
 // `packet` is whole. Errors: invalid_startup, unsupported_protocol (major version other than 3).
 Result<StartupPacket> decode_startup(Bytes packet);
+[[nodiscard]] bool is_cancel_request(Bytes packet);  // whatever follows the code
 void encode(Buffer& out, const StartupMessage& message);
 void encode(Buffer& out, const CancelRequest& message);
 

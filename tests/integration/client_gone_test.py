@@ -1,0 +1,106 @@
+"""A client that has gone ends what its session waits for, and what that holds, whether it said good-bye or not; and
+what it has asked for before it said good-bye is done."""
+
+import pytest
+
+from support import raw
+from support.cluster import new_marker
+from support.raw import FLUSH as H, SYNC as S, bind as B, execute as E, parse as P, query as Q
+from support.waiting import until
+
+TERMINATE = raw.message(b"X")
+LOCK = 471_100
+
+
+@pytest.fixture
+def name():
+    return new_marker()
+
+
+@pytest.fixture
+def session(cluster, proxy, name):
+    with raw.log_in(f"host={proxy.host} port={proxy.port} user=app password=app dbname=app "
+                    f"application_name={name}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def lock(cluster):
+    """Held, so that sessions that want it wait."""
+    with cluster.primary.connect() as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        yield holder
+        holder.rollback()
+
+
+@pytest.fixture
+def table(cluster, name):
+    cluster.primary.sql(f"CREATE TABLE gone_{name} (n int); ALTER TABLE gone_{name} OWNER TO app")
+    yield f"gone_{name}"
+    cluster.primary.sql(f"DROP TABLE gone_{name}")
+
+
+def waits(cluster, name):
+    return cluster.primary.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                                 "AND application_name = %s", name) > 0
+
+
+def expect_nothing_left(cluster, name):
+    until(lambda: not any(cluster.in_backends(f"application_name = '{name}' AND (state <> 'idle' OR "
+                                              "xact_start IS NOT NULL)").values()),
+          "nothing of the session is left", 3)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("behind", [Q("SELECT count(*) FROM pg_class"), Q("BEGIN"), Q("COMMIT"), P("", "SELECT 1") + H,
+                                    Q("SHOW pgsteer.last_route"), b""])
+def test_a_client_that_goes_while_its_session_waits_for_an_answer(cluster, lock, session, name, table, behind):
+    session.send(Q("BEGIN"), Q(f"LOCK TABLE {table}"))
+    session.read_until_ready()
+    session.read_until_ready()
+    session.send(Q(f"SELECT pg_advisory_lock({LOCK})"), behind)
+    until(lambda: waits(cluster, name), "it waits")
+    session.socket.close()
+    expect_nothing_left(cluster, name)
+
+
+def test_a_client_that_goes_while_its_session_waits_to_read_elsewhere(cluster, lock, session, name):
+    session.send(Q(f"SELECT pg_advisory_lock({LOCK})"), Q("SELECT count(*) FROM pg_class"), Q("SELECT 1"))
+    until(lambda: waits(cluster, name), "it waits")
+    session.socket.close()
+    expect_nothing_left(cluster, name)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("behind", [S, b"", S + raw.message(b"d", b"1\n"), raw.message(b"d", b"1\n") + S])
+def test_a_client_that_goes_in_the_middle_of_a_copy(cluster, session, name, table, behind):
+    session.send(Q("BEGIN"), P("", f"COPY {table} FROM STDIN"), B("", ""), E(""), behind)
+    session.read_until("Z")
+    session.send(H)
+    until(lambda: any(cluster.in_backends(f"application_name = '{name}' AND query LIKE 'COPY%'").values()), "it copies")
+    session.socket.close()
+    expect_nothing_left(cluster, name)
+
+
+@pytest.mark.core
+def test_what_was_asked_for_before_terminate_is_done(cluster, lock, session, name, table):
+    session.send(Q(f"SELECT pg_advisory_xact_lock({LOCK}); INSERT INTO {table} VALUES (1)"),
+                 P("", f"INSERT INTO {table} VALUES (2)"), B("", ""), E(""), S, TERMINATE)
+    session.socket.close()
+    until(lambda: waits(cluster, name), "it waits")
+    lock.rollback()
+    lock.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+    until(lambda: cluster.primary.value(f"SELECT count(*) FROM {table}") == 2, "all is done")
+    expect_nothing_left(cluster, name)
+
+
+def test_a_drain_does_not_wait_for_requests_that_were_skipped(cluster, make_proxy, name, table):
+    proxy = make_proxy({"shutdown_timeout": "60s"})
+    with raw.log_in(f"host={proxy.host} port={proxy.port} user=app password=app dbname=app "
+                    f"application_name={name}") as session:
+        session.send(Q("BEGIN"), Q(f"INSERT INTO {table} VALUES (1)"), P("", "SELECT * FROM never_was"), B("", ""), E(""),
+                     Q("SELECT 7"), S, Q("ROLLBACK"))
+        assert raw.sqlstates(session.read_until_ready() + session.read_until_ready() + session.read_until_ready() +
+                             session.read_until_ready()) == ["42P01"]
+        proxy.stop()
+        assert raw.sqlstates(session.read_to_end()) == ["57P01"]

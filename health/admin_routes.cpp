@@ -41,9 +41,8 @@ std::vector<Queries> count_queries(const Sources& sources) {
     for (const WorkerCounters* worker : sources.workers) {
         for (std::size_t i = 0; i < all.size() && i < worker->server_connections.size(); ++i)
             all[i].connections += worker->server_connections[i].get();
-        const auto databases = worker->database_count.load(std::memory_order_acquire);
-        for (std::size_t d = 0; d < databases; ++d) {
-            const auto& servers = worker->databases[d]->servers;
+        for (const auto& database : worker->databases.all()) {
+            const auto& servers = database->servers;
             for (std::size_t i = 0; i < all.size() && i < servers.size(); ++i) {
                 for (const Count& count : servers[i].requests) all[i].total += count.get();
                 for (const Count& count : servers[i].replica_requests) all[i].total += count.get();

@@ -1,14 +1,11 @@
 #include "health/catalog_loader.hpp"
 
+#include "health/catalog_connection.hpp"
+#include "health/read_in_parts.hpp"
 #include "routing/classify.hpp"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/address.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include <pthread.h>
@@ -164,23 +161,37 @@ constexpr std::string_view kRelationsSql =
     " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'"
     " AND n.nspname !~ '^pg_(toast|temp_)'";
 
-// Under this search_path every name that is not built in comes out qualified.
-constexpr std::string_view kViewsSql =
-    "SELECT n.nspname, c.relname, pg_catalog.pg_get_viewdef(c.oid)"
-    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relkind = 'v' AND c.oid >= 16384 AND c.relpersistence <> 't'";
+// What is put together from parse trees: the server opens the relations that these name, as they
+// are now, not as this snapshot has them. One that is dropped or locked meanwhile fails the whole
+// query. Under this search_path every name that is not built in comes out qualified.
+struct Definitions {
+    std::string_view id;       // of an object, as a column of `from`
+    std::string_view columns;  // schema and name
+    std::string_view sql;      // the definition
+    std::string_view from;
+    std::vector<CatalogFacts::Definition> CatalogFacts::*taken;
 
-constexpr std::string_view kPoliciesSql =
-    "SELECT n.nspname, c.relname, 'SELECT ' || pg_catalog.pg_get_expr(p.polqual, p.polrelid)"
-    " FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relrowsecurity AND p.polqual IS NOT NULL AND p.polcmd IN ('r', '*')";
+    [[nodiscard]] std::string select(std::string_view what) const {
+        return fmt::format("SELECT {}::text, {}, {} FROM {}", id, columns, what, from);
+    }
+};
 
-constexpr std::string_view kDomainsSql =
-    "SELECT n.nspname, t.typname, 'SELECT ' || pg_catalog.pg_get_expr(k.conbin, 0)"
-    " FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_type t ON t.oid = k.contypid"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace"
-    " WHERE k.contypid <> 0 AND k.contype = 'c' AND k.oid >= 16384";
+constexpr Definitions kDefinitions[] = {
+    {"c.oid", "n.nspname, c.relname", "pg_catalog.pg_get_viewdef(c.oid)",
+     "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+     " WHERE c.relkind = 'v' AND c.oid >= 16384 AND c.relpersistence <> 't'",
+     &CatalogFacts::views},
+    {"p.oid", "n.nspname, c.relname", "'SELECT ' || pg_catalog.pg_get_expr(p.polqual, p.polrelid)",
+     "pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid"
+     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+     " WHERE c.relrowsecurity AND p.polqual IS NOT NULL AND p.polcmd IN ('r', '*')",
+     &CatalogFacts::policies},
+    {"k.oid", "n.nspname, t.typname", "'SELECT ' || pg_catalog.pg_get_expr(k.conbin, 0)",
+     "pg_catalog.pg_constraint k JOIN pg_catalog.pg_type t ON t.oid = k.contypid"
+     " JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace"
+     " WHERE k.contypid <> 0 AND k.contype = 'c' AND k.oid >= 16384",
+     &CatalogFacts::domains},
+};
 
 // Of the functions below types only those that are not built in can surprise; of casts any.
 constexpr std::string_view kImplicitSql =
@@ -260,8 +271,10 @@ void take_relation(const Row& row, CatalogFacts& facts) {
                                is_true(row, 3)});
 }
 
+// A definition that could not be read is no SQL: what depends on it runs on the primary.
 CatalogFacts::Definition definition(const Row& row) {
-    return {text(row, 0), text(row, 1), text(row, 2)};
+    const std::string sql = text(row, 3);
+    return {text(row, 1), text(row, 2), sql.empty() ? "definition cannot be read" : sql};
 }
 
 struct Section {
@@ -288,12 +301,6 @@ constexpr Section kSections[] = {
          facts.types.push_back({text(row, 0), text(row, 1)});
      }},
     {kRelationsSql, take_relation},
-    {kViewsSql,
-     [](const Row& row, CatalogFacts& facts) { facts.views.push_back(definition(row)); }},
-    {kPoliciesSql,
-     [](const Row& row, CatalogFacts& facts) { facts.policies.push_back(definition(row)); }},
-    {kDomainsSql,
-     [](const Row& row, CatalogFacts& facts) { facts.domains.push_back(definition(row)); }},
     {kImplicitSql,
      [](const Row& row, CatalogFacts& facts) {
          facts.implicit.push_back({text(row, 0), callee(row, 1)});
@@ -301,49 +308,52 @@ constexpr Section kSections[] = {
     {kRoleSettingsSql, take_setting},
 };
 
-asio::awaitable<std::string> address_of(asio::any_io_executor executor,
-                                        std::string host,
-                                        TimePoint deadline) {
-    boost::system::error_code literal;
-    asio::ip::make_address(host, literal);
-    if (!literal || host.starts_with('/')) co_return host;
-    asio::ip::tcp::resolver resolver{executor};
-    asio::steady_timer timer{executor, deadline};
-    timer.async_wait([&resolver](boost::system::error_code error) {
-        if (!error) resolver.cancel();
-    });
-    const auto [error, results] =
-        co_await resolver.async_resolve(host, "", asio::as_tuple(asio::use_awaitable));
-    if (timer.cancel() == 0 && error) co_return std::string{};
-    std::string address;  // IPv4 first, as most servers listen there
-    for (const auto& result : results)
-        if (address.empty() ||
-            (result.endpoint().address().is_v4() && address.find(':') != std::string::npos))
-            address = result.endpoint().address().to_string();
-    co_return address;
-}
-
-PgParameters parameters(const conf::ServerConfig& server,
-                        const conf::HealthConfig& health,
-                        const std::string& address,
-                        const std::string& database) {
-    return {
-        {address.starts_with('/') ? "host" : "hostaddr", address},
-        {"port", std::to_string(server.port)},
-        {"user", health.user},
-        {"password", health.password.reveal()},
-        {"passfile", "/dev/null/none"},  // nobody's ~/.pgpass
-        {"dbname", database},
-        {"application_name", "pgsteer-catalog"},
-        {"client_encoding", "UTF8"},
-        {"sslmode", "allow"},
-        {"gssencmode", "disable"},
-        {"target_session_attrs", "any"},
-        {"options", "-c statement_timeout=20s -c default_transaction_read_only=on -c jit=off"},
-    };
-}
-
 PgError refused(std::string text) { return {PgError::Kind::rejected, {}, std::move(text)}; }
+
+// All at once; if that fails, in parts, so that an object which has gone, or is locked, costs
+// nothing but itself. A lock is waited for but once. (Both lambdas outlive the coroutines that they
+// start.)
+asio::awaitable<PgError> read_definitions(PgClient& client,
+                                          const Definitions& definitions,
+                                          TimePoint deadline,
+                                          CatalogFacts& facts,
+                                          std::vector<std::string>& unreadable) {
+    auto& taken = facts.*definitions.taken;
+    const auto read = [&](std::string_view lock_timeout,
+                          std::string condition) -> asio::awaitable<PgRows> {
+        co_return co_await client.query(
+            fmt::format("SAVEPOINT part; SET LOCAL lock_timeout TO '{}'; {}{}; RELEASE part",
+                        lock_timeout, definitions.select(definitions.sql), condition),
+            deadline);
+    };
+    const auto whole = co_await read("100ms", "");
+    for (const Row& row : whole.rows)
+        if (!whole.error) taken.push_back(definition(row));
+    if (whole.error.kind != PgError::Kind::rejected) co_return whole.error;
+
+    const auto names = co_await client.query(
+        "ROLLBACK TO part; " + definitions.select("NULL") + " ORDER BY 1", deadline);
+    if (names.error) co_return names.error;
+    co_return co_await read_in_parts(
+        names.rows.size(),
+        [&](std::size_t first, std::size_t count) -> asio::awaitable<PgRows> {
+            std::string ids;
+            for (std::size_t i = first; i < first + count; ++i)
+                ids += (ids.empty() ? "" : ",") + text(names.rows[i], 0);
+            auto rows = co_await read("1ms", fmt::format(" AND {} IN ({})", definitions.id, ids));
+            if (rows.error.kind == PgError::Kind::rejected) {
+                const auto back = co_await client.query("ROLLBACK TO part", deadline);
+                if (back.error) rows.error = back.error;
+            } else {
+                for (const Row& row : rows.rows) taken.push_back(definition(row));
+            }
+            co_return rows;
+        },
+        [&](std::size_t index) {
+            taken.push_back(definition(names.rows[index]));
+            unreadable.push_back(text(names.rows[index], 0));
+        });
+}
 
 }  // namespace
 
@@ -356,13 +366,9 @@ asio::awaitable<CatalogAnswer> look_at_catalog(
     std::shared_ptr<const routing::FunctionOverrides> overrides,
     TimePoint deadline) {
     CatalogAnswer answer;
-    const auto address = co_await address_of(executor, server.host, deadline);
-    if (address.empty()) {
-        answer.error = {PgError::Kind::lost, {}, "cannot resolve host " + server.host};
-        co_return answer;
-    }
     PgClient client{executor};
-    answer.error = co_await client.connect(parameters(server, health, address, database), deadline);
+    answer.error = co_await connect_to_catalog(client, executor, std::move(server),
+                                               std::move(health), std::move(database), deadline);
     if (answer.error) co_return answer;
 
     const auto settings = co_await client.query(std::string{kSettingsSql}, deadline);
@@ -391,6 +397,12 @@ asio::awaitable<CatalogAnswer> look_at_catalog(
         const auto rows = co_await client.query(std::string{section.sql}, deadline);
         if ((answer.error = rows.error)) co_return answer;
         for (const Row& row : rows.rows) section.take(row, facts);
+    }
+    // Last, since the relations that are opened stay locked until the transaction ends.
+    for (const Definitions& definitions : kDefinitions) {
+        answer.error =
+            co_await read_definitions(client, definitions, deadline, facts, answer.unreadable);
+        if (answer.error) co_return answer;
     }
     client.close();
     answer.catalog = routing::build_catalog(std::move(facts), std::move(overrides));

@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace pgsteer::health {
 
@@ -17,6 +18,9 @@ namespace pgsteer::health {
 struct CatalogAnswer {
     PgError error;
     std::string fingerprint;  // the same as long as nothing that a Catalog holds has changed
+    // Ids of views, policies and domain checks whose definition could not be read, being dropped or
+    // locked right then: the catalog says that they keep reads on the primary. Look again soon.
+    std::vector<std::string> unreadable;
     std::shared_ptr<routing::Catalog>
         catalog;  // null: the fingerprint is the known one, or an error
 };

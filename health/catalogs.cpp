@@ -2,6 +2,7 @@
 
 #include "conf/log.hpp"
 #include "health/catalog_loader.hpp"
+#include "health/commit_watch.hpp"
 #include "routing/classify.hpp"
 
 #include <boost/asio/as_tuple.hpp>
@@ -37,6 +38,11 @@ constexpr auto kRareSpacing = 1s;
 constexpr auto kFirstRetry = 500ms;
 constexpr auto kLastRetry = 30s;
 constexpr auto kLookTimeout = 30s;
+// A catalog that could not be read in whole, because of DDL under way, is read again at once, then
+// after the usual retries.
+constexpr int kTriesAtOnce = 3;
+// Nobody is logged in to it: no looks any more, and forgotten.
+constexpr auto kForgetAfter = 15min;
 // Databases looked at at once. More than one, so that one that hangs does not hold up the others.
 constexpr int kLookers = 3;
 
@@ -47,14 +53,21 @@ struct Catalogs::Impl {
         std::shared_ptr<CatalogStore> store;
         bool is_busy = false;
         std::uint64_t answered = 0;  // what was asked before this is done, or has failed
+        std::uint64_t asked = 0;     // before the look that is under way
         TimePoint started_at = TimePoint{};
         TimePoint next_look = TimePoint{};  // at once
         Clock::duration retry = kFirstRetry;
+        bool has_failed = false;  // the last look
         bool was_wanted = false;  // the look that is under way
         Clock::duration rare_spacing = kRareSpacing;
         std::string fingerprint;
+        std::string state;         // of CommitWatch, from before the last good look; "": not known
         routing::ServerId source;  // of the fingerprint, and which run of it
         routing::Incarnation incarnation;
+        std::vector<std::string> unreadable;  // see CatalogAnswer
+        bool is_configured = false;
+        bool is_gone = false;             // the database does not exist any more: only looked for
+        TimePoint used_at = TimePoint{};  // when somebody was logged in to it last
         // For report(): guarded by the mutex.
         std::string last_error;
         TimePoint looked_at = routing::kNever;
@@ -64,7 +77,8 @@ struct Catalogs::Impl {
     Impl(std::shared_ptr<const conf::Config> the_config, const TopologyStore& the_topology)
         : config{std::move(the_config)},
           topology{the_topology},
-          overrides{overrides_of(config->routing)} {
+          overrides{overrides_of(config->routing)},
+          commits{io->get_executor(), config} {
         for (int i = 0; i < kLookers; ++i)
             timers.push_back(std::make_unique<asio::steady_timer>(*io));
     }
@@ -75,15 +89,26 @@ struct Catalogs::Impl {
     asio::awaitable<void> work(asio::steady_timer& timer);
     std::shared_ptr<Entry> next(TimePoint now, TimePoint& when);
     TimePoint due(const Entry& entry) const;
-    asio::awaitable<void> look(Entry& entry);
+    void forget_unused(TimePoint now);
+    asio::awaitable<void> look(std::shared_ptr<Entry> entry);
+    asio::awaitable<CatalogAnswer> read(const Entry& entry, routing::ServerId primary);
+    std::vector<std::shared_ptr<Entry>> may_be_unchanged(const routing::Topology& servers,
+                                                         TimePoint now);
+    bool is_known(const Entry& entry, const routing::Topology& servers) const;
+    void begin(Entry& entry, TimePoint now);
+    void take_unchanged(Entry& entry);
     void take(Entry& entry, CatalogAnswer answer);
+    void publish(Entry& entry, CatalogAnswer answer);
     void fail(Entry& entry, const std::string& error);
+    asio::awaitable<bool> is_dropped(const Entry& entry, routing::ServerId primary);
+    void gone(const std::shared_ptr<Entry>& entry);
     void look_at_all_again();
 
     std::shared_ptr<const conf::Config> config;
     const TopologyStore& topology;
     std::shared_ptr<const routing::FunctionOverrides> overrides;
     std::shared_ptr<asio::io_context> io = std::make_shared<asio::io_context>(1);
+    CommitWatch commits;
     std::vector<std::unique_ptr<asio::steady_timer>> timers;  // of the lookers that wait
     std::function<void()> on_change;
     bool is_stopping = false;
@@ -104,21 +129,31 @@ void Catalogs::Impl::wake() {
 }
 
 std::shared_ptr<CatalogStore> Catalogs::Impl::database(const std::string& name) {
-    {
-        const std::lock_guard lock{mutex};
-        auto& entry = entries[name];
-        if (entry) return entry->store;
+    const std::lock_guard lock{mutex};
+    auto& entry = entries[name];
+    if (!entry) {
         entry = std::make_shared<Entry>();
         entry->store = std::make_shared<CatalogStore>(name, [this] { wake(); });
+        entry->used_at = Clock::now();
+        wake();
+    } else if (entry->is_gone) {  // made again
+        entry->store->ask();
     }
-    wake();
-    const std::lock_guard lock{mutex};
-    return entries[name]->store;
+    return entry->store;
+}
+
+// Also asks a database that is gone whether it is back. With the mutex held.
+void Catalogs::Impl::forget_unused(TimePoint now) {
+    std::erase_if(entries, [now](const auto& known) {
+        Entry& entry = *known.second;
+        const bool is_used = entry.is_configured || entry.store.use_count() > 1;
+        if (is_used) entry.used_at = now;
+        return !is_used && !entry.is_busy && (entry.is_gone || now - entry.used_at > kForgetAfter);
+    });
 }
 
 TimePoint Catalogs::Impl::due(const Entry& entry) const {
-    const bool has_failed = entry.retry != kFirstRetry;
-    if (has_failed) return entry.next_look;
+    if (entry.has_failed) return entry.next_look;
     if (entry.store->asked() > entry.answered)
         return std::min(entry.next_look, entry.started_at + kSpacing);
     if (entry.store->is_wanted())
@@ -128,6 +163,7 @@ TimePoint Catalogs::Impl::due(const Entry& entry) const {
 
 std::shared_ptr<Catalogs::Impl::Entry> Catalogs::Impl::next(TimePoint now, TimePoint& when) {
     const std::lock_guard lock{mutex};
+    forget_unused(now);
     std::shared_ptr<Entry> first;
     when = now + 10s;
     for (const auto& [name, entry] : entries) {
@@ -146,7 +182,7 @@ asio::awaitable<void> Catalogs::Impl::work(asio::steady_timer& timer) {
         const auto entry = next(Clock::now(), when);
         if (entry) {
             entry->is_busy = true;
-            co_await look(*entry);
+            co_await look(entry);
             entry->is_busy = false;
         } else {
             timer.expires_at(when);
@@ -155,64 +191,129 @@ asio::awaitable<void> Catalogs::Impl::work(asio::steady_timer& timer) {
     }
 }
 
-asio::awaitable<void> Catalogs::Impl::look(Entry& entry) {
-    const auto now = Clock::now();
+void Catalogs::Impl::begin(Entry& entry, TimePoint now) {
     entry.was_wanted = entry.store->is_wanted();
     entry.store->begins();
-    const auto asked = entry.store->asked();
-    const auto servers = topology.load();
+    entry.asked = entry.store->asked();
     entry.started_at = now;
+}
+
+bool Catalogs::Impl::is_known(const Entry& entry, const routing::Topology& servers) const {
+    return servers.primary && entry.source == *servers.primary &&
+           entry.incarnation == servers[*servers.primary].incarnation;
+}
+
+// Those that one question may answer: due, or so soon that it need not be asked again. They are
+// busy until then.
+std::vector<std::shared_ptr<Catalogs::Impl::Entry>> Catalogs::Impl::may_be_unchanged(
+    const routing::Topology& servers, TimePoint now) {
+    std::vector<std::shared_ptr<Entry>> found;
+    const std::lock_guard lock{mutex};
+    for (const auto& [name, entry] : entries) {
+        if (entry->is_busy || entry->state.empty() || !is_known(*entry, servers) ||
+            due(*entry) > now + config->routing.catalog_interval / 4)
+            continue;
+        entry->is_busy = true;
+        begin(*entry, now);
+        found.push_back(entry);
+    }
+    return found;
+}
+
+asio::awaitable<void> Catalogs::Impl::look(std::shared_ptr<Entry> entry) {
+    const auto now = Clock::now();
+    begin(*entry, now);
+    const auto servers = topology.load();
     if (!servers->primary) {
-        entry.next_look = now + 50ms;  // soon, and no failure of the database's
-        entry.answered = asked;
+        entry->next_look = now + 50ms;  // soon, and no failure of the database's
+        entry->answered = entry->asked;
         co_return;
     }
     const auto primary = *servers->primary;
-    const auto& incarnation = (*servers)[primary].incarnation;
-    const bool is_same_run = entry.source == primary && entry.incarnation == incarnation;
-    std::string known;
-    if (is_same_run) known = entry.fingerprint;
-    auto answer = co_await look_at_catalog(io->get_executor(), config->servers[primary.index],
-                                           config->health, entry.store->database(),
-                                           std::move(known), overrides, now + kLookTimeout);
+    const auto others = may_be_unchanged(*servers, now);
+    const auto state = co_await commits.state(primary);
     if (is_stopping) co_return;
-    entry.answered = asked;
-    if (answer.error) {
-        fail(entry, answer.error.text);
-    } else {
-        entry.source = primary;
-        entry.incarnation = incarnation;
-        take(entry, std::move(answer));
-        entry.store->looked(asked);
+    for (const auto& other : others) {
+        other->is_busy = false;
+        if (!state.empty() && other->state == state)
+            take_unchanged(*other);
+        else
+            other->next_look = now;
     }
+    if (!others.empty())  // those that have changed are due
+        for (auto& timer : timers) timer->cancel();
+    if (!state.empty() && entry->state == state && is_known(*entry, *servers)) {
+        take_unchanged(*entry);
+        co_return;
+    }
+    if (!is_known(*entry, *servers)) entry->fingerprint.clear();
+    auto answer = co_await read(*entry, primary);
+    if (is_stopping) co_return;
+    entry->answered = entry->asked;
+    entry->state.clear();
+    if (answer.error) {
+        if (co_await is_dropped(*entry, primary)) {
+            gone(entry);
+        } else {
+            fail(*entry, answer.error.text);
+        }
+        co_return;
+    }
+    entry->source = primary;
+    entry->incarnation = (*servers)[primary].incarnation;
+    if (answer.unreadable.empty()) entry->state = state;
+    take(*entry, std::move(answer));
+    entry->store->looked(entry->asked);
+}
+
+// DDL of others, between two queries of a look, can fail it: that says nothing about the next one.
+asio::awaitable<CatalogAnswer> Catalogs::Impl::read(const Entry& entry, routing::ServerId primary) {
+    const auto deadline = Clock::now() + kLookTimeout;
+    const std::string known = entry.unreadable.empty() ? entry.fingerprint : std::string{};
+    CatalogAnswer answer;
+    for (int i = 0; i < kTriesAtOnce && !is_stopping; ++i) {
+        answer = co_await look_at_catalog(io->get_executor(), config->servers[primary.index],
+                                          config->health, entry.store->database(), known, overrides,
+                                          deadline);
+        const bool is_passing =
+            answer.error.kind == PgError::Kind::rejected &&
+            (answer.error.sqlstate == "XX000" || answer.error.sqlstate.starts_with("42"));
+        if (!is_passing) break;
+    }
+    co_return answer;
+}
+
+void Catalogs::Impl::take_unchanged(Entry& entry) {
+    CatalogAnswer answer;
+    answer.fingerprint = entry.fingerprint;
+    entry.answered = entry.asked;
+    take(entry, std::move(answer));
+    entry.store->looked(entry.asked);
 }
 
 void Catalogs::Impl::take(Entry& entry, CatalogAnswer answer) {
-    entry.retry = kFirstRetry;
-    entry.next_look = entry.started_at + config->routing.catalog_interval;
-    entry.fingerprint = std::move(answer.fingerprint);
-    const bool is_new = answer.catalog != nullptr;
+    const bool is_whole = answer.unreadable.empty();
+    entry.has_failed = false;
+    if (is_whole) {
+        entry.retry = kFirstRetry;
+        entry.next_look = entry.started_at + config->routing.catalog_interval;
+    } else {
+        entry.next_look = Clock::now() + entry.retry;
+        entry.retry = std::min<Clock::duration>(entry.retry * 2, kLastRetry);
+    }
+    const bool is_new =
+        answer.catalog != nullptr && (is_whole || answer.fingerprint != entry.fingerprint ||
+                                      answer.unreadable != entry.unreadable);
     if (is_new)
         entry.rare_spacing = kRareSpacing;
     else if (entry.was_wanted)
         entry.rare_spacing =
             std::min<Clock::duration>(entry.rare_spacing * 2, config->routing.catalog_interval);
-    if (is_new) {
-        answer.catalog->set_epoch(++last_epoch);
-        log::info(
-            "catalog loaded", "database", entry.store->database(), "epoch", last_epoch, "bytes",
-            answer.catalog->memory_bytes(), "milliseconds",
-            std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - entry.started_at)
-                .count());
-        if (const auto& obstacle = answer.catalog->obstacle())
-            log::warning("all reads of a database run on the primary", "database",
-                         entry.store->database(), "reason", routing::name(obstacle->reason),
-                         "because_of", obstacle->detail);
-        entry.store->publish(std::move(answer.catalog));
-    }
+    if (is_new) publish(entry, std::move(answer));
     {
         const std::lock_guard lock{mutex};
         ++(is_new ? entry.loaded : entry.unchanged);
+        entry.is_gone = false;
         entry.last_error.clear();
         entry.looked_at = entry.started_at;
     }
@@ -220,10 +321,54 @@ void Catalogs::Impl::take(Entry& entry, CatalogAnswer answer) {
     if (is_new && on_change) on_change();
 }
 
+void Catalogs::Impl::publish(Entry& entry, CatalogAnswer answer) {
+    answer.catalog->set_epoch(++last_epoch);
+    log::info("catalog loaded", "database", entry.store->database(), "epoch", last_epoch, "bytes",
+              answer.catalog->memory_bytes(), "unreadable", answer.unreadable.size(),
+              "milliseconds",
+              std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - entry.started_at)
+                  .count());
+    if (const auto& obstacle = answer.catalog->obstacle())
+        log::warning("all reads of a database run on the primary", "database",
+                     entry.store->database(), "reason", routing::name(obstacle->reason),
+                     "because_of", obstacle->detail);
+    entry.fingerprint = std::move(answer.fingerprint);
+    entry.unreadable = std::move(answer.unreadable);
+    entry.store->publish(std::move(answer.catalog));
+}
+
+asio::awaitable<bool> Catalogs::Impl::is_dropped(const Entry& entry, routing::ServerId primary) {
+    if (entry.is_configured) co_return false;  // whoever has named it shall be told
+    const auto databases = co_await commits.databases(primary);
+    if (!databases) co_return false;
+    co_return std::find(databases->begin(), databases->end(), entry.store->database()) ==
+        databases->end();
+}
+
+// Sessions that are still logged in to it hold the store: they have no catalog, and it is looked
+// for again rarely, or when somebody logs in. Without any, next() forgets it.
+void Catalogs::Impl::gone(const std::shared_ptr<Entry>& entry) {
+    entry->fingerprint.clear();
+    entry->retry = kFirstRetry;
+    entry->has_failed = false;
+    entry->next_look = Clock::now() + kLastRetry;
+    if (entry->is_gone) return;
+    log::info("a database is gone, its catalog is forgotten", "database", entry->store->database());
+    {
+        const std::lock_guard lock{mutex};
+        entry->is_gone = true;
+        entry->last_error.clear();
+    }
+    entry->store->publish(nullptr);
+    entry->store->tried();
+    if (on_change) on_change();
+}
+
 // What was known stays: a look that fails says nothing about the catalog.
 void Catalogs::Impl::fail(Entry& entry, const std::string& error) {
     entry.next_look = Clock::now() + entry.retry;
     entry.retry = std::min<Clock::duration>(entry.retry * 2, kLastRetry);
+    entry.has_failed = true;
     bool is_news = false;
     {
         const std::lock_guard lock{mutex};
@@ -247,6 +392,7 @@ void Catalogs::Impl::look_at_all_again() {
         for (const auto& [name, entry] : entries) {
             entry->next_look = now;
             entry->retry = kFirstRetry;
+            entry->has_failed = false;
         }
     }
     for (auto& timer : timers) timer->cancel();
@@ -274,8 +420,12 @@ void Catalogs::on_change(std::function<void()> callback) { impl_->on_change = st
 
 void Catalogs::start() {
     for (const auto& database : impl_->config->databases)
-        if (database.name != "*")
-            impl_->database(database.server_name.empty() ? database.name : database.server_name);
+        if (database.name != "*") {
+            const auto& name = database.server_name.empty() ? database.name : database.server_name;
+            impl_->database(name);
+            const std::lock_guard lock{impl_->mutex};
+            impl_->entries.at(name)->is_configured = true;
+        }
     // The SQL of views is classified on this thread.
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -312,6 +462,7 @@ std::vector<CatalogReport> Catalogs::report() const {
     const auto now = Clock::now();
     const std::lock_guard lock{impl_->mutex};
     for (const auto& [name, entry] : impl_->entries) {
+        if (entry->is_gone) continue;
         auto& report = reports.emplace_back();
         report.database = name;
         report.last_error = entry->last_error;

@@ -23,23 +23,70 @@ double LatencyHistogram::upper_bound_seconds(std::size_t step) {
     return static_cast<double>(kFirstBoundUs << step) / 1e6;
 }
 
+void ServerCounters::add(const ServerCounters& other) {
+    const auto add_all = [](auto& to, const auto& from) {
+        for (std::size_t i = 0; i < to.size(); ++i) to[i].add(from[i].get());
+    };
+    add_all(requests, other.requests);
+    add_all(replica_requests, other.replica_requests);
+    add_all(latency.buckets, other.latency.buckets);
+    latency.sum_us.add(other.latency.sum_us.get());
+    failed.add(other.failed.get());
+    lost.add(other.lost.get());
+    retried.add(other.retried.get());
+}
+
+namespace {
+
+std::shared_ptr<DatabaseCounters> counters_of(std::string_view name, std::size_t servers) {
+    auto counters = std::make_shared<DatabaseCounters>();
+    counters->name = name;
+    counters->servers = std::vector<ServerCounters>(servers);
+    return counters;
+}
+
+}  // namespace
+
+std::shared_ptr<DatabaseCounters> DatabaseCountersList::of(std::string_view name) {
+    const std::lock_guard lock{mutex_};
+    for (const auto& entry : entries_)
+        if (entry.counters->name == name) return entry.counters;
+    if (entries_.size() + 1 < kMost)
+        return entries_.emplace_back(Entry{counters_of(name, server_count_)}).counters;
+    other();
+    return other_;
+}
+
+// With the mutex held.
+DatabaseCounters& DatabaseCountersList::other() {
+    if (!other_) other_ = counters_of("(other)", server_count_);
+    return *other_;
+}
+
+void DatabaseCountersList::forget_unused(routing::TimePoint now) {
+    const std::lock_guard lock{mutex_};
+    std::erase_if(entries_, [&](Entry& entry) {
+        const bool is_used = entry.counters.use_count() > 1;
+        if (is_used || entry.used_at == routing::kNever) entry.used_at = now;
+        if (is_used || now - entry.used_at < kForgetAfter) return false;
+        for (std::size_t i = 0; i < server_count_; ++i)
+            other().servers[i].add(entry.counters->servers[i]);
+        return true;
+    });
+}
+
+std::vector<std::shared_ptr<const DatabaseCounters>> DatabaseCountersList::all() const {
+    std::vector<std::shared_ptr<const DatabaseCounters>> result;
+    const std::lock_guard lock{mutex_};
+    for (const auto& entry : entries_) result.push_back(entry.counters);
+    if (other_) result.push_back(other_);
+    return result;
+}
+
 WorkerCounters::WorkerCounters(std::size_t servers)
-    : server_count{servers},
+    : databases{servers},
       server_connections(servers),
       server_connections_opened(servers),
       server_connect_failures(servers) {}
-
-WorkerCounters::Database& WorkerCounters::database(std::string_view name) {
-    const std::size_t count = database_count.load(std::memory_order_relaxed);
-    for (std::size_t i = 0; i < count; ++i)
-        if (databases[i]->name == name) return *databases[i];
-    if (count == kMaxDatabases) return *databases[kMaxDatabases - 1];
-    const bool is_last = count == kMaxDatabases - 1;
-    databases[count] = std::make_unique<Database>();
-    databases[count]->name = is_last ? "(other)" : name;
-    databases[count]->servers = std::vector<ServerCounters>(server_count);
-    database_count.store(count + 1, std::memory_order_release);
-    return *databases[count];
-}
 
 }  // namespace pgsteer::health

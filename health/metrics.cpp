@@ -95,14 +95,10 @@ using Sums = std::map<std::pair<std::string, std::size_t>, Sum>;  // by database
 
 Sums sum_up(const std::vector<const WorkerCounters*>& workers) {
     Sums sums;
-    for (const WorkerCounters* worker : workers) {
-        const auto count = worker->database_count.load(std::memory_order_acquire);
-        for (std::size_t i = 0; i < count; ++i) {
-            const auto& database = *worker->databases[i];
-            for (std::size_t server = 0; server < database.servers.size(); ++server)
-                sums[{database.name, server}].add(database.servers[server]);
-        }
-    }
+    for (const WorkerCounters* worker : workers)
+        for (const auto& database : worker->databases.all())
+            for (std::size_t server = 0; server < database->servers.size(); ++server)
+                sums[{database->name, server}].add(database->servers[server]);
     return sums;
 }
 

@@ -7,9 +7,11 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -52,24 +54,49 @@ struct ServerCounters {
     Count failed;              // requests answered with an ErrorResponse of the server
     Count lost;                // requests cut off by a lost connection
     Count retried;             // requests that left this server to run elsewhere
+    void add(const ServerCounters& other);
+};
+
+struct DatabaseCounters {
+    std::string name;
+    std::vector<ServerCounters> servers;  // in the order of Config::servers
+};
+
+// What one worker counts about each database, as clients name them: only those to which somebody
+// has logged in, at most kMost; all others share "(other)", which also takes what was counted about
+// those that are forgotten.
+class DatabaseCountersList {
+public:
+    static constexpr std::size_t kMost = 64;
+    static constexpr std::chrono::hours kForgetAfter{1};
+    explicit DatabaseCountersList(std::size_t servers) : server_count_{servers} {}
+
+    // --- for the worker ---
+    // Whoever counts keeps it; it is in use as long as somebody does.
+    std::shared_ptr<DatabaseCounters> of(std::string_view name);
+    void forget_unused(routing::TimePoint now);  // called every second
+
+    // --- any thread ---
+    [[nodiscard]] std::vector<std::shared_ptr<const DatabaseCounters>> all() const;
+
+private:
+    struct Entry {
+        std::shared_ptr<DatabaseCounters> counters;
+        routing::TimePoint used_at = routing::kNever;
+    };
+    DatabaseCounters& other();
+
+    const std::size_t server_count_;
+    mutable std::mutex mutex_;  // of the list, not of what is counted
+    std::vector<Entry> entries_;
+    std::shared_ptr<DatabaseCounters> other_;  // null: not needed so far
 };
 
 // What one worker counts. One per worker thread; lives as long as the program.
 struct WorkerCounters {
-    struct Database {
-        std::string name;
-        std::vector<ServerCounters> servers;  // in the order of Config::servers
-    };
-    // Databases appear as clients name them, at most kMaxDatabases, then all share "(other)". Only
-    // the worker appends; `database_count` is published after the entry is complete.
-    static constexpr std::size_t kMaxDatabases = 64;
     explicit WorkerCounters(std::size_t servers);
-    Database& database(std::string_view name);
 
-    std::array<std::unique_ptr<Database>, kMaxDatabases> databases;
-    std::atomic<std::size_t> database_count{0};
-    std::size_t server_count;
-
+    DatabaseCountersList databases;
     Count clients;  // connected now
     Count clients_accepted;
     Count logins_failed;

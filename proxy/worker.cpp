@@ -14,10 +14,10 @@ namespace pgsteer::proxy {
 namespace {
 
 constexpr std::size_t kStatementCacheBytes = 32 * 1024 * 1024;
-constexpr std::size_t kMaxCatalogContexts = 1024;
 constexpr std::chrono::milliseconds kLookForClients{250};
 constexpr int kTicksOfASecond = 4;
-constexpr std::size_t kMaxRememberedParameters = 1024;  // of distinct (database, user, settings)
+constexpr std::size_t kCatalogContextBytes = 512 * 1024;
+constexpr std::size_t kParameterBytes = 1024 * 1024;  // of distinct (database, user, settings)
 
 }  // namespace
 
@@ -32,12 +32,14 @@ Worker::Worker(std::uint16_t index,
       io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO},
       counters_{std::make_unique<health::WorkerCounters>(shared_->config->servers.size())},
       statements_{kStatementCacheBytes, shared_->hash_secret},
+      catalog_contexts_{kCatalogContextBytes},
       catalogs_changed_{io_.get_executor()},
       topology_{shared_->topology->load()},
       random_{std::random_device{}()},
       in_flight_(shared_->config->servers.size()),
       positions_(shared_->config->servers.size()),
       verifications_(shared_->config->servers.size()),
+      parameters_{kParameterBytes},
       housekeeping_timer_{io_.get_executor()} {
     pool_ = std::make_unique<Pool>(Pool::Environment{
         .executor = io_.get_executor(),
@@ -199,20 +201,19 @@ std::uint64_t Worker::catalog_context(const routing::CatalogView& view) {
         key.push_back(view.search_path.is_known ? 'k' : '-');
         for (const auto& schema : view.search_path.schemas) key.append(schema).push_back('\0');
     }
-    if (catalog_contexts_.size() >= kMaxCatalogContexts) catalog_contexts_.clear();
-    const auto [known, is_new] = catalog_contexts_.try_emplace(std::move(key), last_context_ + 1);
-    if (is_new) ++last_context_;
-    return known->second;
+    if (const auto* known = catalog_contexts_.find(key)) return *known;
+    catalog_contexts_.put(key, ++last_context_, 0);
+    return last_context_;
 }
 
 const ParameterMap* Worker::known_parameters(const std::string& key) const {
-    const auto known = parameters_.find(key);
-    return known == parameters_.end() ? nullptr : &known->second;
+    return parameters_.find(key);
 }
 
 void Worker::remember_parameters(const std::string& key, const ParameterMap& parameters) {
-    if (parameters_.size() >= kMaxRememberedParameters) parameters_.erase(parameters_.begin());
-    parameters_[key] = parameters;
+    std::size_t bytes = 0;
+    for (const auto& [name, value] : parameters) bytes += name.size() + value.size() + 100;
+    parameters_.put(key, parameters, bytes);
 }
 
 void Worker::look_for_clients() {
@@ -235,6 +236,7 @@ awaitable<void> Worker::housekeeping() {
         if (tick % kTicksOfASecond != 0) continue;
         const auto now = routing::Clock::now();
         pool_->close_expired(now);
+        counters_->databases.forget_unused(now);
         if (std::any_of(config().servers.begin(), config().servers.end(),
                         [](const auto& server) { return server.query_timeout.count() > 0; }))
             for_each_session([&](ClientSession& session) { session.check_timeouts(now); });

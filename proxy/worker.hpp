@@ -6,6 +6,7 @@
 #include "health/metrics.hpp"
 #include "proxy/asio.hpp"
 #include "proxy/auth/credentials.hpp"
+#include "proxy/bounded_map.hpp"
 #include "proxy/learnt_positions.hpp"
 #include "proxy/pool/pool.hpp"
 #include "proxy/session_numbers.hpp"
@@ -139,7 +140,7 @@ private:
     std::unique_ptr<health::WorkerCounters> counters_;
     routing::StatementCache statements_;
     routing::JudgedStatements judged_statements_;
-    std::unordered_map<std::string, std::uint64_t> catalog_contexts_;
+    BoundedMap<std::uint64_t> catalog_contexts_;
     std::uint64_t last_context_ = 0;
     Signal catalogs_changed_;
     std::unique_ptr<Pool> pool_;
@@ -151,7 +152,7 @@ private:
     routing::TimePoint sampled_at_ = routing::kNever;
     std::unordered_map<std::uint32_t, ClientSession*> sessions_;  // by their number
     std::uint32_t last_session_ = 0;
-    std::map<std::string, ParameterMap> parameters_;
+    BoundedMap<ParameterMap> parameters_;
     Timer housekeeping_timer_;
     bool draining_ = false;
     bool stopped_ = false;

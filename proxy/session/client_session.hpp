@@ -312,7 +312,7 @@ private:
     bool replication_ = false;
     ParameterView parameter_view_;
     wire::BackendKeyData key_;
-    health::WorkerCounters::Database* counters_ = nullptr;
+    std::shared_ptr<health::DatabaseCounters> counters_;  // since the login has succeeded
     bool registered_ = false;
     std::optional<Deadline> login_deadline_;
     std::shared_ptr<RawRelay> raw_;  // of a replication connection, while it is relayed

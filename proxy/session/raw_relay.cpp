@@ -77,10 +77,10 @@ awaitable<void> ClientSession::relay_raw() {
     wire::encode_ready_for_query(out, 'I');
     client_.write(wire::Bytes{out});
     login_deadline_.reset();
-    worker_
-        .mutable_counters()  // each connection is one request
-        .database(database_)
-        .servers[primary->index]
+    // Each connection is one request. Physical replication has no database, whatever it names.
+    worker_.mutable_counters()
+        .databases.of(server_database_.empty() ? "(replication)" : database_)
+        ->servers[primary->index]
         .requests[static_cast<std::size_t>(routing::Reason::replication)]
         .add();
     raw_ = std::make_shared<RawRelay>(RawRelay{.server = result.connection, .to_client = {}});

@@ -98,10 +98,11 @@ awaitable<bool> ClientSession::start_up() {
         co_await relay_raw();
         co_return false;
     }
-    counters_ = &worker_.mutable_counters().database(database_);
     key_ = worker_.register_session(*this);
     registered_ = true;
     if (!co_await learn_parameters()) co_return false;
+    // From here on a server knows the database: what clients invent is counted nowhere.
+    counters_ = worker_.mutable_counters().databases.of(database_);
     co_await learn_catalog();
 
     wire::Buffer out;

@@ -39,8 +39,8 @@ struct World {
 TEST(Metrics, SumsTheWorkersUp) {
     World world;
     const auto reason = static_cast<std::size_t>(routing::Reason::fresh_replica);
-    world.first.database("shop").servers[1].replica_requests[reason].add(3);
-    world.second.database("shop").servers[1].replica_requests[reason].add(4);
+    world.first.databases.of("shop")->servers[1].replica_requests[reason].add(3);
+    world.second.databases.of("shop")->servers[1].replica_requests[reason].add(4);
     EXPECT_THAT(
         world.text(),
         HasSubstr("pgsteer_requests_total{database=\"shop\",server=\"pg2\",role=\"replica\","
@@ -57,13 +57,13 @@ TEST(Metrics, NamesErrorsBySqlstate) {
 
 TEST(Metrics, EscapesWhatClientsCallTheirDatabases) {
     World world;
-    world.first.database("a\"b\\c\nd").servers[0].failed.add();
+    world.first.databases.of("a\"b\\c\nd")->servers[0].failed.add();
     EXPECT_THAT(world.text(), HasSubstr(R"(database="a\"b\\c\nd")"));
 }
 
 TEST(Metrics, HasEveryFamilyThatIsShownInTheTable) {
     World world;
-    world.first.database("shop").servers[0].requests[0].add();
+    world.first.databases.of("shop")->servers[0].requests[0].add();
     world.first.errors[1].add();
     std::set<std::string> known;
     for (const auto& family : metric_help()) known.insert(std::string{family.name});
@@ -117,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(Bounds,
 
 TEST(LatencyHistogram, IsCumulativeInTheText) {
     World world;
-    auto& latency = world.first.database("shop").servers[0].latency;
+    auto& latency = world.first.databases.of("shop")->servers[0].latency;
     latency.observe(64);
     latency.observe(100);
     latency.observe(3'600'000'000);
@@ -129,15 +129,36 @@ TEST(LatencyHistogram, IsCumulativeInTheText) {
     EXPECT_THAT(text, HasSubstr(bucket + "\"+Inf\"} 3\n"));
 }
 
-TEST(WorkerCounters, LetsAllFurtherDatabasesShareOneEntry) {
-    WorkerCounters counters{1};
-    for (std::size_t i = 0; i < 3 * WorkerCounters::kMaxDatabases; ++i)
-        counters.database("db" + std::to_string(i)).servers[0].failed.add();
-    EXPECT_EQ(counters.database_count.load(), WorkerCounters::kMaxDatabases);
-    const auto& last = *counters.databases[WorkerCounters::kMaxDatabases - 1];
-    EXPECT_EQ(last.name, "(other)");
-    EXPECT_EQ(last.servers[0].failed.get(), 2 * WorkerCounters::kMaxDatabases + 1);
-    EXPECT_EQ(&counters.database("db7"), counters.databases[7].get());
+TEST(DatabaseCountersList, LetsAllFurtherDatabasesShareOneEntry) {
+    DatabaseCountersList list{1};
+    const std::size_t most = DatabaseCountersList::kMost;
+    for (std::size_t i = 0; i < 3 * most; ++i)
+        list.of("db" + std::to_string(i))->servers[0].failed.add();
+    ASSERT_EQ(list.all().size(), most);
+    EXPECT_EQ(list.all().back()->name, "(other)");
+    EXPECT_EQ(list.all().back()->servers[0].failed.get(), 2 * most + 1);
+    EXPECT_EQ(list.of("db7"), list.all()[7]);
+}
+
+TEST(DatabaseCountersList, ForgetsWhatNobodyHasUsedForLong) {
+    using std::chrono::minutes;
+    DatabaseCountersList list{1};
+    const routing::TimePoint start{std::chrono::hours{5}};
+    auto held = list.of("held");
+    list.of("left")->servers[0].latency.observe(100);
+    for (int minute = 0; minute < 60; ++minute) list.forget_unused(start + minutes{minute});
+    EXPECT_EQ(list.all().size(), 2U);
+    list.forget_unused(start + minutes{61});
+    ASSERT_EQ(list.all().size(), 2U);
+    EXPECT_EQ(list.all()[0]->name, "held");
+    EXPECT_EQ(list.all()[1]->name, "(other)");
+    EXPECT_EQ(list.all()[1]->servers[0].latency.sum_us.get(), 100U);
+    held.reset();
+    list.forget_unused(start + minutes{62});
+    list.forget_unused(start + minutes{120});
+    EXPECT_EQ(list.all().size(), 2U) << "used until minute 61";
+    list.forget_unused(start + minutes{122});
+    EXPECT_EQ(list.all().size(), 1U);
 }
 
 }  // namespace

@@ -54,6 +54,24 @@ std::vector<Queries> count_queries(const Sources& sources) {
     return all;
 }
 
+// By server; of those that clients invent there may be many.
+std::vector<ordered_json> describe_refused_logins(const Sources& sources) {
+    constexpr std::size_t kMaxShown = 20;
+    std::vector<ordered_json> all(sources.config->servers.size(), ordered_json::array());
+    if (!sources.refused_logins) return all;
+    for (const RefusedLogin& login : sources.refused_logins()) {
+        auto& shown = all[login.server];
+        if (shown.size() == kMaxShown) continue;
+        shown.push_back({{"database", login.database},
+                         {"user", login.user},
+                         {"since_seconds", login.since_seconds},
+                         {"refusals", login.refusals},
+                         {"sqlstate", login.sqlstate},
+                         {"error", login.error}});
+    }
+    return all;
+}
+
 ordered_json describe(const ServerReport& report, const Queries& queries) {
     const auto good = queries.total > queries.failed ? queries.total - queries.failed : 0;
     return {{"name", report.name},
@@ -111,8 +129,11 @@ ordered_json describe_all(const Sources& sources) {
     const auto queries = count_queries(sources);
     auto servers = ordered_json::array();
     const auto reports = sources.checker ? sources.checker->report() : std::vector<ServerReport>{};
-    for (std::size_t i = 0; i < reports.size(); ++i)
-        servers.push_back(describe(reports[i], queries[i]));
+    const auto refused = describe_refused_logins(sources);
+    for (std::size_t i = 0; i < reports.size(); ++i) {
+        auto& server = servers.emplace_back(describe(reports[i], queries[i]));
+        server["refused_logins"] = refused[i];
+    }
     ordered_json primary;
     if (topology->primary) primary = sources.config->servers[topology->primary->index].name;
     return {{"primary", primary},

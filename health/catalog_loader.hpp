@@ -10,9 +10,13 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pgsteer::health {
+
+// What is set for roles and databases is this part of every fingerprint; a count and a sum follow.
+inline constexpr std::string_view kRoleSettingsPart = "se ";
 
 // One look at one database.
 struct CatalogAnswer {

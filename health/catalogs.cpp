@@ -17,6 +17,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <pthread.h>
 #include <stdexcept>
 #include <utility>
@@ -43,8 +44,18 @@ constexpr auto kLookTimeout = 30s;
 constexpr int kTriesAtOnce = 3;
 // Nobody is logged in to it: no looks any more, and forgotten.
 constexpr auto kForgetAfter = 15min;
+constexpr auto kLeft = 6s;  // PostgreSQL waits for 5 s for others to leave a database
 // Databases looked at at once. More than one, so that one that hangs does not hold up the others.
 constexpr int kLookers = 3;
+
+// Empty: there are none.
+std::string_view role_settings_in(std::string_view fingerprint) {
+    const auto parts = fingerprint.substr(0, fingerprint.find(" | "));
+    const auto begin = parts.find(kRoleSettingsPart);
+    if (begin == std::string_view::npos) return {};
+    const auto end = parts.find_first_not_of("-0123456789 ", begin + kRoleSettingsPart.size());
+    return parts.substr(begin, end - begin);
+}
 
 }  // namespace
 
@@ -56,6 +67,7 @@ struct Catalogs::Impl {
         std::uint64_t asked = 0;     // before the look that is under way
         TimePoint started_at = TimePoint{};
         TimePoint next_look = TimePoint{};  // at once
+        TimePoint left_until = TimePoint{};
         Clock::duration retry = kFirstRetry;
         bool has_failed = false;  // the last look
         bool was_wanted = false;  // the look that is under way
@@ -99,6 +111,7 @@ struct Catalogs::Impl {
     void take_unchanged(Entry& entry);
     void take(Entry& entry, CatalogAnswer answer);
     void publish(Entry& entry, CatalogAnswer answer);
+    void note_role_settings(std::string_view fingerprint);
     void fail(Entry& entry, const std::string& error);
     asio::awaitable<bool> is_dropped(const Entry& entry, routing::ServerId primary);
     void gone(const std::shared_ptr<Entry>& entry);
@@ -111,6 +124,8 @@ struct Catalogs::Impl {
     CommitWatch commits;
     std::vector<std::unique_ptr<asio::steady_timer>> timers;  // of the lookers that wait
     std::function<void()> on_change;
+    std::function<void()> on_role_settings;
+    std::optional<std::string> role_settings;  // as last seen, in whichever database
     bool is_stopping = false;
     std::uint64_t last_epoch = 0;
 
@@ -168,7 +183,7 @@ std::shared_ptr<Catalogs::Impl::Entry> Catalogs::Impl::next(TimePoint now, TimeP
     when = now + 10s;
     for (const auto& [name, entry] : entries) {
         if (entry->is_busy) continue;
-        const TimePoint at = due(*entry);
+        const TimePoint at = std::max(due(*entry), entry->left_until);
         if (at > when) continue;
         when = at;
         first = entry;
@@ -291,7 +306,18 @@ void Catalogs::Impl::take_unchanged(Entry& entry) {
     entry.store->looked(entry.asked);
 }
 
+// All databases have them in common. Looks at two of them may be told in the other order: then what
+// depends on the settings is made anew once too often.
+void Catalogs::Impl::note_role_settings(std::string_view fingerprint) {
+    const auto seen = role_settings_in(fingerprint);
+    if (role_settings == seen) return;
+    const bool is_first = !role_settings;
+    role_settings = seen;
+    if (!is_first && on_role_settings) on_role_settings();
+}
+
 void Catalogs::Impl::take(Entry& entry, CatalogAnswer answer) {
+    note_role_settings(answer.fingerprint);
     const bool is_whole = answer.unreadable.empty();
     entry.has_failed = false;
     if (is_whole) {
@@ -417,6 +443,16 @@ Catalogs::Catalogs(std::shared_ptr<const conf::Config> config, const TopologySto
 Catalogs::~Catalogs() { stop(); }
 
 void Catalogs::on_change(std::function<void()> callback) { impl_->on_change = std::move(callback); }
+
+void Catalogs::on_role_settings(std::function<void()> callback) {
+    impl_->on_role_settings = std::move(callback);
+}
+
+void Catalogs::leave(const std::string& database) {
+    const std::lock_guard lock{impl_->mutex};
+    const auto entry = impl_->entries.find(database);
+    if (entry != impl_->entries.end()) entry->second->left_until = Clock::now() + kLeft;
+}
 
 void Catalogs::start() {
     for (const auto& database : impl_->config->databases)

@@ -37,6 +37,8 @@ public:
     // Called on the thread of the catalogs after the first look at a database, and after each that
     // found another catalog. Set before start().
     void on_change(std::function<void()> callback);
+    // The same, when what is set for roles and databases (pg_db_role_setting) has changed.
+    void on_role_settings(std::function<void()> callback);
     void start();  // looks at the databases that the configuration names
     void stop();   // joins the thread; may be called twice
 
@@ -44,6 +46,8 @@ public:
     // By the name that servers know. The first call for a database asks for its first look; only
     // for databases that exist.
     std::shared_ptr<CatalogStore> database(const std::string& name);
+    // For a few seconds it is not looked at: a statement needs it to itself.
+    void leave(const std::string& database);
     // There may be another primary: its catalogs are looked at anew.
     void servers_changed();
     [[nodiscard]] std::vector<CatalogReport> report() const;

@@ -220,6 +220,7 @@ void Checker::Impl::take(ServerId server, const ProbeResult& result, TimePoint s
     if (const auto* const seen = std::get_if<Observation>(&result)) {
         watch.is_last_good = true;
         cluster.succeeded(server, *seen);
+        note_configuration(server, *seen);
     } else {
         const auto& error = std::get<PgError>(result);
         watch.is_last_good = false;
@@ -230,6 +231,14 @@ void Checker::Impl::take(ServerId server, const ProbeResult& result, TimePoint s
         log::debug("a probe failed", "server", config->servers[server.index].name, "error",
                    error.text);
     }
+}
+
+// A restart is told as such: its sessions are all new.
+void Checker::Impl::note_configuration(ServerId server, const Observation& seen) {
+    if (!seen.is_full) return;
+    const auto before = std::exchange(watches[server.index]->configured_us, seen.configured_us);
+    if (before != 0 && before != seen.configured_us && on_configuration_change)
+        on_configuration_change(server);
 }
 
 void Checker::Impl::consider_nudge(TimePoint now) {
@@ -279,6 +288,10 @@ Checker::Checker(std::shared_ptr<const conf::Config> config,
     : impl_{std::make_unique<Impl>(std::move(config), store, evidence)} {}
 
 Checker::~Checker() { stop(); }
+
+void Checker::on_configuration_change(std::function<void(ServerId)> callback) {
+    impl_->on_configuration_change = std::move(callback);
+}
 
 void Checker::on_server_change(std::function<void(TopologyPtr)> callback) {
     impl_->on_server_change = std::move(callback);

@@ -55,6 +55,8 @@ public:
     // Called on the health thread when a server turned UNHEALTHY, or its role or incarnation
     // changed, just after the new Topology was published: requests in flight there have to leave.
     // Set before start().
+    // Called on the health thread when a server has read its configuration again.
+    void on_configuration_change(std::function<void(routing::ServerId)> callback);
     void on_server_change(std::function<void(TopologyPtr)> callback);
 
     void start();

@@ -46,6 +46,7 @@ struct Checker::Impl {
         bool is_last_good = false;
         TimePoint started_at = TimePoint{};  // of the last probe
         TimePoint next_full = TimePoint{};   // at once
+        std::int64_t configured_us = 0;      // as last told
         TimePoint renewed_at = TimePoint{};
         // Of Evidence, what has been acted upon.
         TimePoint doubt_seen = kNever;
@@ -85,6 +86,7 @@ struct Checker::Impl {
     std::optional<Kind> due(ServerId server, TimePoint now) const;
     TimePoint next_due(ServerId server, TimePoint now) const;
     Clock::duration cheap_interval(TimePoint now) const;
+    void note_configuration(ServerId server, const Observation& seen);
     void start_probe(ServerId server, Kind kind, TimePoint now);
     asio::awaitable<void> probe(ServerId server, Kind kind);
     asio::awaitable<ProbeResult> ask(ServerId server, Kind kind, TimePoint deadline);
@@ -110,6 +112,7 @@ struct Checker::Impl {
     std::vector<std::unique_ptr<Watch>> watches;
     TopologyPtr published;
     std::function<void(TopologyPtr)> on_server_change;
+    std::function<void(ServerId)> on_configuration_change;
     bool is_stopping = false;
     bool is_nudging = false;
     bool was_split = false;

@@ -87,6 +87,8 @@ WorkerCounters::WorkerCounters(std::size_t servers)
     : databases{servers},
       server_connections(servers),
       server_connections_opened(servers),
-      server_connect_failures(servers) {}
+      server_connect_failures(servers),
+      idle_connections_ended(servers),
+      connections_made_room(servers) {}
 
 }  // namespace pgsteer::health

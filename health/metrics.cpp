@@ -203,7 +203,19 @@ void add_connections(Scrape& scrape, const Sources& sources) {
                    sum(&WorkerCounters::server_connections_opened), labels);
         scrape.add(Family::server_connect_failures, sum(&WorkerCounters::server_connect_failures),
                    labels);
+        scrape.add(Family::idle_connections_ended, sum(&WorkerCounters::idle_connections_ended),
+                   labels);
+        scrape.add(Family::connections_made_room, sum(&WorkerCounters::connections_made_room),
+                   labels);
     }
+}
+
+void add_refused_logins(Scrape& scrape, const Sources& sources) {
+    if (!sources.refused_logins) return;
+    std::vector<std::size_t> counts(sources.config->servers.size());
+    for (const auto& login : sources.refused_logins()) ++counts[login.server];
+    for (std::size_t i = 0; i < counts.size(); ++i)
+        scrape.add(Family::refused_logins, counts[i], {{"server", sources.config->servers[i].name}});
 }
 
 void add_server(Scrape& scrape, const ServerReport& report) {
@@ -288,6 +300,7 @@ std::string Metrics::text() const {
     add_clients(scrape, sources);
     add_errors_and_pins(scrape, sources);
     add_connections(scrape, sources);
+    add_refused_logins(scrape, sources);
     add_health(scrape, sources);
     add_catalogs(scrape, sources);
     add_process(scrape);

@@ -104,6 +104,8 @@ struct WorkerCounters {
     std::vector<Count> server_connections;  // open now, by server
     std::vector<Count> server_connections_opened;
     std::vector<Count> server_connect_failures;
+    std::vector<Count> idle_connections_ended;  // by the server
+    std::vector<Count> connections_made_room;   // idle ones closed because of a limit there
     Count pool_waiting;  // requests waiting for a server connection now
     Count pool_timeouts;
     Count cache_hits, cache_misses, cache_evictions, cache_bytes;
@@ -111,6 +113,17 @@ struct WorkerCounters {
     Count verifications_passed, verifications_behind;  // replicas asked for their position
     std::array<Count, 8> pins;                         // sessions pinned, by routing::Pin
     std::array<Count, kErrorKinds> errors;  // errors of our own sent to clients, by sqlstate slot
+};
+
+// A login that a server refuses, as /status shows it. A copy, taken on request.
+struct RefusedLogin {
+    std::size_t server = 0;  // index in Config::servers
+    std::string database;    // as the server calls it
+    std::string user;
+    std::string sqlstate;  // empty: the server said nothing
+    std::string error;
+    double since_seconds = 0;
+    std::uint64_t refusals = 0;
 };
 
 // What /metrics and /status are made of.
@@ -122,6 +135,7 @@ struct Sources {
     std::vector<const WorkerCounters*> workers;
     std::vector<std::string> error_names;  // "57P03 no_primary" by slot of WorkerCounters::errors
     std::function<bool()> draining;
+    std::function<std::vector<RefusedLogin>()> refused_logins = {};
 };
 
 // One metric family, as /metrics and metrics.md describe it.

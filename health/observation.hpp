@@ -18,6 +18,7 @@ struct Observation {
     std::int64_t postmaster_start_us = 0;
     std::uint64_t system_identifier = 0;
     std::uint32_t timeline = 0;  // 0: not known
+    std::int64_t configured_us = 0;  // when the server last read its configuration
 };
 
 }  // namespace pgsteer::health

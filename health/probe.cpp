@@ -42,7 +42,9 @@ const std::string kFullSql =
     "END,"
     " CASE WHEN r.standby THEN (SELECT received_tli FROM pg_catalog.pg_stat_get_wal_receiver()) "
     "END,"
-    " (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())"
+    " (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),"
+    " (EXTRACT(epoch FROM pg_catalog.pg_conf_load_time())"
+    " OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
     " FROM (SELECT pg_catalog.pg_is_in_recovery() AS standby OFFSET 0) AS r";
 
 // One row with the columns that only a standby has, or only a primary: its functions fail on the
@@ -192,6 +194,7 @@ asio::awaitable<ProbeResult> Probe::full(Connection connection, TimePoint deadli
     const Row& row = answer.rows.front();
     seen->is_full = true;
     seen->postmaster_start_us = number<std::int64_t>(row, 3);
+    seen->configured_us = number<std::int64_t>(row, 8);
     seen->system_identifier = static_cast<std::uint64_t>(number<std::int64_t>(row, 4));
     if (!seen->in_recovery) {
         if (row.size() > 5 && row[5]) seen->timeline = number<std::uint32_t>(row, 5, 16);

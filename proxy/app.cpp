@@ -85,6 +85,14 @@ public:
             for (auto& worker : workers_)
                 worker->post([topology](Worker& target) { target.servers_changed(topology); });
             catalogs_.servers_changed();
+            shared_->back_off.try_all_again();
+        });
+        checker_.on_configuration_change([this](routing::ServerId server) {
+            for (auto& worker : workers_)
+                worker->post([server](Worker& target) { target.settings_have_changed(server); });
+        });
+        catalogs_.on_role_settings([this] {
+            for (auto& worker : workers_) worker->post([](Worker& target) { target.forget_logins(); });
         });
         catalogs_.on_change([this] {
             for (auto& worker : workers_)
@@ -113,6 +121,7 @@ private:
     void make_workers() {
         auto count = static_cast<std::size_t>(config_->workers);
         if (count == 0) count = std::max(1U, std::thread::hardware_concurrency());
+        shared_->workers = count;
         for (std::size_t i = 0; i < count; ++i) {
             const auto to_worker = [this](std::size_t index, std::function<void(Worker&)> work) {
                 if (index < workers_.size()) workers_[index]->post(std::move(work));
@@ -134,6 +143,9 @@ private:
         sources.topology = &store_;
         for (const auto& worker : workers_) sources.workers.push_back(&worker->counters());
         sources.error_names = error_names();
+        sources.refused_logins = [shared = shared_] {
+            return shared->back_off.report(routing::Clock::now());
+        };
         sources.draining = [shared = shared_] { return shared->draining.load(); };
         metrics_ = std::make_unique<health::Metrics>(std::move(sources));
         admin_ = std::make_unique<health::AdminServer>(

@@ -155,10 +155,12 @@ ConnectResult failure_of(error_code error, std::string text) {
 }
 
 ConnectResult rejection(const Message& message) {
-    ConnectFailure failure{ProxyErrc::server_login_failed, {}, {}, "the server rejected the login"};
+    ConnectFailure failure{
+        ProxyErrc::server_login_failed, {}, {}, "the server rejected the login"};
     if (const auto fields = wire::decode_error(message.body)) {
         failure.sqlstate = fields->sqlstate;
         failure.text = fields->message;
+        failure.routine = fields->routine;
     }
     const auto* begin = message.body.data() - wire::kHeaderBytes;
     failure.error_response.assign(begin, begin + message.bytes);

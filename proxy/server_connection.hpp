@@ -61,6 +61,7 @@ struct ConnectFailure {
     wire::Buffer error_response;  // the server's own ErrorResponse, whole; empty if there was none
     std::string sqlstate;         // of error_response
     std::string text;             // for logs
+    std::string routine = {};     // field R of error_response
     [[nodiscard]] bool rejected() const { return !error_response.empty(); }
     // Whether it speaks against the server, not only against this user, database or our own side.
     [[nodiscard]] bool speaks_of_the_server() const {

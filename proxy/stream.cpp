@@ -22,6 +22,9 @@ struct Stream::State {
     bool open = true;
     error_code write_error;
     std::uint64_t bytes_sent = 0;
+    std::function<void()> unasked;
+    std::uint64_t watches = 0;  // a number for each watch() and unwatch(): what is under way may be
+                                // called after it
 };
 
 Stream::Stream(Socket socket) : state_{std::make_shared<State>(std::move(socket))} {
@@ -47,6 +50,17 @@ awaitable<error_code> Stream::read_some(InputBuffer& in) {
         bytes_received_ += count;
     }
     co_return error_code{};
+}
+
+error_code Stream::read_available(InputBuffer& in) {
+    error_code ec;
+    while (!ec && in.size() < InputBuffer::kReadBytes) {
+        const auto room = in.prepare();
+        const auto count = state_->socket.read_some(asio::buffer(room.data(), room.size()), ec);
+        in.commit(count);
+        bytes_received_ += count;
+    }
+    return ec;
 }
 
 void Stream::write(std::span<const wire::Bytes> parts) {
@@ -125,6 +139,20 @@ bool Stream::readable_now() {
     char byte = 0;
     const auto count = ::recv(state_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return count >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+void Stream::on_unasked(std::function<void()> unasked) { state_->unasked = std::move(unasked); }
+
+void Stream::watch() {
+    const auto number = ++state_->watches;
+    state_->socket.async_wait(Socket::wait_read, [state = state_, number](error_code ec) {
+        if (!ec && state->open && state->watches == number && state->unasked) state->unasked();
+    });
+}
+
+void Stream::unwatch() {
+    ++state_->watches;
+    cancel_read();
 }
 
 void Stream::cancel_read() {

@@ -25,6 +25,9 @@ public:
     // the room. Errors: asio::error::eof, operation_aborted after cancel() or close(), any of recv.
     awaitable<error_code> read_some(InputBuffer& in);
 
+    // What is there already, up to a bound; would_block: that was all so far.
+    error_code read_available(InputBuffer& in);
+
     // An error is kept and found by the next read; bytes are dropped after one.
     void write(wire::Bytes bytes) { write({&bytes, 1}); }
     void write(std::span<const wire::Bytes> parts);
@@ -41,6 +44,12 @@ public:
 
     // True if the peer has closed, or bytes are waiting that nobody asked for.
     [[nodiscard]] bool readable_now();
+
+    // Nobody reads, and nothing is due: `unasked`, set once, is called when bytes or the end come
+    // all the same. Costs no allocation of its own; unwatch() before the next read.
+    void on_unasked(std::function<void()> unasked);
+    void watch();
+    void unwatch();
 
     void cancel_read();
     void close();

@@ -49,6 +49,8 @@ Worker::Worker(std::uint16_t index,
         .topology = shared_->topology,
         .evidence = shared_->evidence,
         .counters = counters_.get(),
+        .back_off = &shared_->back_off,
+        .workers = shared_->workers,
         .ask_other_workers =
             [this](const BudgetKey& key) {
                 post_to_others_(index_, [key](Worker& other) { other.pool().close_idle(key); });
@@ -56,6 +58,11 @@ Worker::Worker(std::uint16_t index,
         .tell_other_workers =
             [this](const BudgetKey& key) {
                 post_to_others_(index_, [key](Worker& other) { other.pool().wake(key); });
+            },
+        .on_all_workers =
+            [this](const std::function<void(Pool&)>& work) {
+                post_to_others_(index_, [work](Worker& other) { work(other.pool()); });
+                post([work](Worker& self) { work(self.pool()); });
             },
     });
 }
@@ -157,6 +164,21 @@ void Worker::servers_changed(const health::TopologyPtr& topology) {
     for_each_session([&](ClientSession& session) { session.servers_changed(*topology); });
 }
 
+void Worker::logins_change() {
+    forget_logins();
+    post_to_others_(index_, [](Worker& other) { other.forget_logins(); });
+}
+
+void Worker::forget_logins() {
+    parameters_.clear();
+    pool_->retire_all();
+}
+
+void Worker::settings_have_changed(routing::ServerId server) {
+    parameters_.clear();
+    pool_->retire(server);
+}
+
 void Worker::drain() {
     draining_ = true;
     for_each_session([](ClientSession& session) { session.drain(); });
@@ -237,6 +259,7 @@ awaitable<void> Worker::housekeeping() {
         const auto now = routing::Clock::now();
         pool_->close_expired(now);
         counters_->databases.forget_unused(now);
+        pool_->log_accepted_logins(now);
         if (std::any_of(config().servers.begin(), config().servers.end(),
                         [](const auto& server) { return server.query_timeout.count() > 0; }))
             for_each_session([&](ClientSession& session) { session.check_timeouts(now); });

@@ -38,6 +38,8 @@ struct Shared {
     health::Evidence* evidence = nullptr;
     auth::Credentials* credentials = nullptr;
     Budgets* budgets = nullptr;
+    LoginBackOff back_off;
+    std::size_t workers = 1;
     health::Catalogs* catalogs = nullptr;
     routing::HashSecret hash_secret;
     SessionNumbers session_numbers{0};
@@ -74,6 +76,8 @@ public:
     void forward_cancel(wire::CancelRequest request);  // to the worker that owns the session
     void servers_changed(const health::TopologyPtr& topology);
     void catalogs_have_changed() { catalogs_changed_.notify_all(); }
+    void settings_have_changed(routing::ServerId server);  // it has read its configuration again
+    void forget_logins();  // what new sessions are told is asked anew
     void drain();  // sessions leave as soon as they are between transactions
     void stop();   // at once
 
@@ -115,6 +119,8 @@ public:
     // connection.
     [[nodiscard]] const ParameterMap* known_parameters(const std::string& key) const;
     void remember_parameters(const std::string& key, const ParameterMap& parameters);
+    // New sessions are told something else from now on, or refused: on all workers.
+    void logins_change();
 
     // Keys of a session, by which a CancelRequest finds it.
     [[nodiscard]] const SessionNumbers& session_numbers() const {

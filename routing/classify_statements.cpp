@@ -2,6 +2,7 @@
 
 #include "routing/builtins.hpp"
 #include "routing/classify_read.hpp"
+#include "routing/database_statements.hpp"
 #include "routing/function_body.hpp"
 #include "routing/search_path.hpp"
 #include "routing/session_settings.hpp"
@@ -770,6 +771,12 @@ void note_block(const Message* statement, const Context& context, Part& part) {
     }
 }
 
+void note_database_effects(const Message* statement, const Context& context, Part& part) {
+    if (const auto database = emptied_database(statement); !database.empty())
+        part.effects.push_back(context.effect(Kind::empties_database, database));
+    if (changes_logins(statement)) part.effects.push_back(context.effect(Kind::changes_logins));
+}
+
 }  // namespace
 
 Part classify_part(const Message* statement, std::string_view text, std::uint16_t index) {
@@ -788,6 +795,7 @@ Part classify_part(const Message* statement, std::string_view text, std::uint16_
     note_hidden_effects(statement, context, part);
     note_catalog_change(statement, part);
     note_block(statement, context, part);
+    note_database_effects(statement, context, part);
     return part;
 }
 

@@ -121,6 +121,10 @@ std::string_view name(Effect::Kind kind) {
             return "lock";
         case Kind::unlock_all:
             return "unlock_all";
+        case Kind::empties_database:
+            return "empties_database";
+        case Kind::changes_logins:
+            return "changes_logins";
     }
     return "?";
 }

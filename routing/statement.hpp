@@ -60,6 +60,8 @@ struct Effect {
         unlisten_all,      // UNLISTEN *
         lock,              // pg_advisory_lock() and its like: may hold a lock of the session's from here on
         unlock_all,        // pg_advisory_unlock_all()
+        empties_database,  // name: fails (55006) as long as anybody else is connected to that database
+        changes_logins,    // what a new session begins with, or who may begin one: ALTER ROLE ... SET
     };
     Kind kind;
     std::uint16_t statement_index = 0;

@@ -17,4 +17,15 @@ std::shared_ptr<Budget> Budgets::of(const BudgetKey& key) {
     return budget;
 }
 
+// Nobody takes a new pointer while the mutex is held, so a count of one will not rise.
+void Budgets::forget_unused() {
+    const std::lock_guard lock{mutex_};
+    std::erase_if(budgets_, [](const auto& entry) { return entry.second.use_count() == 1; });
+}
+
+std::size_t Budgets::size() const {
+    const std::lock_guard lock{mutex_};
+    return budgets_.size();
+}
+
 }  // namespace pgsteer::proxy

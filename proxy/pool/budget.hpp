@@ -39,10 +39,12 @@ class Budgets {
 public:
     explicit Budgets(int limit) : limit_{limit} {}
     std::shared_ptr<Budget> of(const BudgetKey& key);
+    void forget_unused();  // those that no worker has asked for, or has kept
+    [[nodiscard]] std::size_t size() const;
 
 private:
     const int limit_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::map<BudgetKey, std::shared_ptr<Budget>> budgets_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "conf/log.hpp"
 #include "proxy/deadline.hpp"
+#include "proxy/pool/group.hpp"
 #include "proxy/spawn.hpp"
 #include "proxy/wire/frontend.hpp"
 
@@ -16,19 +17,6 @@ using routing::TimePoint;
 namespace {
 constexpr std::chrono::seconds kResetTimeout{5};  // for DISCARD ALL
 }  // namespace
-
-struct Pool::Waiter {
-    Waiter(Executor executor, TimePoint until) : timer{executor, until} {}
-    Timer timer;
-    bool woken = false;
-};
-
-struct Pool::Group {
-    BudgetKey key;
-    std::shared_ptr<Budget> budget;
-    std::vector<ServerConnectionPtr> idle;  // used last at the end
-    std::deque<std::shared_ptr<Waiter>> waiters;
-};
 
 Lease& Lease::operator=(Lease&& other) noexcept {
     if (this != &other) {
@@ -47,7 +35,10 @@ void Lease::discard() {
     if (connection_) pool_->close(std::exchange(connection_, nullptr));
 }
 
-Pool::Pool(Environment environment) : env_{std::move(environment)} {}
+Pool::Pool(Environment environment)
+    : env_{std::move(environment)},
+      retired_(env_.config->servers.size(), routing::kNever),
+      retires_(env_.config->servers.size(), routing::kNever) {}
 Pool::~Pool() { closing_ = true; }
 
 Pool::Group& Pool::group_of(const BudgetKey& key) {
@@ -61,7 +52,12 @@ Pool::Group& Pool::group_of(const BudgetKey& key) {
 }
 
 bool Pool::is_worn_out(const ServerConnection& connection) const {
-    return Clock::now() - connection.opened_at > env_.config->pool.max_lifetime;
+    return is_retired(connection) ||
+           Clock::now() - connection.opened_at > env_.config->pool.max_lifetime;
+}
+
+bool Pool::is_retired(const ServerConnection& connection) const {
+    return connection.opened_at <= retired_[connection.server.index];
 }
 
 ServerConnectionPtr Pool::take_idle(Group& group, const PoolTarget& target) {
@@ -75,6 +71,7 @@ ServerConnectionPtr Pool::take_idle(Group& group, const PoolTarget& target) {
             close(connection);
         } else if (connection->startup_parameters == target.parameters_key) {
             group.idle.erase(std::next(it).base());
+            connection->stream.unwatch();
             return connection;
         } else {
             ++it;
@@ -90,6 +87,7 @@ bool Pool::is_exhausted(const BudgetKey& key) {
 
 awaitable<LeaseResult> Pool::acquire(const PoolTarget& target) {
     Group& group = group_of({target.server, target.database, target.user});
+    const Use use{group};
     const auto until = Clock::now() + env_.config->pool.acquire_timeout;
     bool woken = false;
     for (;;) {
@@ -113,14 +111,18 @@ awaitable<LeaseResult> Pool::acquire(const PoolTarget& target) {
 
     auto result = co_await open(target);
     if (!result.connection) {
-        env_.counters->server_connect_failures[target.server.index].add();
         free_place(group);
         co_return LeaseResult{{}, std::move(result.failure)};
     }
-    env_.counters->server_connections[target.server.index].add();
-    env_.counters->server_connections_opened[target.server.index].add();
-    group_by_connection_[result.connection->id] = &group;
+    count_opened(group, *result.connection);
     co_return lease_of(std::move(result.connection));
+}
+
+void Pool::count_opened(Group& group, const ServerConnection& connection) {
+    env_.counters->server_connections[connection.server.index].add();
+    env_.counters->server_connections_opened[connection.server.index].add();
+    group_by_connection_[connection.id] = &group;
+    ++group.connections;
 }
 
 LeaseResult Pool::lease_of(ServerConnectionPtr connection) {
@@ -142,24 +144,74 @@ awaitable<bool> Pool::wait_for_place(Group& group, TimePoint until) {
     co_return waiter->woken;
 }
 
-// Opens what `target` asks for and makes sure that it is that.
 awaitable<ConnectResult> Pool::open(const PoolTarget& target) {
+    const BudgetKey login{target.server, target.database, target.user};
+    auto result = co_await open_and_check(target);
+    if (result.connection) {
+        env_.back_off->accepted(login, Clock::now());
+    } else {
+        env_.counters->server_connect_failures[target.server.index].add();
+        note_refusal(login, result.failure);
+    }
+    co_return result;
+}
+
+void Pool::note_refusal(const BudgetKey& login, const ConnectFailure& failure) {
+    const auto& server = env_.config->servers[login.server.index];
+    if (!env_.back_off->refused(login, failure.sqlstate, failure.text, Clock::now())) return;
+    log::warning("cannot open a server connection", "server", server.name, "database",
+                 login.database, "user", login.user, "sqlstate", failure.sqlstate, "error",
+                 failure.text);
+}
+
+void Pool::log_accepted_logins(TimePoint now) {
+    for (const auto& login : env_.back_off->settle(now))
+        log::info("server connections can be opened again", "server",
+                  env_.config->servers[login.server.index].name, "database", login.database, "user",
+                  login.user);
+}
+
+LoginBackOff::Advice Pool::advise(const BudgetKey& login) {
+    const auto advice = env_.back_off->advise(login, Clock::now());
+    if (advice != LoginBackOff::Advice::refused) return advice;
+    const auto group = groups_.find(login);
+    const bool has_idle = group != groups_.end() && !group->second->idle.empty();
+    return has_idle ? LoginBackOff::Advice::try_it : advice;
+}
+
+void Pool::look_again(PoolTarget target) {
+    spawn(env_.executor, open_aside(std::move(target)), "pool.look_again");
+}
+
+awaitable<void> Pool::open_aside(PoolTarget target) {
+    Group& group = group_of({target.server, target.database, target.user});
+    const Use use{group};
+    if (!group.budget->try_take()) co_return;
+    auto result = co_await open(target);
+    if (!result.connection) co_return free_place(group);
+    count_opened(group, *result.connection);
+    if (closing_) co_return close(result.connection);
+    keep(result.connection);
+}
+
+// Makes sure that what was opened is what it was meant to be.
+awaitable<ConnectResult> Pool::open_and_check(const PoolTarget& target) {
     const auto& config = env_.config->servers[target.server.index];
     const auto topology =
         env_.topology->load();  // before the position is read: that one must not be older
     ServerLogin login{target.database, target.user, target.parameters, false};
     if (target.replica) login.parameters.emplace_back("default_transaction_read_only", "on");
 
-    auto result =
-        co_await connect_to_server(env_.executor, config, std::move(login), *env_.credentials);
+    auto result = co_await connect(target.server, std::move(login));
     if (!result.connection) {
         if (result.failure.speaks_of_the_server()) env_.evidence->server_unreachable(target.server);
-        log::warning("cannot open a server connection", "server", config.name, "database",
-                     target.database, "user", target.user, "error", result.failure.text);
         co_return result;
     }
     auto& connection = *result.connection;
     connection.server = target.server;
+    connection.stream.on_unasked([this, weak = std::weak_ptr{result.connection}] {
+        if (const auto idle = weak.lock()) spoken_to(idle);
+    });
     connection.startup_parameters = target.parameters_key;
     std::string problem;
     if (target.replica) {  // no ?: around co_await: GCC 12 destroys its temporary twice
@@ -170,7 +222,6 @@ awaitable<ConnectResult> Pool::open(const PoolTarget& target) {
     connection.to_replica = target.replica;
     if (!problem.empty()) {
         note_mismatch(target.server, *topology);
-        log::warning("a server is not what it was", "server", config.name, "problem", problem);
         co_return ConnectResult{nullptr, {ProxyErrc::server_unreachable, {}, {}, problem}};
     }
     co_return result;
@@ -207,11 +258,16 @@ std::string Pool::check_primary(const ServerConnection& connection) {
 }
 
 void Pool::take_back(ServerConnectionPtr connection) {
+    const auto entry = group_by_connection_.find(connection->id);
+    if (entry == group_by_connection_.end()) return;  // closed before
+    auto& group = *entry->second;
     if (connection->reading) {  // whoever reads it hands it over as soon as the read has ended
+        group.returning.insert(connection->id);
         connection->returning = true;
         connection->stream.cancel_read();
         return;
     }
+    group.returning.erase(connection->id);
     const bool usable =
         !closing_ && connection->stream.is_open() && connection->transaction_status == 'I' &&
         connection->replies.empty() && !connection->replies.skipping() &&
@@ -223,16 +279,30 @@ void Pool::take_back(ServerConnectionPtr connection) {
 }
 
 awaitable<void> Pool::reset(ServerConnectionPtr connection) {
+    auto& group = *group_by_connection_.at(connection->id);
     bool clean = false;
+    ++group.resetting;
     {
         Deadline deadline{env_.executor, connection->stream, Clock::now() + kResetTimeout};
         clean = co_await run_internal(*connection, "DISCARD ALL");
     }
+    --group.resetting;
     if (!clean || closing_ || !connection->in.empty()) co_return close(connection);
     connection->in.rest();
-    connection->idle_since = Clock::now();
+    keep(connection);
+}
+
+// Idle from now on. What a server says to an idle connection is not for the next client: it is
+// closed, as one that the server has ended is.
+void Pool::keep(const ServerConnectionPtr& connection) {
     auto& group = *group_by_connection_.at(connection->id);
-    group.idle.push_back(std::move(connection));
+    const auto emptied = emptied_.find(group.key.database);
+    const auto now = Clock::now();
+    if (is_retired(*connection) || (emptied != emptied_.end() && now < emptied->second))
+        return close(connection);
+    connection->idle_since = now;
+    group.idle.push_back(connection);
+    connection->stream.watch();
     if (!group.waiters.empty()) {
         wake_one(group);
     } else if (group.budget->waiting.load() > 0) {
@@ -251,6 +321,7 @@ void Pool::close(const ServerConnectionPtr& connection) {
     if (entry == group_by_connection_.end()) return;  // closed before
     Group& group = *entry->second;
     group_by_connection_.erase(entry);
+    --group.connections;
     env_.counters->server_connections[connection->server.index].subtract();
     free_place(group);
 }
@@ -303,7 +374,40 @@ void Pool::close_all_idle() {
         close_idle_where(*group, [](const ServerConnection&) { return true; });
 }
 
+// Databases are named by clients: what is kept of one ends with its last connection.
+void Pool::forget_unused() {
+    std::erase_if(groups_, [](const auto& entry) {
+        const Group& group = *entry.second;
+        return group.connections == 0 && group.uses == 0 && group.waiters.empty();
+    });
+    env_.budgets->forget_unused();
+}
+
+void Pool::retire(routing::ServerId server) {
+    retired_[server.index] = Clock::now();
+    close_idle_to(server);
+}
+
+void Pool::retire_all() {
+    const auto now = Clock::now();
+    for (std::uint16_t i = 0; i < retired_.size(); ++i) {
+        retire({i});
+        retires_[i] = now;
+    }
+}
+
 void Pool::close_expired(TimePoint now) {
+    const auto topology = env_.topology->load();
+    for (std::uint16_t i = 0; i < retires_.size(); ++i) {
+        const auto& server = topology->servers[i];
+        if (retires_[i] == routing::kNever || server.fresh_as_of == routing::kNever ||
+            server.fresh_as_of < retires_[i])
+            continue;
+        retires_[i] = routing::kNever;
+        if (server.role == routing::Role::replica) retire({i});
+    }
+    std::erase_if(emptied_, [&](const auto& entry) { return now >= entry.second; });
+    forget_unused();
     for (auto& [key, group] : groups_) {
         close_idle_where(*group, [&](const ServerConnection& connection) {
             return now - connection.idle_since > env_.config->pool.idle_timeout ||

@@ -5,6 +5,8 @@
 #include "health/checker.hpp"
 #include "health/metrics.hpp"
 #include "proxy/pool/budget.hpp"
+#include "proxy/pool/connection_limit.hpp"
+#include "proxy/pool/login_back_off.hpp"
 #include "proxy/server_connection.hpp"
 
 #include <deque>
@@ -68,22 +70,42 @@ public:
         health::TopologyStore* topology;
         health::Evidence* evidence;
         health::WorkerCounters* counters;
+        LoginBackOff* back_off;
+        std::size_t workers;  // how many there are
         std::function<void(const BudgetKey&)>
             ask_other_workers;  // a session waits: give idle ones back
-        std::function<void(const BudgetKey&)> tell_other_workers;  // a place became free
+        std::function<void(const BudgetKey&)> tell_other_workers;        // a place became free
+        std::function<void(std::function<void(Pool&)>)> on_all_workers;  // this one, too
     };
     explicit Pool(Environment environment);
     ~Pool();
 
     awaitable<LeaseResult> acquire(const PoolTarget& target);
-    // Whether all connections that the server's budget allows are in use, or somebody waits for one.
+    // A connection that is no part of the pool; but where a limit of connections is in its way, an
+    // idle one of the pools makes room.
+    awaitable<ConnectResult> connect(routing::ServerId server, ServerLogin login);
+    // Whether all connections that the server's budget allows are in use, or somebody waits for
+    // one.
     [[nodiscard]] bool is_exhausted(const BudgetKey& key);
+    // Whether the server would let this login in, as far as is known, or an idle connection is
+    // there. Where a look is due the caller asks for it: it is done aside, and no client waits.
+    [[nodiscard]] LoginBackOff::Advice advise(const BudgetKey& login);
+    void look_again(PoolTarget target);
 
     void close_idle(const BudgetKey& key);         // another worker starves
     void wake(const BudgetKey& key);               // a place became free elsewhere
     void close_idle_to(routing::ServerId server);  // it is UNHEALTHY, or not what it was
     void close_all_idle();
+    // Whoever logs in from now on is to be told anew what the server says, also by connections that
+    // are in use now: they are not kept.
+    void retire(routing::ServerId server);
+    void retire_all();  // replicas once more when they have got that far
+    [[nodiscard]] bool is_retired(const ServerConnection& connection) const;
+    // Nobody's connection to this database remains, on any server or worker, nor is any kept for a
+    // while: a statement is about to run that fails while others are connected. Bounded in time.
+    awaitable<void> empty_database(std::string database);
     void close_expired(routing::TimePoint now);  // idle_timeout, max_lifetime; called every second
+    void log_accepted_logins(routing::TimePoint now);
 
     // For the reader of a connection that was given back while it was being read.
     void finish_return(ServerConnectionPtr connection) { take_back(std::move(connection)); }
@@ -95,12 +117,39 @@ private:
     Group& group_of(const BudgetKey& key);
     ServerConnectionPtr take_idle(Group& group, const PoolTarget& target);
     awaitable<ConnectResult> open(const PoolTarget& target);
+    awaitable<ConnectResult> open_and_check(const PoolTarget& target);
+    void count_opened(Group& group, const ServerConnection& connection);
+    void note_refusal(const BudgetKey& login, const ConnectFailure& failure);
+    awaitable<void> open_aside(PoolTarget target);
+    class Use;
+    void forget_unused();
     LeaseResult lease_of(ServerConnectionPtr connection);
     awaitable<bool> wait_for_place(Group& group, routing::TimePoint until);
     void take_back(ServerConnectionPtr connection);
     awaitable<void> reset(ServerConnectionPtr connection);
+    void keep(const ServerConnectionPtr& connection);
+    void spoken_to(const ServerConnectionPtr& connection);  // idle_end.cpp
+    void note_end(const ServerConnection& connection, bool has_ended);
     void close(const ServerConnectionPtr& connection);
     void close_idle_where(Group& group, const std::function<bool(const ServerConnection&)>& leaves);
+    // --- room.cpp: connections that are in the way of others, on all workers ---
+    struct Occupant {  // the connection that has been idle for longest
+        std::uint64_t connection = 0;
+        routing::TimePoint idle_since = routing::TimePoint::max();
+        bool others_are_reset = false;  // and will be idle in a moment
+    };
+    template <class Answer>
+    using Question = std::function<awaitable<Answer>(Pool&)>;
+    // `question` is a named object, no temporary: GCC 12 destroys those of a co_await twice.
+    template <class Answer>
+    awaitable<std::vector<Answer>> ask_all(const Question<Answer>& question);
+    template <class Answer>
+    struct Round;
+    awaitable<bool> make_room(BudgetKey login, ConnectionLimit limit);
+    awaitable<Occupant> longest_idle(BudgetKey login, ConnectionLimit limit);
+    awaitable<bool> close_idle_one(std::uint64_t connection);
+    awaitable<bool> leave_database(std::string database);
+    awaitable<void> close_and_wait(std::vector<ServerConnectionPtr> connections);
     void free_place(Group& group);
     void wake_one(Group& group);
     // What speaks against using a fresh connection; "" = nothing.
@@ -114,6 +163,9 @@ private:
     Environment env_;
     std::map<BudgetKey, std::unique_ptr<Group>> groups_;
     std::map<std::uint64_t, Group*> group_by_connection_;
+    std::vector<routing::TimePoint> retired_;  // by server: what was opened before is not kept
+    std::vector<routing::TimePoint> retires_;  // replicas: again when they show what happened then
+    std::map<std::string, routing::TimePoint> emptied_;  // databases, and until when
     bool closing_ = false;
 };
 

@@ -135,6 +135,7 @@ void ClientSession::leave() {
     if (closing_ && !client_.is_open() && !side(Slot::primary).lease && !side(Slot::replica).lease)
         return;
     closing_ = true;
+    if (std::exchange(logins_change_, false)) worker_.logins_change();  // perhaps committed
     client_.close();
     hold_timer_.cancel();
     answered_.notify_all();

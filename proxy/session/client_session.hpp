@@ -151,6 +151,9 @@ private:
                                      PrimaryRead& primary_read);
     [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);
     static bool avoid_all(const routing::Candidates& candidates, Demand& demand);
+    [[nodiscard]] PoolTarget target(Slot slot, routing::ServerId server) const;
+    [[nodiscard]] bool leave_out_refused(const routing::Candidates& candidates);
+    awaitable<void> make_way(routing::StatementPtr statement);
     awaitable<ConnectFailure> take_lease(Slot slot, routing::ServerId server);
     awaitable<void> leave_open_request();
     void send_batch(
@@ -366,6 +369,9 @@ private:
     Cancel cancel_ = Cancel::none;
     bool prefix_ends_in_error_ = false;
     std::optional<routing::Pin> counted_pin_;
+    std::uint32_t refused_ = 0;  // replicas that do not let this session in, a bit each
+    routing::TimePoint refused_until_{};  // then they are looked at again
+    bool logins_change_ = false;  // by what its transaction has done
     bool draining_ = false;
     bool closing_ = false;
 };

@@ -10,6 +10,10 @@
 #include "proxy/worker.hpp"
 #include "routing/balance.hpp"
 
+// GCC 12, depending on what it inlines: a coroutine's frame comes from Asio's own operator new, and
+// goes by its operator delete.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 namespace pgsteer::proxy {
 
 using routing::Access;
@@ -22,6 +26,7 @@ constexpr std::size_t kMaxPipelined =
     32 * 1024;  // answers owed; more are not asked for before some have come
 constexpr std::size_t kLeastReadBytes = 8 * 1024;  // also with retry_buffer: 0
 constexpr std::chrono::milliseconds kPatienceInDoubt{50};
+constexpr std::chrono::milliseconds kRefusalKept{100};  // until a session asks the pool again
 constexpr std::size_t kMaxKeptBytes = 1024 * 1024;  // of requests that may have to run elsewhere
 
 // What would undo the read-only state of a replica connection, or make reads fail there.
@@ -66,7 +71,7 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
         view.min_lsn)
         view.learnt = worker_.learnt_positions(topology);
     view.tolerated_age = config.health.timeout + config.health.interval * (config.health.fall + 1);
-    view.avoid = demand.avoid | worker_.suspects(topology);
+    view.avoid = demand.avoid | refused_ | worker_.suspects(topology);
     const auto server_of = [&](std::optional<Slot> slot) -> std::optional<routing::ServerId> {
         if (!slot || !side(*slot).lease) return std::nullopt;
         return side(*slot).lease->server;
@@ -166,6 +171,7 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
         }
         const auto& topology = worker_.topology();
         const auto now = routing::Clock::now();
+        if (refused_ != 0 && now >= refused_until_) refused_ = 0;
         const bool repeats_error = statement->repeats_error_until > now && !state_.transaction_on();
         auto route = demand.primary_only ? routing::to_primary(topology, Reason::failed_on_replica)
                      : repeats_error     ? routing::to_primary(topology, Reason::repeated_error)
@@ -243,6 +249,7 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
             continue;
         if (held && state_.irreplaceable(slot))
             co_return Choice{.failed = true, .failure = {ProxyErrc::transaction_lost, {}, {}, {}}};
+        if (slot == Slot::replica && leave_out_refused(route.candidates)) continue;
         release(slot);
         auto candidates = without_exhausted(route.candidates);
         if (candidates.empty() && slot == Slot::replica && topology.primary &&
@@ -303,12 +310,44 @@ routing::Candidates ClientSession::without_exhausted(const routing::Candidates& 
     return free;
 }
 
-awaitable<ConnectFailure> ClientSession::take_lease(Slot slot, routing::ServerId server) {
+PoolTarget ClientSession::target(Slot slot, routing::ServerId server) const {
     PoolTarget target{server, slot == Slot::replica, server_database_,
                       user_,  parameters_,           parameters_key_};
     if (target.replica)
         std::erase_if(target.parameters,
                       [](const auto& parameter) { return is_kept_from_replicas(parameter.first); });
+    return target;
+}
+
+// Replicas that would refuse this session's login are none for a while. True: there are some that
+// were not known.
+bool ClientSession::leave_out_refused(const routing::Candidates& candidates) {
+    std::uint32_t refused = 0;
+    for (const auto server : candidates) {
+        const auto advice = worker_.pool().advise({server, server_database_, user_});
+        if (advice == LoginBackOff::Advice::try_it) continue;
+        if (advice == LoginBackOff::Advice::due)
+            worker_.pool().look_again(target(Slot::replica, server));
+        refused |= 1U << server.index;
+    }
+    if ((refused & ~refused_) == 0) return false;
+    refused_ |= refused;
+    refused_until_ = routing::Clock::now() + kRefusalKept;
+    return true;
+}
+
+// Others must leave the database that the statement needs to itself.
+awaitable<void> ClientSession::make_way(StatementPtr statement) {
+    if (state_.transaction_on()) co_return;  // it will be refused there
+    for (const auto& effect : statement->statement.effects)
+        if (effect.kind == routing::Effect::Kind::empties_database) {
+            worker_.catalogs().leave(effect.name);
+            co_await worker_.pool().empty_database(effect.name);
+        }
+}
+
+awaitable<ConnectFailure> ClientSession::take_lease(Slot slot, routing::ServerId server) {
+    const auto target = this->target(slot, server);
     const auto self = shared_from_this();
     auto result = co_await worker_.pool().acquire(target);
     if (!result.lease) co_return std::move(result.failure);
@@ -415,6 +454,10 @@ awaitable<void> ClientSession::dispatch() {
         in_.consume(batch_bytes);
         batch_.clear();
         co_return;
+    }
+    if (said.catalog_change == routing::CatalogChange::certain) {
+        co_await make_way(statement);
+        if (closing_) co_return;
     }
     Choice choice;
     if (is_ignored_in_lost_transaction(*statement)) {

@@ -54,10 +54,9 @@ awaitable<void> ClientSession::relay_raw() {
     const auto primary = worker_.topology().primary;
     if (!primary)
         co_return refuse_login(ProxyErrc::no_primary, "57P03", info(ProxyErrc::no_primary).message);
-    const ServerLogin login{server_database_.empty() ? database_ : server_database_, user_,
-                            parameters_, true};
-    auto result = co_await connect_to_server(
-        worker_.executor(), worker_.config().servers[primary->index], login, worker_.credentials());
+    ServerLogin login{server_database_.empty() ? database_ : server_database_, user_, parameters_,
+                      true};
+    auto result = co_await worker_.pool().connect(*primary, std::move(login));
     if (!result.connection) {
         if (result.failure.rejected()) {
             client_.write(wire::Bytes{result.failure.error_response});

@@ -337,7 +337,9 @@ awaitable<bool> ClientSession::learn_parameters() {
     }
     const auto& parameters = side(choice.slot).lease->parameters;
     parameter_view_.start(parameters, choice.slot == Slot::replica);
-    if (choice.slot == Slot::primary) worker_.remember_parameters(key, parameter_view_.all());
+    if (choice.slot == Slot::primary &&
+        !worker_.pool().is_retired(*side(choice.slot).lease.connection()))
+        worker_.remember_parameters(key, parameter_view_.all());
     co_return true;
 }
 

@@ -58,6 +58,9 @@ Result<ErrorFields> decode_error(Bytes body) {
             case 'H':
                 fields.hint = value;
                 break;
+            case 'R':
+                fields.routine = value;
+                break;
             default:
                 break;
         }

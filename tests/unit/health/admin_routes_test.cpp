@@ -34,12 +34,14 @@ struct World {
                                .topology = &store,
                                .workers = {},
                                .error_names = {},
-                               .draining = [this] { return is_draining; }}};
+                               .draining = [this] { return is_draining; },
+                               .refused_logins = [this] { return refused; }}};
         return respond(metrics, method, target);
     }
     conf::Config config;
     routing::Topology topology;
     bool is_draining = false;
+    std::vector<RefusedLogin> refused;
 };
 
 TEST(AdminRoutes, AreLiveAndReadyWithAPrimary) {
@@ -106,6 +108,14 @@ INSTANTIATE_TEST_SUITE_P(
         TargetCase{"Degraded", {Status::degraded, Status::unhealthy}, {0, 0}, R"(["pg2"])"},
         TargetCase{"Primary", {Status::unhealthy, Status::unknown}, {0, 0}, R"(["pg1"])"}),
     [](const auto& test) { return test.param.name; });
+
+TEST(AdminRoutes, CountTheLoginsThatAServerRefuses) {
+    World world;
+    world.refused = {{1, "app", "alice", "28000", "no", 2, 3}, {1, "app", "bob", "53300", "full", 1, 1}};
+    const auto text = world.get("/metrics").body;
+    EXPECT_THAT(text, HasSubstr("pgsteer_server_refused_logins{server=\"pg1\"} 0\n"));
+    EXPECT_THAT(text, HasSubstr("pgsteer_server_refused_logins{server=\"pg2\"} 2\n"));
+}
 
 TEST(AdminRoutes, AnswerMetricsAsPrometheusText) {
     World world;

@@ -21,13 +21,14 @@ TEST(ErrorResponse, EncodesTheFieldsThatDriversRead) {
 }
 
 TEST(ErrorResponse, Decodes) {
-    constexpr auto kBody = "SFEHLER\0VERROR\0C42P01\0Mmessage\0Hhint\0Fparse.c\0L12\0\0"sv;
+    constexpr auto kBody = "SFEHLER\0VERROR\0C42P01\0Mmessage\0Hhint\0Fparse.c\0L12\0Rparse\0\0"sv;
     const auto fields = decode_error(as_bytes(kBody));
     ASSERT_TRUE(fields);
     EXPECT_EQ(fields->severity, "ERROR");
     EXPECT_EQ(fields->sqlstate, "42P01");
     EXPECT_EQ(fields->message, "message");
     EXPECT_EQ(fields->hint, "hint");
+    EXPECT_EQ(fields->routine, "parse");
     expect_every_prefix_fails(decode_error, kBody);
 }
 

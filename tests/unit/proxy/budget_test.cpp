@@ -99,6 +99,17 @@ TEST(Budgets, AreOnePerServerDatabaseAndUser) {
         EXPECT_TRUE(budgets.of(other)->try_take()) << "each has places of its own";
 }
 
+TEST(Budgets, ForgetThoseThatNobodyKeeps) {
+    Budgets budgets{1};
+    const auto kept = budgets.of({ServerId{1}, "app", "alice"});
+    ASSERT_TRUE(kept->try_take());
+    for (int i = 0; i < 100; ++i) (void)budgets.of({ServerId{1}, std::to_string(i), "alice"});
+    EXPECT_EQ(budgets.size(), 101U);
+    budgets.forget_unused();
+    EXPECT_EQ(budgets.size(), 1U);
+    EXPECT_EQ(budgets.of({ServerId{1}, "app", "alice"}), kept);
+}
+
 TEST(Budgets, AreSharedByAllThreads) {
     Budgets budgets{5};
     std::atomic<int> taken{0};

@@ -1,0 +1,37 @@
+// What a pool has of one (server, database, user). Included only by pool/*.cpp.
+#pragma once
+
+#include "proxy/pool/pool.hpp"
+
+#include <set>
+
+namespace pgsteer::proxy {
+
+struct Pool::Waiter {
+    Waiter(Executor executor, routing::TimePoint until) : timer{executor, until} {}
+    Timer timer;
+    bool woken = false;
+};
+
+struct Pool::Group {
+    BudgetKey key;
+    std::shared_ptr<Budget> budget;
+    std::vector<ServerConnectionPtr> idle;  // used last at the end
+    std::deque<std::shared_ptr<Waiter>> waiters;
+    int connections = 0;  // idle, leased, being reset
+    int resetting = 0;    // given back, and not idle yet
+    std::set<std::uint64_t> returning;  // given back while a read was pending
+    int uses = 0;         // coroutines that work on it
+};
+
+class Pool::Use {
+public:
+    explicit Use(Group& group) : group_{group} { ++group_.uses; }
+    ~Use() { --group_.uses; }
+    Use(const Use&) = delete;
+
+private:
+    Group& group_;
+};
+
+}  // namespace pgsteer::proxy

@@ -29,7 +29,7 @@ void Cluster::succeeded(ServerId server, const Observation& seen) {
     }
     if (seen.is_full)
         node.tracker.observe(seen.postmaster_start_us, seen.system_identifier, seen.timeline,
-                             seen.position);
+                             seen.position, seen.checkpointer_start_us);
     else
         node.tracker.observe(seen.position);
     node.has_answered = true;

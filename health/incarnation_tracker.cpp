@@ -5,8 +5,12 @@ namespace pgsteer::health {
 bool IncarnationTracker::observe(std::int64_t postmaster_start_us,
                                  std::uint64_t system_identifier,
                                  std::uint32_t timeline,
-                                 routing::Lsn position) {
-    const bool same_run = incarnation_.number != 0 &&
+                                 routing::Lsn position,
+                                 std::int64_t checkpointer_start_us) {
+    const bool has_crashed = checkpointer_start_us != 0 && checkpointer_start_us_ != 0 &&
+                             checkpointer_start_us != checkpointer_start_us_;
+    if (checkpointer_start_us != 0) checkpointer_start_us_ = checkpointer_start_us;
+    const bool same_run = incarnation_.number != 0 && !has_crashed &&
                           incarnation_.postmaster_start_us == postmaster_start_us &&
                           incarnation_.system_identifier == system_identifier;
     if (same_run && timeline == 0) timeline = incarnation_.timeline;

@@ -44,7 +44,11 @@ const std::string kFullSql =
     "END,"
     " (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),"
     " (EXTRACT(epoch FROM pg_catalog.pg_conf_load_time())"
-    " OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
+    " OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,"
+    // NULL without pg_monitor.
+    " (SELECT (EXTRACT(epoch FROM a.backend_start) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
+    " FROM pg_catalog.pg_stat_get_activity(NULL) AS a"
+    " WHERE a.backend_type OPERATOR(pg_catalog.=) 'checkpointer')"
     " FROM (SELECT pg_catalog.pg_is_in_recovery() AS standby OFFSET 0) AS r";
 
 // One row with the columns that only a standby has, or only a primary: its functions fail on the
@@ -195,6 +199,7 @@ asio::awaitable<ProbeResult> Probe::full(Connection connection, TimePoint deadli
     seen->is_full = true;
     seen->postmaster_start_us = number<std::int64_t>(row, 3);
     seen->configured_us = number<std::int64_t>(row, 8);
+    seen->checkpointer_start_us = number<std::int64_t>(row, 9);
     seen->system_identifier = static_cast<std::uint64_t>(number<std::int64_t>(row, 4));
     if (!seen->in_recovery) {
         if (row.size() > 5 && row[5]) seen->timeline = number<std::uint32_t>(row, 5, 16);

@@ -71,6 +71,7 @@ public:
         shared_->credentials = &credentials_;
         shared_->budgets = &budgets_;
         shared_->learnt = std::make_unique<LearntPositions>(config_->servers.size());
+        shared_->crashes = std::make_unique<Crashes>(config_->servers.size());
         shared_->catalogs = &catalogs_;
         shared_->hash_secret = random_secret();
         shared_->session_numbers = SessionNumbers{random_secret().a};

@@ -48,6 +48,8 @@ enum class ProxyErrc : std::uint8_t {
     invalid_option,
     primary_read_limit,
     query_canceled,
+    server_process_crashed,
+    statement_crashes,
 };
 
 struct ErrorInfo {
@@ -114,6 +116,12 @@ inline constexpr std::array kErrors{
         "Retry later. At consistency eventual it would run on the least stale replica."},
     ErrorInfo{ProxyErrc::query_canceled, "query_canceled", "57014",
               "canceling statement due to user request"},
+    ErrorInfo{ProxyErrc::server_process_crashed, "server_process_crashed", "08006",
+              "the server process that ran this statement crashed",
+              "It is not run again elsewhere, where it could do the same. See the log of the server."},
+    ErrorInfo{ProxyErrc::statement_crashes, "statement_crashes", "08006",
+              "this statement has crashed two server processes within a minute",
+              "No server gets it before a minute has passed. See the logs of the servers."},
 };
 
 [[nodiscard]] constexpr const ErrorInfo& info(ProxyErrc code) {

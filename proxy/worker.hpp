@@ -7,6 +7,7 @@
 #include "proxy/asio.hpp"
 #include "proxy/auth/credentials.hpp"
 #include "proxy/bounded_map.hpp"
+#include "proxy/crashes.hpp"
 #include "proxy/learnt_positions.hpp"
 #include "proxy/pool/pool.hpp"
 #include "proxy/session_numbers.hpp"
@@ -44,6 +45,7 @@ struct Shared {
     routing::HashSecret hash_secret;
     SessionNumbers session_numbers{0};
     std::unique_ptr<LearntPositions> learnt;
+    std::unique_ptr<Crashes> crashes;
     SharedWrites writes;
     std::atomic<int> primary_reads{0};  // see PrimaryRead
     std::atomic<int> clients{0};        // accepted and not gone yet, over all workers
@@ -103,6 +105,7 @@ public:
     [[nodiscard]] std::uint32_t suspects(const routing::Topology& topology) const {
         return shared_->evidence->suspects(topology);
     }
+    [[nodiscard]] Crashes& crashes() { return *shared_->crashes; }
     [[nodiscard]] bool draining() const { return draining_; }
 
     // --- freshness beyond what the topology says ---

@@ -79,7 +79,7 @@ StatementPtr StatementCache::find_or_classify(std::string_view sql) {
         }
     }
     ++impl.counters.misses;
-    auto statement = std::make_shared<const CachedStatement>(CachedStatement{classify(sql)});
+    auto statement = std::make_shared<const CachedStatement>(CachedStatement{classify(sql), key});
     if (cacheable) impl.insert(key, statement);
     impl.counters.entries = impl.entries.size();
     return statement;
@@ -101,19 +101,22 @@ StatementPtr JudgedStatements::get(const Verdict& verdict) {
 namespace {
 
 // With a hint it may run on a replica all the same, and then learns of repeated errors: its own.
-StatementPtr refused(const Statement& statement, Verdict verdict, JudgedStatements& shared) {
+StatementPtr refused(const CachedStatement& original, Verdict verdict, JudgedStatements& shared) {
+    const Statement& statement = original.statement;
     if (statement.hint == Hint::none) return shared.get(verdict);
     auto made = std::make_shared<CachedStatement>();
     made->statement.access = verdict.access;
     made->statement.reason = verdict.reason;
     made->statement.hint = statement.hint;
+    made->key = original.key;
     return made;
 }
 
 // A read of which nothing but a catalog says so. Its effects are those of the original.
-StatementPtr allowed(const Statement& statement, const Verdict& verdict) {
+StatementPtr allowed(const CachedStatement& original, const Verdict& verdict) {
     auto made = std::make_shared<CachedStatement>();
-    made->statement = statement;
+    made->statement = original.statement;
+    made->key = original.key;
     made->statement.uses = {};
     made->statement.access = verdict.access;
     made->statement.reason = verdict.reason;
@@ -146,9 +149,9 @@ StatementPtr judge(const StatementPtr& statement,
     if (!said.may_read()) return answer(entry);
     Verdict judged = verdict(said, view);
     if (judged.access == Access::write)
-        entry.as = refused(said, std::move(judged), shared);
+        entry.as = refused(*statement, std::move(judged), shared);
     else if (said.access != judged.access)
-        entry.as = allowed(said, judged);
+        entry.as = allowed(*statement, judged);
     return answer(entry);
 }
 

@@ -28,6 +28,7 @@ struct Judged {
 // worker that owns the cache.
 struct CachedStatement {
     Statement statement;
+    StatementKey key = {};  // zero: of no text, or of one that is too long to be cached
     // Until then the primary is known to answer with the same error as a replica did.
     mutable TimePoint repeats_error_until = kNever;
     // The latest verdicts: few, since contexts of the past are never asked for again.

@@ -273,6 +273,7 @@ private:
 
     // --- recovery.cpp: when a server is lost, or a replica could not do it ---
     void note_loss(const ServerConnection& connection, ProxyErrc reason);
+    awaitable<bool> has_front_crashed(routing::ServerId server);
     awaitable<void> server_lost(Slot slot, ProxyErrc reason);
     enum class Why : std::uint8_t { lost, failed, behind };
     awaitable<void> run_again(Why why, std::uint32_t avoid);

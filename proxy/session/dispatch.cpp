@@ -469,6 +469,11 @@ awaitable<void> ClientSession::dispatch() {
     } else if (follows_its_request()) {
         choice.slot = requests_.back().slot;
         choice.reason = said.reason;
+    } else if (worker_.crashes().is_refused(statement->key, received_at_) &&
+               !is_copying_in()) {
+        co_await answered();
+        choice.failed = true;
+        choice.failure.error = ProxyErrc::statement_crashes;
     } else if (auto problem = bad_option(batch_); !problem.empty() && !is_copying_in()) {
         co_await answered();
         choice.failed = true;

@@ -1,10 +1,13 @@
 // When a server is lost, or a replica could not do what it was asked: what can run elsewhere does,
 // what cannot is answered with an error, and only a session that has lost state of its own ends.
 #include "conf/log.hpp"
+#include "proxy/inquest.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/worker.hpp"
+
+#include <fmt/format.h>
 
 namespace pgsteer::proxy {
 
@@ -16,11 +19,36 @@ bool ClientSession::all_retryable() const {
 // What the end of a connection says of its server: nothing if we closed it ourselves.
 void ClientSession::note_loss(const ServerConnection& connection, ProxyErrc reason) {
     if (!connection.stream.is_open()) return;
+    if (connection.farewell.sqlstate() == "57P02")
+        worker_.crashes().noticed(connection.server, routing::Clock::now());
     if (reason != ProxyErrc::server_protocol && connection.farewell.speaks_of_the_server()) {
         worker_.evidence().server_unreachable(connection.server);
     } else {
         worker_.evidence().look_again(connection.server);
     }
+}
+
+// Whether the oldest request has crashed the server process that ran it, whose connection is lost
+// since now. Meanwhile everything waits, as for a repetition.
+awaitable<bool> ClientSession::has_front_crashed(routing::ServerId server) {
+    const auto ended_at = routing::Clock::now();
+    running_again_ = true;
+    // Named: a temporary in a co_await is destroyed twice by GCC 12.
+    const ServerLogin login{server_database_, user_, {}, false};
+    const bool crashed =
+        co_await has_crashed(worker_.executor(), worker_.config().servers[server.index], server,
+                             login, ended_at, worker_.crashes());
+    running_again_ = false;
+    if (!crashed || closing_) co_return false;
+    auto& request = requests_.front();
+    request.retryable = false;
+    const auto key = request.statement ? request.statement->key : routing::StatementKey{};
+    const int times = worker_.crashes().crashed(key, routing::Clock::now());
+    log::error("a statement has crashed its server process", "server",
+               worker_.config().servers[server.index].name, "session", key_.process_id, "database",
+               database_, "statement", fmt::format("{:016x}{:016x}", key.high, key.low), "times",
+               times, "refused_for_a_minute", times > Crashes::kTolerated);
+    co_return true;
 }
 
 awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
@@ -32,7 +60,10 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     const bool cut_mid_message = lost.partial > 0 && !lost.partial_swallowed;
     const bool cursor_lost = state_.cursor_on() == slot;
     auto last_words = std::move(lost.last_words);
-    note_loss(*lost.lease.connection(), reason);
+    const auto& connection = *lost.lease.connection();
+    const bool is_silent = reason == ProxyErrc::server_lost && connection.stream.is_open() &&
+                           connection.farewell.is_silent();
+    note_loss(connection, reason);
     log::debug("server connection lost", "session", key_.process_id, "server",
                worker_.config().servers[server.index].name);
 
@@ -49,6 +80,9 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     if (busy) {
         for (const auto& request : requests_) counters_->servers[request.server.index].lost.add();
     }
+    bool crashed = false;
+    if (busy && is_silent) crashed = co_await has_front_crashed(server);
+    if (closing_) co_return;
     if (cut_mid_message) co_return leave();  // nothing can be said between two halves of a message
     if (in_transaction && slot == Slot::replica && !cursor_lost) {
         transaction_ = busy ? LostTransaction::reported : LostTransaction::to_report;
@@ -56,6 +90,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         settled_.clear();
         if (!held_.empty()) release_held();
         if (busy && requests_.front().failed) co_return leave();
+        if (crashed) fail_front(ProxyErrc::server_process_crashed);
         while (!requests_.empty()) fail_front(ProxyErrc::transaction_lost_read_only);
         answered_.notify_all();
         co_return;
@@ -63,7 +98,9 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     if (irreplaceable || in_transaction) {
         if (!last_words.empty()) client_.write(wire::Bytes{last_words});
         if (!last_words.empty()) co_return leave();
-        co_return die(busy ? ProxyErrc::transaction_lost : reason);
+        if (busy)
+            reason = crashed ? ProxyErrc::server_process_crashed : ProxyErrc::transaction_lost;
+        co_return die(reason);
     }
     if (!busy) co_return;
     if (requests_.front().failed) {  // FATAL, in the server's own words
@@ -72,7 +109,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     }
     if (!requests_.front().retryable) {
         if (!held_.empty()) release_held();
-        fail_front(reason);
+        fail_front(crashed ? ProxyErrc::server_process_crashed : reason);
     }
     while (!requests_.empty() && !all_retryable()) fail_front(reason);
     if (requests_.empty()) {

@@ -29,6 +29,15 @@ TEST(IncarnationTracker, KeepsTheNumberAfterAReconnectToTheSameRun) {
     EXPECT_EQ(tracker.position(), Lsn{200});
 }
 
+TEST(IncarnationTracker, TellsARunFromTheNextByTheCheckpointerThatACrashRestarts) {
+    IncarnationTracker tracker;
+    tracker.observe(kStart, kSystem, 1, Lsn{100}, kStart + 5);
+    EXPECT_FALSE(tracker.observe(kStart, kSystem, 1, Lsn{110}, kStart + 5));
+    EXPECT_FALSE(tracker.observe(kStart, kSystem, 1, Lsn{120}, 0)) << "not told";
+    EXPECT_TRUE(tracker.observe(kStart, kSystem, 1, Lsn{130}, kStart + 9));
+    EXPECT_EQ(tracker.incarnation().number, 2U);
+}
+
 struct ChangeCase {
     const char* name;
     std::int64_t start;

@@ -79,6 +79,17 @@ bool Checker::Impl::is_look_wanted_anew(ServerId server) {
     return at > std::exchange(watches[server.index]->look_seen, at);
 }
 
+// The primary is in trouble, or a server is not what it was: who is what has to be found out anew,
+// and no server's back-off may delay that.
+void Checker::Impl::ask_all(TimePoint now) {
+    for (std::uint16_t i = 0; i < watches.size(); ++i) {
+        Watch& watch = *watches[i];
+        cluster.reset_back_off(ServerId{i});
+        const auto earliest = std::max(now, watch.started_at + kEvidenceSpacing);
+        watch.next_full = std::min(watch.next_full, earliest);
+    }
+}
+
 void Checker::Impl::look_at_evidence(TimePoint now) {
     for (std::uint16_t i = 0; i < watches.size(); ++i) {
         const ServerId server{i};
@@ -90,6 +101,7 @@ void Checker::Impl::look_at_evidence(TimePoint now) {
         if (is_doubted) {
             cluster.discard(server, watch.doubt_seen);
             cluster.reset_back_off(server);
+            if (cluster.primary() == server) ask_all(now);
         }
         watch.must_renew = now - watch.renewed_at >= kRenewSpacing;
         const auto earliest = is_urgent ? now : watch.started_at + kEvidenceSpacing;
@@ -114,7 +126,7 @@ bool Checker::Impl::waits_for_primary(ServerId server, TimePoint now) const {
 std::optional<Checker::Impl::Kind> Checker::Impl::due(ServerId server, TimePoint now) const {
     const Watch& watch = *watches[server.index];
     if (watch.is_busy || waits_for_primary(server, now)) return std::nullopt;
-    if (now >= watch.next_full) return Kind::full;
+    if (now >= watch.next_full || cluster.must_be_asked(server)) return Kind::full;
     if (now >= next_due(server, now)) return Kind::cheap;
     return std::nullopt;
 }
@@ -157,12 +169,15 @@ asio::awaitable<void> Checker::Impl::probe(ServerId server, Kind kind) {
     const auto now = Clock::now();
     if (kind == Kind::full || !watch.is_last_good) {
         auto interval = Clock::duration{cluster.status(server).probe_interval()};
-        if (!cluster.primary()) interval = config->health.interval;  // somebody has to become it
+        // Somebody else may become it, or have become it.
+        if (!cluster.has_sound_primary()) interval = config->health.interval;
         watch.next_full = started_at + interval;
-        // What was noticed while it was being asked is not answered by this.
-        if (watch.doubt_seen >= started_at) watch.next_full = now;
-        if (watch.look_seen >= started_at)
+        // What was noticed after the question was sent is not answered by this.
+        const auto* const seen = std::get_if<Observation>(&result);
+        const auto asked_at = seen ? seen->sent_at : started_at;
+        if (watch.doubt_seen >= asked_at || watch.look_seen >= asked_at)
             watch.next_full = std::min(watch.next_full, started_at + kEvidenceSpacing);
+        if (watch.doubt_seen >= asked_at && seen) watch.next_full = now;
     }
     // A role or a run that only a full probe can tell.
     if (watch.is_last_good && cluster.answered_as(server) == Role::unknown) watch.next_full = now;
@@ -180,10 +195,27 @@ void Checker::Impl::on_lost(ServerId server) {
     Watch& watch = *watches[server.index];
     if (is_stopping || watch.is_busy) return;
     const auto now = Clock::now();
-    cluster.discard(server, now);
-    publish(now);
+    connection_lost(server, now);
     watch.next_full = now;
     tick();
+}
+
+// The connection that stood until now is gone: at once nothing known counts any more. The primary
+// may be back in a moment as somebody who is none any more, so nothing is sent there before it is
+// asked.
+void Checker::Impl::connection_lost(ServerId server, TimePoint now) {
+    cluster.discard(server, now);
+    if (cluster.primary() == server) {
+        doubt(server, now);
+        ask_all(now);
+    }
+    publish(now);
+}
+
+void Checker::Impl::doubt(ServerId server, TimePoint since) {
+    evidence.doubt(server, since);
+    Watch& watch = *watches[server.index];
+    watch.doubt_seen = std::max(watch.doubt_seen, since);
 }
 
 asio::awaitable<ProbeResult> Checker::Impl::ask(ServerId server, Kind kind, TimePoint deadline) {
@@ -207,11 +239,9 @@ asio::awaitable<ProbeResult> Checker::Impl::ask(ServerId server, Kind kind, Time
     }
     if (Clock::now() >= deadline || is_stopping)
         co_return PgError{PgError::Kind::timeout, {}, "timeout"};
-    // The connection that stood until now is gone (or a cheap probe was refused, as after a
-    // promotion): at once nothing known counts any more, and a new connection tells whether the
-    // server is gone too.
-    cluster.discard(server, Clock::now());
-    publish(Clock::now());
+    // A new connection tells whether the server is gone too (a cheap probe is refused after a
+    // promotion as well).
+    connection_lost(server, Clock::now());
     co_return co_await watch.probe.full(renew(), deadline);
 }
 
@@ -228,6 +258,7 @@ void Checker::Impl::take(ServerId server, const ProbeResult& result, TimePoint s
         watch.last_error = error.text;
         watch.probe.close();
         cluster.failed(server, started_at, error.text);
+        if (cluster.primary() == server) ask_all(Clock::now());
         log::debug("a probe failed", "server", config->servers[server.index].name, "error",
                    error.text);
     }

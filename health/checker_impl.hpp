@@ -52,7 +52,7 @@ struct Checker::Impl {
         TimePoint doubt_seen = kNever;
         TimePoint look_seen = kNever;
         bool must_renew = false;
-        Status logged_status = Status::unknown;
+        routing::Role logged_role = routing::Role::unknown;
         std::uint64_t probes = 0;
         std::uint64_t failures = 0;
         std::string last_error;
@@ -80,6 +80,7 @@ struct Checker::Impl {
     void tick();
     TimePoint start_due_probes(TimePoint now);
     void look_at_evidence(TimePoint now);
+    void ask_all(TimePoint now);
     bool is_doubted_anew(ServerId server);
     bool is_look_wanted_anew(ServerId server);
     bool waits_for_primary(ServerId server, TimePoint now) const;
@@ -91,12 +92,17 @@ struct Checker::Impl {
     asio::awaitable<void> probe(ServerId server, Kind kind);
     asio::awaitable<ProbeResult> ask(ServerId server, Kind kind, TimePoint deadline);
     void on_lost(ServerId server);
+    void connection_lost(ServerId server, TimePoint now);
+    void doubt(ServerId server, TimePoint since);
     void take(ServerId server, const ProbeResult& result, TimePoint started_at);
     void consider_nudge(TimePoint now);
     asio::awaitable<void> nudge(ServerId primary);
     void publish(TimePoint now);
     bool is_news(const routing::Topology& next) const;
     bool must_leave(const routing::Topology& next) const;
+    bool may_have_changed_hands(const routing::Topology& next) const;
+    void doubt_unconfirmed();
+    void log_role(ServerId server, const routing::Server& after);
     void log_changes(const routing::Topology& next);
     void note_facts(ServerId server);
     template <class Coroutine>

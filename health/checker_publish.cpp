@@ -49,6 +49,32 @@ bool Checker::Impl::must_leave(const routing::Topology& next) const {
     return false;
 }
 
+// Another role, timeline or run of any server: what the others are may have changed with it.
+bool Checker::Impl::may_have_changed_hands(const routing::Topology& next) const {
+    for (std::size_t i = 0; i < next.servers.size(); ++i) {
+        const auto& before = published->servers[i];
+        const auto& after = next.servers[i];
+        const bool is_first_word =
+            before.role == routing::Role::unknown && before.incarnation.number == 0;
+        if (is_first_word) continue;
+        if (after.role != before.role ||
+            after.incarnation.timeline != before.incarnation.timeline ||
+            after.incarnation.postmaster_start_us != before.incarnation.postmaster_start_us)
+            return true;
+    }
+    return false;
+}
+
+// Nothing is sent to a primary that was lost before the others have been asked: see
+// Cluster::unconfirmed_since.
+void Checker::Impl::doubt_unconfirmed() {
+    for (std::uint16_t i = 0; i < watches.size(); ++i) {
+        const auto since = cluster.unconfirmed_since(ServerId{i});
+        if (since == kNever) continue;
+        doubt(ServerId{i}, since - Clock::duration{1});  // its answer then will count
+    }
+}
+
 void Checker::Impl::publish(TimePoint now) {
     auto next = cluster.assess(now);
     for (std::uint16_t i = 0; i < watches.size(); ++i) note_facts(ServerId{i});
@@ -57,6 +83,8 @@ void Checker::Impl::publish(TimePoint now) {
     const bool is_change = must_leave(next) || next.primary != published->primary;
     if (is_new_primary)  // what its replicas are worth shows in their next answers
         for (auto& watch : watches) watch->next_full = now;
+    if (may_have_changed_hands(next)) ask_all(now);
+    doubt_unconfirmed();
     log_changes(next);
     next.version = published->version + 1;
     published = std::make_shared<const routing::Topology>(std::move(next));
@@ -80,9 +108,7 @@ void Checker::Impl::log_changes(const routing::Topology& next) {
             else
                 log::info("server is healthy", "server", server, "role", name(after.role));
         }
-        if (after.role != published->servers[i].role)
-            log::info("server changed its role", "server", server, "role", name(after.role),
-                      "timeline", after.incarnation.timeline);
+        log_role(ServerId{i}, after);
     }
     if (next.primary != published->primary) {
         if (next.primary)
@@ -94,6 +120,14 @@ void Checker::Impl::log_changes(const routing::Topology& next) {
     if (cluster.roles().is_split && !was_split)
         log::error("several servers claim to be primary on one timeline: nothing can be written");
     was_split = cluster.roles().is_split;
+}
+
+// That a server has none any more, because it is down, was said with its status.
+void Checker::Impl::log_role(ServerId server, const routing::Server& after) {
+    if (after.role == routing::Role::unknown) return;
+    if (std::exchange(watches[server.index]->logged_role, after.role) == after.role) return;
+    log::info("server changed its role", "server", config->servers[server.index].name, "role",
+              name(after.role), "timeline", after.incarnation.timeline);
 }
 
 void Checker::Impl::note_facts(ServerId server) {

@@ -22,6 +22,8 @@ Cluster::Cluster(std::shared_ptr<const conf::Config> config) : config_{std::move
 
 void Cluster::succeeded(ServerId server, const Observation& seen) {
     Node& node = nodes_[server.index];
+    const bool was_primary = node.has_answered && !node.in_recovery;
+    const auto former_run = node.tracker.incarnation().postmaster_start_us;
     node.status.probe_succeeded(seen.response_time);
     if (!seen.is_full && (!node.has_position || node.in_recovery != seen.in_recovery)) {
         node.has_position = false;  // only a full probe can tell which run and timeline this is
@@ -34,9 +36,12 @@ void Cluster::succeeded(ServerId server, const Observation& seen) {
         node.tracker.observe(seen.position);
     node.has_answered = true;
     node.in_recovery = seen.in_recovery;
+    node.asked_at = std::max(node.asked_at, seen.sent_at);
+    note_return(node, seen, was_primary,
+                node.tracker.incarnation().postmaster_start_us != former_run);
     if (seen.sent_at < node.valid_from) return;
     node.has_position = true;
-    node.checked_at = seen.sent_at;
+    if (node.unconfirmed_since == kNever) node.checked_at = seen.sent_at;
     find_roles();
     feed_clock(node, seen);
 }
@@ -45,6 +50,41 @@ void Cluster::failed(ServerId server, TimePoint started_at, std::string_view err
     Node& node = nodes_[server.index];
     node.status.probe_failed(started_at, error);
     node.has_position = false;
+    node.asked_at = std::max(node.asked_at, started_at);
+}
+
+void Cluster::note_return(Node& node, const Observation& seen, bool was_primary, bool is_new_run) {
+    if (seen.in_recovery) {
+        node.unconfirmed_since = kNever;
+    } else if (was_primary && (node.status.is_down() || is_new_run)) {
+        node.unconfirmed_since = seen.sent_at;
+    }
+}
+
+bool Cluster::must_be_asked(ServerId server) const {
+    const Node& asked = nodes_[server.index];
+    return std::ranges::any_of(nodes_, [&](const Node& node) {
+        return &node != &asked && node.unconfirmed_since != kNever &&
+               asked.asked_at < node.unconfirmed_since;
+    });
+}
+
+bool Cluster::has_sound_primary() const {
+    if (!roles_.primary) return false;
+    const Node& primary = nodes_[roles_.primary->index];
+    return primary.has_position && primary.unconfirmed_since == kNever;
+}
+
+void Cluster::confirm_returned() {
+    for (Node& node : nodes_) {
+        if (node.unconfirmed_since == kNever) continue;
+        const bool all_were_asked = std::ranges::all_of(nodes_, [&](const Node& other) {
+            return &other == &node || other.asked_at >= node.unconfirmed_since;
+        });
+        if (!all_were_asked) continue;
+        node.checked_at = node.has_position ? node.asked_at : node.unconfirmed_since;
+        node.unconfirmed_since = kNever;
+    }
 }
 
 void Cluster::discard(ServerId server, TimePoint since) {
@@ -60,12 +100,15 @@ void Cluster::feed_clock(const Node& node, const Observation& seen) {
 }
 
 void Cluster::find_roles() {
+    confirm_returned();
     std::vector<Claim> claims;
     claims.reserve(nodes_.size());
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         const Node& node = nodes_[i];
+        const bool stands = roles_.primary && roles_.primary->index == i && !node.status.is_down();
         claims.push_back({.is_known = node.has_answered,
-                          .is_up = node.status.status() != Status::unhealthy || node.has_position,
+                          .is_up = !node.status.is_down() || node.has_position,
+                          .is_confirmed = stands || node.unconfirmed_since == kNever,
                           .in_recovery = node.in_recovery,
                           .system_identifier = node.tracker.incarnation().system_identifier,
                           .timeline = node.tracker.incarnation().timeline,
@@ -106,7 +149,7 @@ Server Cluster::describe(std::size_t index,
                   .checked_at = node.checked_at,
                   .response_time = node.status.response_time()};
     Circumstances circumstances{.fault = verdict.fault,
-                                .is_replica = verdict.role == Role::replica,
+                                .is_replica = is_standby(node),
                                 .lag = std::nullopt,
                                 .best_response_time = best_response_time};
     const TimePoint fresh_as_of = this->fresh_as_of(node);
@@ -122,6 +165,11 @@ Server Cluster::describe(std::size_t index,
 }
 
 routing::Topology Cluster::assess(TimePoint now) {
+    for (Node& node : nodes_) {
+        Circumstances around;
+        around.is_replica = is_standby(node);
+        node.status.update_reach(around, now);
+    }
     find_roles();
     routing::Topology next;
     next.servers.reserve(nodes_.size());

@@ -44,6 +44,17 @@ public:
     // Somebody noticed something, or time has come to look again without delay.
     void reset_back_off(routing::ServerId server) { nodes_[server.index].status.reset_back_off(); }
 
+    // A primary that was lost (given up, or another run of it answers) may have been superseded
+    // meanwhile. It counts again when every other server has answered, or failed to, since it came
+    // back: until then `checked_at` stands still. This is when it came back; kNever: no doubt.
+    [[nodiscard]] routing::TimePoint unconfirmed_since(routing::ServerId server) const {
+        return nodes_[server.index].unconfirmed_since;
+    }
+    // The server has not been asked since a lost primary came back.
+    [[nodiscard]] bool must_be_asked(routing::ServerId server) const;
+    // There is a primary, and it answered when it was asked last.
+    [[nodiscard]] bool has_sound_primary() const;
+
     // The role in which it answered last; unknown: never, or not since its connection broke.
     [[nodiscard]] routing::Role answered_as(routing::ServerId server) const;
     // A replica whose positions do not count, since it is not (known to be) on the primary's
@@ -66,7 +77,13 @@ private:
             routing::kNever;  // answers to what was asked earlier do not count
         routing::TimePoint last_fresh_as_of = routing::kNever;
         routing::TimePoint checked_at = routing::kNever;  // `sent_at` of the last good probe
+        // Start of the last probe that told what it is, or that it does not answer.
+        routing::TimePoint asked_at = routing::kNever;
+        routing::TimePoint unconfirmed_since = routing::kNever;
     };
+    void note_return(Node& node, const Observation& seen, bool was_primary, bool is_new_run);
+    void confirm_returned();
+    static bool is_standby(const Node& node) { return node.has_answered && node.in_recovery; }
     void find_roles();
     void feed_clock(const Node& node, const Observation& seen);
     routing::TimePoint fresh_as_of(const Node& node) const;

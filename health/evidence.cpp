@@ -13,26 +13,44 @@ namespace {
 
 // One request that found no fresh replica keeps the fast probes going for this long.
 constexpr auto kWantedFor = 100ms;
+// What speaks against a server within this time of the last is the same trouble.
+constexpr auto kOneCause = 1s;
 
 TimePoint::rep ticks(TimePoint time) { return time.time_since_epoch().count(); }
 
 }  // namespace
 
 Evidence::Evidence(std::size_t servers)
-    : doubted_at_(servers), look_wanted_at_(servers), wanted_until_{ticks(kNever)} {
-    for (auto* times : {&doubted_at_, &look_wanted_at_})
+    : doubted_at_(servers),
+      look_wanted_at_(servers),
+      reported_at_(servers),
+      wanted_until_{ticks(kNever)} {
+    for (auto* times : {&doubted_at_, &look_wanted_at_, &reported_at_})
         for (auto& time : *times) time.store(ticks(kNever), std::memory_order_relaxed);
 }
 
-void Evidence::note(std::vector<AtomicTime>& times, routing::ServerId server) {
-    if (server.index >= times.size()) return;
-    times[server.index].store(ticks(Clock::now()), std::memory_order_release);
-    if (wake_) wake_();
+bool Evidence::server_unreachable(routing::ServerId server) {
+    if (server.index >= doubted_at_.size()) return false;
+    const auto now = Clock::now();
+    doubted_at_[server.index].store(ticks(now), std::memory_order_release);
+    const auto before = reported_at_[server.index].exchange(ticks(now), std::memory_order_relaxed);
+    wake();
+    return before < ticks(now - kOneCause);
 }
 
-void Evidence::server_unreachable(routing::ServerId server) { note(doubted_at_, server); }
+void Evidence::look_again(routing::ServerId server) {
+    if (server.index >= look_wanted_at_.size()) return;
+    look_wanted_at_[server.index].store(ticks(Clock::now()), std::memory_order_release);
+    wake();
+}
 
-void Evidence::look_again(routing::ServerId server) { note(look_wanted_at_, server); }
+void Evidence::doubt(routing::ServerId server, routing::TimePoint since) {
+    auto& doubted_at = doubted_at_[server.index];
+    auto before = doubted_at.load(std::memory_order_relaxed);
+    while (before < ticks(since) &&
+           !doubted_at.compare_exchange_weak(before, ticks(since), std::memory_order_acq_rel)) {
+    }
+}
 
 routing::TimePoint Evidence::doubted_at(routing::ServerId server) const {
     return TimePoint{

@@ -19,11 +19,12 @@ public:
 
     // A connect was refused or timed out, or a connection ended without a FATAL or with one that
     // speaks for the whole server (57P02, 57P03). From now on suspects() holds the server, until a
-    // probe *sent* later has succeeded. Wakes the checker.
-    void server_unreachable(routing::ServerId server);
+    // probe *sent* later has succeeded. Wakes the checker. Returns true if this is news: nothing
+    // was said against the server in the second before. Only then it is worth a line in the log.
+    bool server_unreachable(routing::ServerId server);
     // A connection found another server there than the topology speaks of: another role or run. The
     // same follows from it.
-    void server_changed(routing::ServerId server) { server_unreachable(server); }
+    bool server_changed(routing::ServerId server) { return server_unreachable(server); }
     // A session's connection ended in a way that need not concern anybody else (any other FATAL, an
     // answer that cannot be understood). Wakes the checker, which has a look at a bounded rate.
     // Suspects nobody.
@@ -39,6 +40,8 @@ public:
     // A session is kept off replicas for want of freshness: probe every fast_interval for a while.
     void freshness_wanted();
 
+    // For the checker: its own doubt, as of `since`; wakes nobody.
+    void doubt(routing::ServerId server, routing::TimePoint since);
     // For the checker: called from any thread after server_unreachable and look_again, and by
     // freshness_wanted when fast probing is not running. Must be set before the workers start.
     void on_wake(std::function<void()> wake);
@@ -46,10 +49,13 @@ public:
 
 private:
     using AtomicTime = std::atomic<routing::TimePoint::rep>;
-    void note(std::vector<AtomicTime>& times, routing::ServerId server);
+    void wake() const {
+        if (wake_) wake_();
+    }
 
     std::vector<AtomicTime> doubted_at_;
     std::vector<AtomicTime> look_wanted_at_;
+    std::vector<AtomicTime> reported_at_;  // when a worker last spoke against it
     AtomicTime wanted_until_;
     std::function<void()> wake_;
 };

@@ -16,6 +16,9 @@ namespace {
 constexpr double kLeave = 0.8;  // of a limit: below it, a server that was over it is fine again
 constexpr microseconds kSlowFloor = 20ms;  // nothing faster than this counts as slow
 constexpr int kMaxBackOff = 5;             // 2^5 = 32 times the interval
+// 2^2 = 4 times. Only its own word tells that a server has been promoted, and until then writes go
+// to the former primary and are lost: a few probes more are cheap beside that.
+constexpr int kMaxBackOffOfCandidate = 2;
 constexpr milliseconds kMaxProbeInterval = 30s;
 
 // `over` decides by itself on the way up, with some distance on the way down.
@@ -33,7 +36,9 @@ StatusRules status_rules(const conf::HealthConfig& health, const conf::ServerCon
             .timeout = health.timeout,
             .max_lag = server.max_lag,
             .max_lag_hard = server.max_lag_hard,
-            .slow_factor = health.slow_factor};
+            .slow_factor = health.slow_factor,
+            .max_back_off =
+                server.role == conf::ServerRole::replica ? kMaxBackOff : kMaxBackOffOfCandidate};
 }
 
 void NodeStatus::probe_succeeded(microseconds response_time) {
@@ -48,7 +53,7 @@ void NodeStatus::probe_succeeded(microseconds response_time) {
 void NodeStatus::probe_failed(TimePoint started_at, std::string_view error) {
     if (failures_++ == 0) first_failure_at_ = started_at;
     successes_ = 0;
-    if (reach_ == Reach::down) back_off_ = std::min(back_off_ + 1, kMaxBackOff);
+    if (reach_ == Reach::down) back_off_ = std::min(back_off_ + 1, rules_.max_back_off);
     error_ = error;
 }
 

@@ -19,6 +19,7 @@ struct StatusRules {
     std::chrono::milliseconds max_lag{30'000};
     std::chrono::milliseconds max_lag_hard{300'000};
     double slow_factor = 4;
+    int max_back_off = 5;  // doublings: an unreachable server is asked every 2^5 intervals at last
 };
 StatusRules status_rules(const conf::HealthConfig& health, const conf::ServerConfig& server);
 
@@ -37,6 +38,9 @@ public:
     void probe_succeeded(std::chrono::microseconds response_time);
     // `started_at`: when the probe that failed was started.
     void probe_failed(routing::TimePoint started_at, std::string_view error);
+    // Whether it is there, from its probes and time alone. To be called for all servers before
+    // anybody is judged by is_up() and is_down().
+    void update_reach(const Circumstances& circumstances, routing::TimePoint now);
     // Derives the status anew; returns true if it changed. To be called after every event, and now
     // and then without one, since lag grows and patience ends by time alone.
     bool update(const Circumstances& circumstances, routing::TimePoint now);
@@ -47,16 +51,19 @@ public:
     [[nodiscard]] std::chrono::microseconds response_time() const { return response_time_; }
     // The server answers; says nothing about its lag or role.
     [[nodiscard]] bool is_up() const { return reach_ == Reach::up; }
+    // It was given up, and has not answered often enough since. Follows from probes and time alone,
+    // never from a verdict on what was answered: whoever judges by it gets no feedback.
+    [[nodiscard]] bool is_down() const { return reach_ == Reach::down; }
 
     // From the start of one probe to the start of the next. An unreachable server is asked ever
-    // less often: up to 32 x interval, but at least every 30 s.
+    // less often: up to 32 x interval, but at least every 30 s; one that may become the primary at
+    // least every 4 x interval.
     [[nodiscard]] std::chrono::milliseconds probe_interval() const;
     // There is reason to ask again soon: somebody noticed something, or there is no primary.
     void reset_back_off() { back_off_ = 0; }
 
 private:
     enum class Reach { unknown, up, down };
-    void update_reach(const Circumstances& circumstances, routing::TimePoint now);
     void update_slowness(const Circumstances& circumstances, routing::TimePoint now);
     std::string_view lag_verdict(const Circumstances& circumstances);
 

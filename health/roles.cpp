@@ -36,6 +36,10 @@ Roles RoleFinder::find(std::span<const Claim> claims) {
         const Verdict verdict = judge(claims[i], system_identifier_);
         roles.servers.push_back(verdict);
         if (!claims_primary(claims[i]) || !verdict.fault.empty()) continue;
+        if (!claims[i].is_confirmed) {
+            roles.servers[i].fault = "was lost: the other servers are asked before it is believed";
+            continue;
+        }
         candidates.push_back(i);
         timeline_ = std::max(timeline_, claims[i].timeline);
     }
@@ -50,10 +54,12 @@ Roles RoleFinder::find(std::span<const Claim> claims) {
     if (roles.is_split)
         for (const std::size_t i : newest)
             roles.servers[i].fault = "several servers claim to be primary on one timeline";
-    // A server that is gone keeps the role it had, but never the word "primary" beside another's.
-    for (std::size_t i = 0; i < claims.size(); ++i)
-        if (roles.primary && roles.primary->index != i && roles.servers[i].role == Role::primary)
+    // What a server claimed that is gone is nobody's role, and "primary" is one server's.
+    for (std::size_t i = 0; i < claims.size(); ++i) {
+        const bool is_another = roles.primary && roles.primary->index != i;
+        if (!claims[i].is_up || (is_another && roles.servers[i].role == Role::primary))
             roles.servers[i].role = Role::unknown;
+    }
     return roles;
 }
 

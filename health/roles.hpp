@@ -14,8 +14,9 @@ namespace pgsteer::health {
 
 // What one server said of itself when it was last asked.
 struct Claim {
-    bool is_known = false;  // it has answered at all
-    bool is_up = false;     // its word still counts
+    bool is_known = false;     // it has answered at all
+    bool is_up = false;        // its word still counts
+    bool is_confirmed = true;  // false: it was lost, and the others have not been asked since
     bool in_recovery = false;
     std::uint64_t system_identifier = 0;
     std::uint32_t timeline = 0;

@@ -38,6 +38,7 @@ bool is_unreachable(const error_code& error) {
         error_code{net::eof},
         error_code{net::host_unreachable},
         error_code{net::network_unreachable},
+        error_code{ProxyErrc::server_unreachable},  // another server is there
         make_error_code(boost::system::errc::no_such_file_or_directory)};
     return std::find(kNobodyAnswers.begin(), kNobodyAnswers.end(), error) != kNobodyAnswers.end();
 }

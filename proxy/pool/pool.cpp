@@ -221,18 +221,19 @@ awaitable<ConnectResult> Pool::open_and_check(const PoolTarget& target) {
     }
     connection.to_replica = target.replica;
     if (!problem.empty()) {
-        note_mismatch(target.server, *topology);
+        if (is_news(target.server, *topology))
+            log::warning("a server is not what it was", "server", config.name, "problem", problem);
         co_return ConnectResult{nullptr, {ProxyErrc::server_unreachable, {}, {}, problem}};
     }
     co_return result;
 }
 
-// A server that is not what `known` says: news, unless the health thread has found out meanwhile.
-void Pool::note_mismatch(routing::ServerId server, const routing::Topology& known) {
+// A server is not what `known` says: evidence, unless the health thread has found out meanwhile.
+bool Pool::is_news(routing::ServerId server, const routing::Topology& known) {
     const auto now_known = env_.topology->load();
-    if ((*now_known)[server].role == known[server].role &&
-        (*now_known)[server].incarnation == known[server].incarnation)
-        env_.evidence->server_changed(server);
+    return (*now_known)[server].role == known[server].role &&
+           (*now_known)[server].incarnation == known[server].incarnation &&
+           env_.evidence->server_changed(server);
 }
 
 awaitable<std::string> Pool::check_replica(ServerConnection& connection,

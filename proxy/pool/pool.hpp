@@ -156,7 +156,7 @@ private:
     awaitable<std::string> check_replica(ServerConnection& connection,
                                          const routing::Server& known,
                                          const conf::ServerConfig& config);
-    void note_mismatch(routing::ServerId server, const routing::Topology& known);
+    bool is_news(routing::ServerId server, const routing::Topology& known);
     static std::string check_primary(const ServerConnection& connection);
     [[nodiscard]] bool is_worn_out(const ServerConnection& connection) const;
 

@@ -7,6 +7,7 @@
 #include "proxy/session/batch_verdict.hpp"
 #include "proxy/session/catalog_view.hpp"
 #include "proxy/session/parameter_status.hpp"
+#include "proxy/session/patience.hpp"
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/session/preparing.hpp"
 #include "proxy/session/request.hpp"
@@ -149,6 +150,11 @@ private:
                                      const routing::Topology& topology,
                                      const Demand& demand,
                                      PrimaryRead& primary_read);
+    [[nodiscard]] bool is_primary_in_doubt(const routing::Topology& topology,
+                                           const Demand& demand) const;
+    [[nodiscard]] std::optional<routing::TimePoint> next_look(Patience& patience) const;
+    // Inlined, GCC 12 takes the coroutine's own operator delete for a wrong one.
+    [[gnu::noinline]] awaitable<void> wait_for_probe(routing::TimePoint next_look);
     [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);
     static bool avoid_all(const routing::Candidates& candidates, Demand& demand);
     [[nodiscard]] PoolTarget target(Slot slot, routing::ServerId server) const;

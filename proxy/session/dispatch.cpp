@@ -146,12 +146,17 @@ void ClientSession::ask_for_answers(const Request& request) {
     lease->stream.write(wire::Bytes{out});
 }
 
+// GCC 12 takes this coroutine's operator delete for a wrong one.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 // Finds a server for `statement` and makes sure that its connection is held.
 awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, Demand demand) {
     const auto leaving = [] {
         return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
     };
     PrimaryRead primary_read;
+    Patience patience;
     for (;;) {
         if (!demand.again && (running_again_ || side(Slot::replica).discarding)) {
             co_await answered_.wait();
@@ -211,6 +216,13 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
                              .failure = {ProxyErrc::primary_read_limit, {}, {}, {}}};
         }
         if (route.candidates.empty()) {
+            if (is_primary_in_doubt(topology, demand)) {
+                if (const auto next = next_look(patience)) {
+                    co_await wait_for_probe(*next);
+                    if (closing_) co_return leaving();
+                    continue;
+                }
+            }
             if (!demand.again) co_await answered();
             co_return Choice{.failed = true, .failure = {ProxyErrc::no_primary, {}, {}, {}}};
         }
@@ -247,6 +259,13 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
         if (held && state_.irreplaceable(slot) && slot == Slot::replica &&
             avoid_all(route.candidates, demand))
             continue;
+        if (slot == Slot::primary && is_primary_in_doubt(topology, demand)) {
+            if (const auto next = next_look(patience)) {
+                co_await wait_for_probe(*next);
+                if (closing_) co_return leaving();
+                continue;
+            }
+        }
         if (held && state_.irreplaceable(slot))
             co_return Choice{.failed = true, .failure = {ProxyErrc::transaction_lost, {}, {}, {}}};
         if (slot == Slot::replica && leave_out_refused(route.candidates)) continue;
@@ -263,6 +282,13 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
         auto failure = co_await take_lease(slot, server);
         if (closing_) co_return leaving();
         if (!failure.error) continue;  // time has passed: decide again
+        if (slot == Slot::primary && failure.speaks_of_the_server()) {
+            if (const auto next = next_look(patience)) {
+                co_await wait_for_probe(*next);
+                if (closing_) co_return leaving();
+                continue;
+            }
+        }
         const bool waited = failure.error == ProxyErrc::acquire_timeout;
         if (slot == Slot::primary || waited)
             co_return Choice{.slot = slot,
@@ -272,12 +298,33 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
         demand.avoid |= 1U << server.index;
     }
 }
+#pragma GCC diagnostic pop
 
 // False: they are avoided already.
 bool ClientSession::avoid_all(const routing::Candidates& candidates, Demand& demand) {
     const auto before = demand.avoid;
     for (const auto id : candidates) demand.avoid |= 1U << id.index;
     return demand.avoid != before;
+}
+
+// Evidence speaks against the primary, and no probe that was sent later has answered it.
+bool ClientSession::is_primary_in_doubt(const routing::Topology& topology,
+                                        const Demand& demand) const {
+    if (!topology.primary) return false;
+    const auto bit = 1U << topology.primary->index;
+    return (demand.avoid & bit) == 0 && (worker_.suspects(topology) & bit) != 0;
+}
+
+// The probe that tells what the evidence against the primary is worth is under way, and the next
+// one comes an interval later. nullopt: the request has waited for both.
+std::optional<routing::TimePoint> ClientSession::next_look(Patience& patience) const {
+    const auto& health = worker_.config().health;
+    return patience.next_look(routing::Clock::now(), health.timeout + health.interval);
+}
+
+awaitable<void> ClientSession::wait_for_probe(routing::TimePoint next_look) {
+    Timer timer{worker_.executor(), next_look};
+    co_await timer.async_wait(as_result);
 }
 
 // A read for which no replica is good enough: whether the primary may have it.

@@ -58,6 +58,7 @@ awaitable<void> ClientSession::relay_raw() {
                       true};
     auto result = co_await worker_.pool().connect(*primary, std::move(login));
     if (!result.connection) {
+        if (result.failure.speaks_of_the_server()) worker_.evidence().server_unreachable(*primary);
         if (result.failure.rejected()) {
             client_.write(wire::Bytes{result.failure.error_response});
         } else {

@@ -138,9 +138,90 @@ TEST_F(ClusterTest, KeepsThePrimaryThroughAFewBadProbesAndDropsItThen) {
     EXPECT_EQ(cluster.assess(at(1'020)).primary, kPrimary);
     cluster.failed(kPrimary, at(2'010), "timeout");
     EXPECT_FALSE(cluster.assess(at(2'020)).primary.has_value());
-    cluster.succeeded(kPrimary, full(Role::primary, 2'030, 100));
-    EXPECT_EQ(cluster.assess(at(2'031)).primary, kPrimary);
-    EXPECT_EQ(cluster.assess(at(2'031))[kPrimary].status, Status::healthy);
+    EXPECT_EQ(cluster.assess(at(2'020))[kPrimary].role, Role::unknown);
+    EXPECT_FALSE(cluster.has_sound_primary());
+}
+
+TEST_F(ClusterTest, BelievesALostPrimaryWhenAllOthersHaveBeenAskedSinceItCameBack) {
+    for (int i = 0; i < 3; ++i) cluster.failed(kPrimary, at(10 + i), "refused");
+    cluster.assess(at(14));
+    cluster.succeeded(kReplica, full(Role::replica, 15, 100));
+    cluster.succeeded(kOther, full(Role::replica, 15, 100));
+    cluster.succeeded(kPrimary, full(Role::primary, 20, 100));
+    EXPECT_FALSE(cluster.assess(at(21)).primary.has_value());
+    EXPECT_EQ(cluster.assess(at(21))[kPrimary].status, Status::unhealthy);
+    EXPECT_TRUE(cluster.status(kPrimary).reason().starts_with("was lost"));
+    EXPECT_TRUE(cluster.must_be_asked(kReplica));
+    EXPECT_FALSE(cluster.must_be_asked(kPrimary));
+
+    cluster.succeeded(kReplica, cheap(Role::replica, 22, 100));
+    EXPECT_FALSE(cluster.must_be_asked(kReplica));
+    EXPECT_FALSE(cluster.assess(at(23)).primary.has_value());
+    cluster.failed(kOther, at(19), "timeout");  // it was asked before
+    EXPECT_FALSE(cluster.assess(at(24)).primary.has_value());
+    cluster.failed(kOther, at(24), "timeout");
+    const auto topology = cluster.assess(at(25));
+    EXPECT_EQ(topology.primary, kPrimary);
+    EXPECT_EQ(topology[kPrimary].status, Status::healthy);
+    EXPECT_EQ(topology[kPrimary].checked_at, at(20));
+    EXPECT_TRUE(cluster.has_sound_primary());
+}
+
+TEST_F(ClusterTest, TheNewPrimaryEndsTheClaimOfTheOneThatCameBack) {
+    for (int i = 0; i < 3; ++i) cluster.failed(kPrimary, at(10 + i), "refused");
+    cluster.assess(at(14));
+    cluster.succeeded(kPrimary, full(Role::primary, 20, 100));
+    cluster.succeeded(kReplica, full(Role::primary, 21, 150, 2));
+    cluster.succeeded(kOther, full(Role::replica, 21, 100));
+    const auto topology = cluster.assess(at(22));
+    EXPECT_EQ(topology.primary, kReplica);
+    EXPECT_EQ(topology[kPrimary].role, Role::unknown);
+    EXPECT_TRUE(cluster.status(kPrimary).reason().starts_with("superseded"));
+}
+
+// It was away for a moment only: it stays the primary, but in doubt (see Evidence::suspects).
+TEST_F(ClusterTest, AnotherRunOfThePrimaryIsInDoubtUntilAllOthersHaveBeenAsked) {
+    auto restarted = full(Role::primary, 20, 100);
+    restarted.postmaster_start_us = kFirstRun + 1;
+    cluster.succeeded(kPrimary, restarted);
+    auto topology = cluster.assess(at(21));
+    EXPECT_EQ(topology.primary, kPrimary);
+    EXPECT_EQ(topology[kPrimary].checked_at, at(0));
+    EXPECT_EQ(cluster.unconfirmed_since(kPrimary), at(20));
+    EXPECT_FALSE(cluster.has_sound_primary());
+    restarted.sent_at = at(30);
+    cluster.succeeded(kPrimary, restarted);
+    EXPECT_EQ(cluster.assess(at(31))[kPrimary].checked_at, at(0));
+
+    cluster.succeeded(kReplica, full(Role::replica, 32, 100));
+    cluster.succeeded(kOther, full(Role::replica, 32, 100));
+    topology = cluster.assess(at(33));
+    EXPECT_EQ(topology[kPrimary].checked_at, at(30));
+    EXPECT_EQ(cluster.unconfirmed_since(kPrimary), kNever);
+}
+
+TEST_F(ClusterTest, APromotedStandbyNeedsNobodysConfirmation) {
+    for (int i = 0; i < 3; ++i) cluster.failed(kReplica, at(10 + i), "refused");
+    cluster.assess(at(14));
+    auto promoted = full(Role::primary, 20, 150, 2);
+    promoted.postmaster_start_us = kFirstRun + 1;
+    cluster.succeeded(kReplica, promoted);
+    EXPECT_EQ(cluster.assess(at(21)).primary, kReplica);
+}
+
+// Its verdict must not depend on itself: "superseded" made it count as gone, and gone as not
+// superseded.
+TEST_F(ClusterTest, ASupersededPrimaryThatGoesAwayKeepsOneStatusUntilItIsGivenUp) {
+    cluster.succeeded(kReplica, full(Role::primary, 10, 150, 2));
+    EXPECT_EQ(cluster.assess(at(11))[kPrimary].status, Status::unhealthy);
+    cluster.discard(kPrimary, at(12));
+    for (int i = 0; i < 20; ++i)
+        EXPECT_EQ(cluster.assess(at(13 + i))[kPrimary].status, Status::unhealthy) << i;
+    for (int i = 0; i < 4; ++i) {
+        cluster.failed(kPrimary, at(40 + i), "refused");
+        EXPECT_EQ(cluster.assess(at(41 + i))[kPrimary].status, Status::unhealthy) << i;
+    }
+    EXPECT_EQ(cluster.assess(at(50))[kPrimary].role, Role::unknown);
 }
 
 TEST_F(ClusterTest, CountsNoPositionOfTheFormerTimelineAfterAPromotion) {

@@ -60,6 +60,28 @@ TEST(Evidence, SuspectsNobodyForWhatHappenedToOneSession) {
     EXPECT_EQ(wakes, 1);
 }
 
+TEST(Evidence, IsNewsOnceForOneTrouble) {
+    Evidence evidence{2};
+    EXPECT_TRUE(evidence.server_unreachable(ServerId{0}));
+    EXPECT_FALSE(evidence.server_unreachable(ServerId{0}));
+    EXPECT_FALSE(evidence.server_changed(ServerId{0}));
+    EXPECT_TRUE(evidence.server_unreachable(ServerId{1}));
+    EXPECT_FALSE(evidence.server_unreachable(ServerId{2}));
+}
+
+TEST(Evidence, KeepsTheLaterOfTwoDoubts) {
+    Evidence evidence{2};
+    int wakes = 0;
+    evidence.on_wake([&] { ++wakes; });
+    const auto now = Clock::now();
+    evidence.doubt(ServerId{0}, now);
+    EXPECT_EQ(evidence.doubted_at(ServerId{0}), now);
+    evidence.doubt(ServerId{0}, now - 1s);
+    EXPECT_EQ(evidence.doubted_at(ServerId{0}), now);
+    EXPECT_EQ(evidence.suspects(checked_at(now)), 0b01U);
+    EXPECT_EQ(wakes, 0);
+}
+
 TEST(Evidence, SuspectsAServerThatIsNotWhatItWas) {
     Evidence evidence{2};
     evidence.server_changed(ServerId{0});

@@ -204,6 +204,17 @@ TEST(NodeStatus, IsAskedEverLessOftenWhileItCannotBeReached) {
     EXPECT_EQ(intervals, (std::vector<std::chrono::milliseconds>{1s, 2s, 4s, 8s, 16s, 30s, 30s}));
 }
 
+TEST(NodeStatus, IsAskedOftenEnoughIfItMayBePromotedMeanwhile) {
+    conf::ServerConfig server;
+    World world = healthy(status_rules({}, server));
+    for (int i = 0; i < 12; ++i) world.bad();
+    EXPECT_EQ(world.status.probe_interval(), 4s);
+    server.role = conf::ServerRole::replica;
+    World replica = healthy(status_rules({}, server));
+    for (int i = 0; i < 12; ++i) replica.bad();
+    EXPECT_EQ(replica.status.probe_interval(), 30s);
+}
+
 TEST(NodeStatus, IsAskedAtTheUsualPaceAgainAfterASignOfLife) {
     World world = unhealthy();
     for (int i = 0; i < 5; ++i) world.bad();

@@ -28,6 +28,10 @@ Claim down(Claim claim) {
     claim.is_up = false;
     return claim;
 }
+Claim unconfirmed(Claim claim) {
+    claim.is_confirmed = false;
+    return claim;
+}
 Claim configured(ServerRole role, Claim claim) {
     claim.configured = role;
     return claim;
@@ -73,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"PrimaryDown",
              {down(primary()), replica()},
              {},
-             {Role::primary, Role::replica},
+             {Role::unknown, Role::replica},
              {"", ""}},
         Case{"LaterTimelineWins",
              {primary(1), primary(2), replica(2)},
@@ -96,6 +100,21 @@ INSTANTIATE_TEST_SUITE_P(
              1,
              {Role::unknown, Role::primary},
              {"", ""}},
+        Case{"WhatADownServerClaimedIsNoRole",
+             {primary(), down(replica()), down(primary())},
+             0,
+             {Role::primary, Role::unknown, Role::unknown},
+             {"", "", ""}},
+        Case{"AnUnconfirmedPrimaryDoesNotCount",
+             {unconfirmed(primary()), replica()},
+             {},
+             {Role::primary, Role::replica},
+             {"was lost", ""}},
+        Case{"AnUnconfirmedPrimaryIsNoRival",
+             {unconfirmed(primary(2)), primary(2)},
+             1,
+             {Role::unknown, Role::primary},
+             {"was lost", ""}},
         Case{"ForeignServerAmongOurs",
              {primary(), replica(), replica(1, kForeign)},
              0,

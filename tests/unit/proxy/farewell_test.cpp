@@ -51,6 +51,7 @@ TEST(Farewell, TellsAServerThatDoesNotAnswerFromTroubleOfOurs) {
     EXPECT_TRUE(is_unreachable(asio::error::connection_refused));
     EXPECT_TRUE(is_unreachable(asio::error::timed_out));
     EXPECT_TRUE(is_unreachable(asio::error::eof));
+    EXPECT_TRUE(is_unreachable(ProxyErrc::server_unreachable));
     EXPECT_FALSE(is_unreachable(asio::error::no_descriptors));
     EXPECT_FALSE(is_unreachable(asio::error::host_not_found));
     EXPECT_FALSE(is_unreachable(asio::error::operation_aborted));

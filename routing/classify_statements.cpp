@@ -659,20 +659,13 @@ void note_settings_list(const SettingsList& list, Part& part) {
         part.in_transaction = InTransaction::stays;
 }
 
-// A replication slot that lasts as long as the connection: the third argument, or one of this name.
-bool makes_temporary_slot(const PgQuery__FuncCall& call, std::string_view function) {
-    if (function != "pg_create_physical_replication_slot" &&
-        function != "pg_create_logical_replication_slot" &&
-        function != "pg_copy_physical_replication_slot" &&
-        function != "pg_copy_logical_replication_slot")
-        return false;
-    for (std::size_t i = 0; i < call.n_args; ++i) {
-        const auto* named = as<PgQuery__NamedArgExpr>(call.args[i]);
-        const bool is_it = named != nullptr ? std::string_view{named->name} == "temporary" : i == 2;
-        const PgQuery__Node* value = named != nullptr ? named->arg : call.args[i];
-        if (is_it && constant_bool(value) != false) return true;
-    }
-    return false;
+// A replication slot that may last as long as the connection: by its name alone a slot is not.
+// Which argument says so is not asked, since a list of constants counts as one of two.
+bool may_make_temporary_slot(const PgQuery__FuncCall& call, std::string_view function) {
+    return call.n_args > 1 && (function == "pg_create_physical_replication_slot" ||
+                               function == "pg_create_logical_replication_slot" ||
+                               function == "pg_copy_physical_replication_slot" ||
+                               function == "pg_copy_logical_replication_slot");
 }
 
 // CREATE ... pg_temp.x, where the schema may stand in any of a statement's names.
@@ -706,7 +699,7 @@ void note_hidden_effects(const Message* statement, const Context& context, Part&
             const std::string_view name = builtin_name(*call);
             if (name == "set_config") note_set_config(statement, *call, list, context, part);
             if (builtin_function(name).kind == BuiltinKind::state ||
-                makes_temporary_slot(*call, name))
+                may_make_temporary_slot(*call, name))
                 add(part.effects, context.effect(Kind::backend_state, name));
             if (!part.fits_if_harmless) note_call(*call, name, part);
             if (takes_session_lock(name)) add(part.effects, context.effect(Kind::lock));

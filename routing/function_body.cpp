@@ -73,10 +73,12 @@ private:
     void note(Kept::What what) { facts_.keeps = std::max(facts_.keeps, what); }
 
     void note_statement() {
-        if (!is_name(at_ + 1)) return;
-        if (word(at_) == "load") note(Kept::What::state);
-        if (word(at_) == "reset") note(Kept::What::settings);
-        if (word(at_) != "set" || word(at_ + 1) == "constraints" || word(at_ + 1) == "transaction")
+        const auto next = word(at_ + 1);
+        if (word(at_) == "load" && next == "'") note(Kept::What::state);
+        if (word(at_) == "reset" && (is_name(at_ + 1) || next == "\"" || next == "%"))
+            note(Kept::What::settings);
+        if (word(at_) != "set" || !(is_name(at_ + 1) || next == "\"" || next == "%") ||
+            word(at_ + 1) == "constraints" || word(at_ + 1) == "transaction")
             return;
         note(word(at_ + 1) == "local" ? Kept::What::names : Kept::What::settings);
     }

@@ -79,7 +79,6 @@ PGSTEER_NODE(PgQuery__SQLValueFunction, pg_query__sqlvalue_function__descriptor)
 PGSTEER_NODE(PgQuery__JoinExpr, pg_query__join_expr__descriptor)
 PGSTEER_NODE(PgQuery__CaseExpr, pg_query__case_expr__descriptor)
 PGSTEER_NODE(PgQuery__AIndirection, pg_query__a__indirection__descriptor)
-PGSTEER_NODE(PgQuery__NamedArgExpr, pg_query__named_arg_expr__descriptor)
 PGSTEER_NODE(PgQuery__DoStmt, pg_query__do_stmt__descriptor)
 #undef PGSTEER_NODE
 

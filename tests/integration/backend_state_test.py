@@ -147,7 +147,7 @@ def test_only_members_of_an_extension_count(cluster, knowing):
 def test_the_pin_is_shown_with_the_function_and_ends_where_it_is_undone(cluster, knowing):
     def pins():
         text = knowing.http("/metrics")  # what has not happened yet is not in it
-        counts = re.findall(r'^pgsteer_pins_total\{pin="backend_state"\} (\d+)', text, re.MULTILINE)
+        counts = re.findall(r'^pgsteer_pinned_sessions_total\{pin="backend_state"\} (\d+)', text, re.MULTILINE)
         return sum(map(int, counts))
     before = pins()
     with connect(knowing) as session:

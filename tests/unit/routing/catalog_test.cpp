@@ -441,7 +441,8 @@ TEST(Classify, KeepsEachNameOnce) {
         uses("SELECT f(a), f(b), lower(t.x), s.g() FROM t, s.t, t WHERE a = b AND b = 'c'::s.y"),
         testing::UnorderedElementsAre("ff", "flower", "cx", "fs.g", "rt", "rs.t", "o=", "ts.y"));
     EXPECT_THAT(uses("SELECT 1; SELECT 2"), testing::IsEmpty());
-    EXPECT_THAT(uses("INSERT INTO t SELECT f()"), testing::IsEmpty());
+    EXPECT_THAT(uses("INSERT INTO t SELECT f(), lower(x) FROM u"), testing::ElementsAre("ff"))
+        << "what it may leave behind";
 }
 
 TEST(CatalogState, MembersThatSetItRunOnThePrimaryWhateverTheyAreDeclared) {

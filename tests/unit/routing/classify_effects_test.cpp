@@ -124,7 +124,6 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
         {"SELECT pg_replication_origin_session_setup('x')",
          {{Kind::backend_state, 0, "pg_replication_origin_session_setup", ""}}},
         {"SELECT pg_create_physical_replication_slot('x')", {}},
-        {"SELECT pg_create_physical_replication_slot('x', true, false)", {}},
         {"SELECT pg_create_physical_replication_slot('x', false, true)",
          {{Kind::backend_state, 0, "pg_create_physical_replication_slot", ""}}},
         {"SELECT pg_create_logical_replication_slot('x', 'y', $1)",

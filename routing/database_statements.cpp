@@ -19,6 +19,8 @@ const PgQuery__DefElem* option(PgQuery__Node** options, std::size_t count, std::
     return nullptr;
 }
 
+// TEMPLATE 'name', as a literal, which nobody writes, is not kept in the text that is parsed: it is
+// some other name then, and its database is not emptied.
 std::string_view template_of(const PgQuery__CreatedbStmt& create) {
     const auto* element = option(create.options, create.n_options, "template");
     const auto name = element != nullptr ? string_of(element->arg) : std::string_view{};

@@ -32,14 +32,15 @@ def close_wait(proxy) -> int:
 
 
 def fill(proxy, cluster, count=4):
-    """Leaves idle connections to the primary and to both replicas, of both workers."""
+    """Leaves idle connections to the primary and to replicas, of all workers."""
     sessions = [connect(proxy) for _ in range(count)]
     for session in sessions:
         session.execute("SELECT 1")
         session.execute("SELECT pg_advisory_unlock_all()")
     for session in sessions:
         session.close()
-    until(lambda: all(open_connections(proxy).values()), "connections to all servers")
+    until(lambda: open_connections(proxy)["primary"] and sum(open_connections(proxy).values()) > 1,
+          "connections to the primary and to a replica")
     names = {"primary": cluster.primary, **{server.name: server for server in cluster.replicas}}
     idle = "usename = 'app' AND state = 'idle' AND query = 'DISCARD ALL'"
     until(lambda: all(names[name].value(f"SELECT count(*) FROM pg_stat_activity WHERE {idle}") == number

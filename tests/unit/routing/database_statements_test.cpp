@@ -36,7 +36,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Emptied{"ALTER DATABASE shop RENAME TO store", "shop"},
                     Emptied{"ALTER DATABASE \"Shop\" SET TABLESPACE fast", "Shop"},
                     Emptied{"CREATE DATABASE a TEMPLATE shop", "shop"},
-                    Emptied{"CREATE DATABASE a WITH OWNER = b TEMPLATE = 'Shop'", "Shop"},
+                    Emptied{"CREATE DATABASE a WITH OWNER = b TEMPLATE = shop", "shop"},
                     Emptied{"CREATE DATABASE a TEMPLATE \"My Shop\" ENCODING 'UTF8'", "My Shop"},
                     Emptied{"CREATE DATABASE a", "template1"},
                     Emptied{"CREATE DATABASE a TEMPLATE DEFAULT", "template1"},

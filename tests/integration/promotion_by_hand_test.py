@@ -116,8 +116,8 @@ def test_promotion_by_hand_with_the_old_primary_back(servers, leases, away):
         first_write = replica.value("SELECT extract(epoch FROM min(at)) FROM written WHERE at > to_timestamp(%s)",
                                     promoted_at)
         sent = old.statements("INSERT INTO written")
-        print(f"first write {float(first_write) - promoted_at:.3f} s after the promotion; {changes:.0f} topology changes; longest request "
-              f"{load.longest():.3f} s; failed writes {sum(len(b.failures) for b in load.by_name.values())}; "
+        print(f"first write {float(first_write) - promoted_at:.3f} s after the promotion; {changes:.0f} topology changes; "
+              f"longest request {load.longest():.3f} s; failed writes {sum(len(b.failures) for b in load.by_name.values())}; "
               f"statements on the old primary {len(sent)}")
         assert not [failure for name in READS for failure in load.by_name[name].failures]
         assert sent == []

@@ -66,7 +66,7 @@ def test_memory_does_not_grow_by_what_clients_invent(open_to_all):
         log_in(proxy, application_name=f"a{word}" + "x" * 2000, options=f"-c my.setting={word}")
         with raw.connect(proxy.host, proxy.port) as session:
             session.send(raw.cancel_request(number, number))
-        if number % 10 == 0:
+        if number % 50 == 0:
             with psycopg.connect(host=proxy.host, port=proxy.port, user="app", dbname="app", autocommit=True) as session:
                 for i in range(50):
                     session.execute(f"SELECT 1 AS c{word}_{i}", prepare=True)

@@ -14,11 +14,12 @@ namespace asio = boost::asio;
 
 // A server that refuses every query that touches one of `bad`.
 struct Reader {
-    std::set<std::size_t> bad;
+    std::set<std::size_t> bad = {};
     PgError::Kind failure = PgError::Kind::rejected;
-    std::set<std::size_t> read, refused;
+    std::set<std::size_t> read = {};
+    std::set<std::size_t> refused = {};
     int queries = 0;
-    PgError result;
+    PgError result = {};
 
     void run(std::size_t count) {
         asio::io_context io;

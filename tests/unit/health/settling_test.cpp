@@ -76,7 +76,7 @@ private:
         std::uint64_t position = 0x1000'0100;
     };
 
-    std::uint32_t below(std::uint32_t limit) { return random_() % limit; }
+    std::uint32_t below(std::uint32_t limit) { return static_cast<std::uint32_t>(random_() % limit); }
 
     void change(Model& server) {
         switch (below(4)) {
@@ -174,9 +174,10 @@ TEST_P(Settling, NobodyIsPrimaryWithoutBelongingToTheNewestTimelineSeen) {
         if (!topology.primary) continue;
         EXPECT_GE(topology.timeline(), newest) << "event " << event;
         newest = std::max(newest, topology.timeline());
-        for (std::uint16_t i = 0; i < kServers; ++i)
-            if (ServerId{i} != *topology.primary)
-                EXPECT_NE(topology.servers[i].role, Role::primary);
+        for (std::uint16_t i = 0; i < kServers; ++i) {
+            if (ServerId{i} == *topology.primary) continue;
+            EXPECT_NE(topology.servers[i].role, Role::primary);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ public:
     // 57P02, which servers say as a WARNING to those whose server process did not crash itself.
     void heard(const wire::ErrorFields& said);
 
-    [[nodiscard]] bool is_silent() const { return sqlstate_.empty(); }
+    [[nodiscard]] bool is_silent() const { return sqlstate_.empty() && !stops_at_once_; }
     [[nodiscard]] std::string_view sqlstate() const { return sqlstate_; }
     // Whether a connection that ended with it speaks against the server: it ended without a word,
     // or with one that is said to everybody. All other FATALs end one session.
@@ -25,6 +25,7 @@ public:
 
 private:
     std::string sqlstate_;
+    bool stops_at_once_ = false;  // WARNING 57P01: pg_ctl stop -m immediate, from 14 on
 };
 
 // Whether a login that was rejected with this SQLSTATE would be rejected for everybody.

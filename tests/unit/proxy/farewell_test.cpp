@@ -6,6 +6,8 @@
 namespace pgsteer::proxy {
 namespace {
 
+namespace asio = boost::asio;
+
 wire::ErrorFields said(std::string_view severity, std::string_view sqlstate) {
     return {.severity = severity, .sqlstate = sqlstate, .message = {}, .hint = {}};
 }
@@ -44,6 +46,14 @@ TEST(Farewell, HearsThatAnotherServerProcessCrashed) {
     Farewell farewell;
     farewell.heard(said("WARNING", "57P02"));
     EXPECT_EQ(farewell.sqlstate(), "57P02");
+    EXPECT_TRUE(farewell.speaks_of_the_server());
+}
+
+// From 14 on an immediate stop says so, as a WARNING: that is no crash of the one who hears nothing.
+TEST(Farewell, IsNotSilentWhenTheServerStopsAtOnce) {
+    Farewell farewell;
+    farewell.heard(said("WARNING", "57P01"));
+    EXPECT_FALSE(farewell.is_silent());
     EXPECT_TRUE(farewell.speaks_of_the_server());
 }
 

@@ -43,8 +43,7 @@ struct LatencyHistogram {
     static double upper_bound_seconds(std::size_t step);
 };
 
-inline constexpr std::size_t kErrorKinds =
-    32;  // slots for errors of our own, by index of proxy::kErrors
+inline constexpr std::size_t kErrorKinds = 48;  // slots for errors of our own, by index of proxy::kErrors
 
 // What one worker counts about one (database, server). Written by the worker alone.
 struct ServerCounters {

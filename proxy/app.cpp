@@ -46,6 +46,8 @@ health::TopologyPtr unknown_topology(const conf::Config& config) {
     return topology;
 }
 
+static_assert(kErrors.size() <= health::kErrorKinds, "each error has a counter");
+
 std::vector<std::string> error_names() {
     std::vector<std::string> names;
     for (const auto& error : kErrors)

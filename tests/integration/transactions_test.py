@@ -256,7 +256,7 @@ def test_a_setting_that_only_its_answer_tells_moves_too(script):
 
 @pytest.fixture
 def slow_wal_writer(cluster):
-    """Only pgsteer's nudges flush what no commit does."""
+    """Only pgsteer makes the primary flush what no commit does: its nudges, or the flushing sample of a session."""
     cluster.primary.set("wal_writer_delay", "10s")
     yield
     cluster.primary.sql("ALTER SYSTEM RESET wal_writer_delay")
@@ -264,9 +264,9 @@ def slow_wal_writer(cluster):
 
 
 @pytest.mark.parametrize("failing", ["ROLLBACK", "an error"])
-def test_reads_behind_what_was_rolled_back_find_a_replica(lazy, script, slow_wal_writer, failing):
+def test_reads_behind_what_was_rolled_back_find_a_replica(script, slow_wal_writer, failing):
     """Nobody is in a hurry to flush it, and no replica has it before: all of them wait for what is flushed at most."""
-    on_replicas, nudges = 0, lazy.metric("pgsteer_nudges_total")
+    on_replicas = 0
     for _ in range(10):
         if failing == "ROLLBACK":
             script.run("BEGIN")
@@ -278,7 +278,6 @@ def test_reads_behind_what_was_rolled_back_find_a_replica(lazy, script, slow_wal
         on_replicas += script.place("SELECT n FROM moving WHERE id = 1") == "replica"
     print(f"{on_replicas} of 10 on replicas")
     assert on_replicas == 10
-    assert lazy.metric("pgsteer_nudges_total") > nudges
 
 
 def test_a_commit_with_a_limit_of_rows_stays_on_the_replica(lazy, script):

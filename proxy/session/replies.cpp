@@ -54,6 +54,13 @@ wire::Buffer whole_message(wire::Bytes body) {
     return {begin, begin + wire::kHeaderBytes + body.size()};
 }
 
+// The WARNING with which a server ends a connection: that its client, whose session goes on, is
+// ended, would not be true.
+bool is_last_warning(wire::Bytes body) {
+    const auto said = wire::decode_error(body);
+    return said && (said->sqlstate == "57P01" || said->sqlstate == "57P02");
+}
+
 bool is_asynchronous(std::uint8_t type) {
     return type == backend::kNoticeResponse || type == backend::kNotificationResponse ||
            type == backend::kParameterStatus;
@@ -79,6 +86,13 @@ awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
             co_return worker_.pool().finish_return(connection);
         }
         if (!is_ours()) co_return;
+        // It was reset with our request unread: that is not what its server process crashed of.
+        if (ec == asio::error::connection_reset) {
+            wire::ErrorFields as_if;
+            as_if.severity = "WARNING";
+            as_if.sqlstate = "57P01";
+            connection->farewell.heard(as_if);
+        }
         if (ec) co_return co_await server_lost(slot, side(slot).lost_because);
         replies_at_ = Clock::now();
         const auto outcome = process_replies(slot);
@@ -240,6 +254,7 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
             break;
     }
     auto* owed = replies.front();
+    if (type == backend::kNoticeResponse && is_last_warning(body)) return Verdict::swallow;
     if (type == backend::kNoticeResponse)
         return owed != nullptr && owed->internal ? Verdict::swallow : Verdict::forward;
     if (owed == nullptr) return Verdict::broken;

@@ -30,7 +30,7 @@ bool rejects_everybody(std::string_view sqlstate) {
 }
 
 bool is_unreachable(const error_code& error) {
-    namespace net = asio::error;
+    namespace net = boost::asio::error;
     static const std::array kNobodyAnswers{
         error_code{net::connection_refused},
         error_code{net::timed_out},

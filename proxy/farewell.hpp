@@ -16,6 +16,9 @@ public:
     // An ErrorResponse or NoticeResponse. Kept are a FATAL, after which the server closes, and
     // 57P02, which servers say as a WARNING to those whose server process did not crash itself.
     void heard(const wire::ErrorFields& said);
+    // The connection was reset: the server process had not read all that it was sent, so it did not
+    // end of that.
+    void was_reset() { stops_at_once_ = true; }
 
     [[nodiscard]] bool is_silent() const { return sqlstate_.empty() && !stops_at_once_; }
     [[nodiscard]] std::string_view sqlstate() const { return sqlstate_; }

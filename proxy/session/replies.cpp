@@ -86,13 +86,7 @@ awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
             co_return worker_.pool().finish_return(connection);
         }
         if (!is_ours()) co_return;
-        // It was reset with our request unread: that is not what its server process crashed of.
-        if (ec == asio::error::connection_reset) {
-            wire::ErrorFields as_if;
-            as_if.severity = "WARNING";
-            as_if.sqlstate = "57P01";
-            connection->farewell.heard(as_if);
-        }
+        if (ec == asio::error::connection_reset) connection->farewell.was_reset();
         if (ec) co_return co_await server_lost(slot, side(slot).lost_because);
         replies_at_ = Clock::now();
         const auto outcome = process_replies(slot);

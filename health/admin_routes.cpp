@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace pgsteer::health {
 
 namespace {
@@ -54,14 +56,25 @@ std::vector<Queries> count_queries(const Sources& sources) {
     return all;
 }
 
-// By server; of those that clients invent there may be many.
+// Names that clients invent are nobody's business.
+bool is_shown(const RefusedLogin& login, const conf::Config& config) {
+    const auto is_login = [&](const conf::AuthUser& user) { return user.name == login.user; };
+    const auto is_database = [&](const conf::DatabaseConfig& database) {
+        return (database.server_name.empty() ? database.name : database.server_name) ==
+               login.database;
+    };
+    return login.is_known || (std::ranges::any_of(config.auth.users, is_login) &&
+                              std::ranges::any_of(config.databases, is_database));
+}
+
+// By server.
 std::vector<ordered_json> describe_refused_logins(const Sources& sources) {
     constexpr std::size_t kMaxShown = 20;
     std::vector<ordered_json> all(sources.config->servers.size(), ordered_json::array());
     if (!sources.refused_logins) return all;
     for (const RefusedLogin& login : sources.refused_logins()) {
         auto& shown = all[login.server];
-        if (shown.size() == kMaxShown) continue;
+        if (shown.size() == kMaxShown || !is_shown(login, *sources.config)) continue;
         shown.push_back({{"database", login.database},
                          {"user", login.user},
                          {"since_seconds", login.since_seconds},

@@ -123,6 +123,7 @@ struct RefusedLogin {
     std::string error;
     double since_seconds = 0;
     std::uint64_t refusals = 0;
+    bool is_known = false;  // false: no server has ever accepted it
 };
 
 // What /metrics and /status are made of.

@@ -44,8 +44,8 @@ bool LoginBackOff::refused(const BudgetKey& login,
 }
 
 void LoginBackOff::accepted(const BudgetKey& login, TimePoint now) {
-    if (count_.load(std::memory_order_acquire) == 0) return;
     const std::lock_guard lock{mutex_};
+    if (known_.size() < kMaxLogins) known_.emplace(login.database, login.user);
     const auto entry = logins_.find(login);
     if (entry != logins_.end() && !entry->second.is_accepted()) entry->second.accepted_at = now;
 }
@@ -80,7 +80,7 @@ std::vector<health::RefusedLogin> LoginBackOff::report(TimePoint now) const {
         if (state.is_accepted()) continue;
         report.push_back({login.server.index, login.database, login.user, state.sqlstate,
                           state.error, std::chrono::duration<double>(now - state.since).count(),
-                          state.refusals});
+                          state.refusals, known_.contains({login.database, login.user})});
     }
     return report;
 }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,7 @@ public:
     std::vector<BudgetKey> settle(routing::TimePoint now);
     void try_all_again();  // servers have changed
 
+    // Each says whether any server has ever let its user into its database.
     [[nodiscard]] std::vector<health::RefusedLogin> report(routing::TimePoint now) const;
 
 private:
@@ -64,6 +66,7 @@ private:
     std::atomic<std::size_t> count_{0};  // of logins_: none is what is usual
     mutable std::mutex mutex_;
     std::map<BudgetKey, State> logins_;
+    std::set<std::pair<std::string, std::string>> known_;  // database, user: accepted somewhere; bounded
 };
 
 }  // namespace pgsteer::proxy

@@ -10,7 +10,10 @@ namespace {
 
 using routing::Role;
 using routing::Status;
+using testing::AllOf;
+using testing::AnyOf;
 using testing::HasSubstr;
+using testing::Not;
 
 struct World {
     World() {
@@ -115,6 +118,19 @@ TEST(AdminRoutes, CountTheLoginsThatAServerRefuses) {
     const auto text = world.get("/metrics").body;
     EXPECT_THAT(text, HasSubstr("pgsteer_server_refused_logins{server=\"pg1\"} 0\n"));
     EXPECT_THAT(text, HasSubstr("pgsteer_server_refused_logins{server=\"pg2\"} 2\n"));
+}
+
+TEST(AdminRoutes, NameNoLoginThatAClientInvented) {
+    World world;
+    world.config.auth.users.emplace_back().name = "alice";
+    world.config.databases = {{.name = "shop", .server_name = "app"}, {.name = "*"}};
+    world.refused = {{1, "app", "alice", "28000", "no", 2, 3},
+                     {1, "made_up", "alice", "3D000", "no", 2, 3},
+                     {1, "app", "nobody", "28000", "no", 2, 3},
+                     {1, "other", "bob", "53300", "full", 1, 1, true}};
+    const auto text = world.get("/status").body;
+    EXPECT_THAT(text, AllOf(HasSubstr("alice"), HasSubstr("bob")));
+    EXPECT_THAT(text, Not(AnyOf(HasSubstr("made_up"), HasSubstr("nobody"))));
 }
 
 TEST(AdminRoutes, AnswerMetricsAsPrometheusText) {

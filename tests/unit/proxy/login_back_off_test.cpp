@@ -159,5 +159,15 @@ TEST(ConnectionLimit, IsToldByTheFunctionThatRaisedTheError) {
     EXPECT_EQ(limit_reached(""), ConnectionLimit::server);
 }
 
+TEST_F(BackOff, TellsWhetherAnyServerHasAcceptedTheLogin) {
+    back_off.accepted({ServerId{0}, "app", "alice"}, now);
+    refuse();
+    refuse({ServerId{1}, "app", "bob"});
+    const auto report = back_off.report(now);
+    ASSERT_EQ(report.size(), 2U);
+    EXPECT_TRUE(report[0].is_known);
+    EXPECT_FALSE(report[1].is_known);
+}
+
 }  // namespace
 }  // namespace pgsteer::proxy

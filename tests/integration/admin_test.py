@@ -12,12 +12,8 @@ import psycopg
 import pytest
 
 from support.proxy import find_binary
+from support.session import connect
 from support.waiting import SLOWDOWN, until
-
-
-def connect(proxy, **options):
-    return psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app",
-                           dbname="app", autocommit=True, **options)
 
 
 @pytest.mark.core

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.session import connect
 from support.waiting import until
 
 SETUP = """
@@ -60,11 +61,6 @@ def knowing(cluster, leases, objects):
     from support.proxy import Pgsteer  # pylint: disable=import-outside-toplevel
     with Pgsteer(cluster, {"workers": 1, "pool": {"size": 2}}, leases=leases) as running:
         yield running
-
-
-def connect(server, **options):
-    options = {"user": "app", "password": "app", "dbname": "app", "autocommit": True, **options}
-    return psycopg.connect(host=server.host, port=server.port, **options)
 
 
 def answer(session, sql):

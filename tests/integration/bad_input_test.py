@@ -14,6 +14,7 @@ import pytest
 
 from support import raw
 from support.proxy import Pgsteer
+from support.session import dsn
 from support.waiting import SLOWDOWN, until
 
 
@@ -29,10 +30,6 @@ def strict(cluster, leases):
         return
     with Pgsteer(cluster, {"listen": {"login_timeout": "1s"}}, leases=leases) as running:
         yield running
-
-
-def dsn(proxy):
-    return f"host={proxy.host} port={proxy.port} user=app password=app dbname=app connect_timeout=20"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 
 from support.cluster import Cluster, new_marker
 from support.proxy import Pgsteer, find_binary
+from support.session import dsn
 from support.waiting import SLOWDOWN, until
 
 _SCHEMA = """
@@ -100,12 +101,6 @@ def catalog_proxy(cluster, leases, objects):
 
 def catalog_of(proxy, database="app"):
     return next((c for c in proxy.status()["catalogs"] if c["database"] == database), {"loaded": False})
-
-
-def dsn(proxy, user="app", **changes):
-    parts = {"host": proxy.host, "port": proxy.port, "user": user, "password": user, "dbname": "app",
-             "connect_timeout": 20, **changes}
-    return psycopg.conninfo.make_conninfo(**parts)
 
 
 def where(cluster, session, statement, fails=False):

@@ -9,14 +9,10 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.session import connect
 from support.waiting import SLOWDOWN, until
 
 CHECKPOINTER = "SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
-
-
-def connect(proxy):
-    return psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                           autocommit=True, connect_timeout=20)
 
 
 class Statement(threading.Thread):

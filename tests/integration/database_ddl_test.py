@@ -6,6 +6,7 @@ import threading
 import psycopg
 import pytest
 
+from support import session as sessions
 from support.waiting import until
 from support.wire_client import LoginRefused, log_in
 
@@ -29,8 +30,7 @@ def proxy(make_proxy):
 
 
 def connect(where, user="owner", dbname="app", **options):
-    return psycopg.connect(host=where.host, port=where.port, user=user, password=user, dbname=dbname,
-                           connect_timeout=30, autocommit=True, **options)
+    return sessions.connect(where, user=user, dbname=dbname, **options)
 
 
 def use(proxy, dbname, count=4) -> None:

@@ -3,16 +3,11 @@ transaction, lag limits."""
 
 import time
 
-import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.session import connect
 from support.waiting import until
-
-
-def connect(proxy, **options):
-    return psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app",
-                           dbname="app", autocommit=True, **options)
 
 
 @pytest.fixture

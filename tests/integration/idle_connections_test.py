@@ -2,16 +2,11 @@
 
 import os
 
-import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.session import connect
 from support.waiting import until
-
-
-def connect(proxy, **options):
-    return psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                           connect_timeout=30, autocommit=True, **options)
 
 
 def open_connections(proxy) -> dict:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.session import connect
 from support.waiting import until
 
 
@@ -39,11 +40,6 @@ def catch_up(cluster, proxy):
                       for replica in cluster.replicas), "pgsteer knows it")
     for replica in cluster.replicas:
         replica.pause_replay()
-
-
-def connect(proxy, **options):
-    return psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                           autocommit=True, **options)
 
 
 def write(session, n):

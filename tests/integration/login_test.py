@@ -8,18 +8,13 @@ import pytest
 
 from support import raw
 from support.cluster import new_marker
+from support.session import dsn
 from support.waiting import SLOWDOWN, until
 
 
 def one(dsn):
     with psycopg.connect(dsn, autocommit=True) as connection:
         return connection.execute("SELECT current_user::text").fetchone()[0]
-
-
-def dsn(proxy, **changes):
-    parts = {"host": proxy.host, "port": proxy.port, "user": "app", "password": "app",
-             "dbname": "app", "connect_timeout": 20, **changes}
-    return " ".join(f"{key}={value}" for key, value in parts.items())
 
 
 def refusal(dsn_text):

@@ -9,6 +9,7 @@ from psycopg import errors
 
 from support.cluster import Cluster, new_marker
 from support.proxy import Pgsteer
+from support.session import connect
 from support.waiting import until
 
 
@@ -26,11 +27,6 @@ def proxy(servers, leases):
     with Pgsteer(servers, leases=leases) as running:
         yield running
         running.check_health()
-
-
-def connect(proxy):
-    return psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                           autocommit=True, connect_timeout=20)
 
 
 class Writer(threading.Thread):

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.session import connect
 from support.waiting import SLOWDOWN, until
 from support.wire_client import LoginRefused, log_in
 
@@ -24,11 +25,6 @@ def _roles(cluster):
     cluster.wait_until_replayed()
     yield
     cluster.primary.sql("DROP OWNED BY limited; DROP ROLE limited")
-
-
-def connect(where, user="app", dbname="app"):
-    return psycopg.connect(host=where.host, port=where.port, user=user, password=user, dbname=dbname,
-                           connect_timeout=30, autocommit=True)
 
 
 @contextlib.contextmanager
@@ -76,7 +72,7 @@ def test_a_login_that_a_replica_refuses_is_tried_now_and_then(make_proxy, cluste
         cluster.forget_logs()
         started = time.monotonic()
         for _ in range(10):
-            with connect(proxy, "other") as session:
+            with connect(proxy, user="other") as session:
                 for _ in range(30):
                     assert session.execute("SELECT 1").fetchone() == (1,)
         until(lambda: refusals(refusing, "other") >= 1, "it was tried")
@@ -85,7 +81,7 @@ def test_a_login_that_a_replica_refuses_is_tried_now_and_then(make_proxy, cluste
         assert refusals(refusing, "other") <= min(most, 15), "tries of 300 reads"
 
         marker = new_marker()
-        with connect(proxy, "other") as session:
+        with connect(proxy, user="other") as session:
             for _ in range(20):
                 session.execute(f"SELECT 1 /* {marker} */")
         assert set(cluster.where_ran(marker)) == {other.name}, "what is left is used"
@@ -101,13 +97,13 @@ def test_a_login_that_a_replica_refuses_is_tried_now_and_then(make_proxy, cluste
 
         marker = new_marker()
         for _ in range(8):
-            with connect(proxy, "app") as session:
+            with connect(proxy, user="app") as session:
                 session.execute(f"SELECT 1 /* {marker} */")
         assert set(cluster.where_ran(marker)) == {server.name for server in cluster.replicas}, "other users"
 
     def reads_there():
         marker = new_marker()
-        with connect(proxy, "other") as session:
+        with connect(proxy, user="other") as session:
             session.execute(f"SELECT 1 /* {marker} */")
         return refusing.name in cluster.where_ran(marker)
     until(reads_there, "the replica has the user's reads again", 30)
@@ -125,7 +121,7 @@ def test_reads_that_every_replica_refuses_run_on_the_primary(make_proxy, cluster
         cluster.forget_logs()
         marker = new_marker()
         for _ in range(5):
-            with connect(proxy, "other") as session:
+            with connect(proxy, user="other") as session:
                 for _ in range(20):
                     session.execute(f"SELECT 1 /* {marker} */")
         assert cluster.where_ran(marker) == {"primary": 100}
@@ -175,7 +171,7 @@ def six_databases(cluster):
 
 def visit(where, user, dbname) -> None:
     """One short session that reads and writes, as `psql -c` makes it."""
-    with connect(where, user, dbname) as session:
+    with connect(where, user=user, dbname=dbname) as session:
         assert session.execute("SELECT current_database()").fetchone() == (dbname,)
         session.execute("CREATE TEMP TABLE t (i int)")
 
@@ -214,7 +210,7 @@ def test_at_a_roles_limit_the_longest_idle_connection_of_that_role_gives_way(mak
         assert pooled("other") == {first}
         with contextlib.ExitStack() as stack:
             for dbname in (first, second):
-                session = stack.enter_context(connect(proxy, "limited", dbname))
+                session = stack.enter_context(connect(proxy, user="limited", dbname=dbname))
                 session.execute("CREATE TEMP TABLE t (i int)")
             with pytest.raises(LoginRefused) as proxied:
                 log_in(proxy.host, proxy.port, "limited", "limited", six_databases[3])

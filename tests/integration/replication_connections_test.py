@@ -9,14 +9,14 @@ import pytest
 from psycopg import pq
 
 from support import raw
+from support import session as sessions
 from support.cluster import Cluster
 from support.proxy import Pgsteer
 from support.waiting import SLOWDOWN, until
 
 
 def dsn(target, user="repl", **options):
-    return psycopg.conninfo.make_conninfo(host=target.host, port=target.port, user=user, password=user, dbname="app",
-                                          connect_timeout=20, **options)
+    return sessions.dsn(target, user=user, **options)
 
 
 def replication_dsn(target):

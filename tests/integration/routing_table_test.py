@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.session import connect
 
 SETUP = """
     CREATE SCHEMA rt; CREATE SCHEMA rt2;
@@ -559,11 +560,6 @@ def told(cluster, leases, objects):  # pylint: disable=unused-argument,redefined
     proxy = Pgsteer(cluster, {}, leases)
     yield proxy
     proxy.stop()
-
-
-def connect(proxy):
-    return psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                           autocommit=True)
 
 
 def test_the_table_is_large_enough():

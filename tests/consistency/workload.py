@@ -40,11 +40,13 @@ class Workload:
             self._comment = f"/* pgsteer: max_staleness={int(options.bound * 1000)}ms */"
 
     def is_over(self):
-        enough = self._options.reads and self._tally.reads >= self._options.reads
+        enough = (self._options.reads and self._tally.reads >= self._options.reads
+                  and time.monotonic() >= self._earliest)
         return enough or time.monotonic() >= self._deadline
 
     async def run(self):
         self._deadline = time.monotonic() + self._options.seconds
+        self._earliest = time.monotonic() + self._options.at_least
         outsiders = 2 if self._options.level == "strict" else 0
         jobs = [self._guard(self._reader_and_writer, number) for number in range(self._options.sessions)]
         if self._options.level in ("session", "global", "strict"):

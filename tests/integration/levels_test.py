@@ -23,11 +23,16 @@ def table(hurt):
 
 
 @pytest.fixture
-def late(table):
-    """Both replicas show what the primary has committed until now; later commits when catch_up() is called."""
-    for replica in table.replicas:
-        replica.pause_replay()
-    return table
+def make_late_proxy(make_proxy, table):
+    """make_proxy(); then both replicas show what the primary has committed until now, and later commits when catch_up()
+    is called. In this order: of a replica that was never up to date with it a pgsteer knows nothing.
+    """
+    def make(*args, **options):
+        proxy = make_proxy(*args, **options)
+        for replica in table.replicas:
+            replica.pause_replay()
+        return proxy
+    return make
 
 
 def catch_up(cluster, proxy):
@@ -56,8 +61,8 @@ def ran_on(cluster, session, sql="SELECT n FROM levels WHERE id = 1"):
     return set(cluster.where_ran(marker))
 
 
-def test_eventual_misses_what_the_levels_above_it_do_not(make_proxy, late):
-    proxy = make_proxy()
+def test_eventual_misses_what_the_levels_above_it_do_not(make_late_proxy, table):
+    proxy = make_late_proxy()
     with connect(proxy) as writer, connect(proxy) as reader:
         write(writer, 1)
         assert read(reader, "/* pgsteer: consistency=eventual */") == 0
@@ -68,10 +73,10 @@ def test_eventual_misses_what_the_levels_above_it_do_not(make_proxy, late):
         assert read(writer) == 2
 
 
-def test_strict_sees_what_was_written_past_the_proxy(make_proxy, late):
-    proxy = make_proxy({"routing": {"consistency": "strict"}})
+def test_strict_sees_what_was_written_past_the_proxy(make_late_proxy, table):
+    proxy = make_late_proxy({"routing": {"consistency": "strict"}})
     with connect(proxy) as reader:
-        late.primary.sql("UPDATE levels SET n = 3 WHERE id = 1")
+        table.primary.sql("UPDATE levels SET n = 3 WHERE id = 1")
         assert read(reader) == 3
 
 
@@ -84,11 +89,11 @@ def test_strict_reads_reach_replicas_that_keep_up(make_proxy, table):
 
 
 @pytest.mark.parametrize("how", ["set", "options", "comment", "user", "database", "config"])
-def test_the_level_can_be_set_everywhere(make_proxy, late, how):
+def test_the_level_can_be_set_everywhere(make_late_proxy, table, how):
     changes = {"user": {"auth": {"users": [{"name": "app", "password": "app", "consistency": "global"}]}},
                "database": {"databases": [{"name": "app", "consistency": "global"}]},
                "config": {"routing": {"consistency": "global"}}}.get(how, {})
-    proxy = make_proxy(changes)
+    proxy = make_late_proxy(changes)
     options = {"options": "-c pgsteer.consistency=global"} if how == "options" else {}
     with connect(proxy) as writer, connect(proxy, **options) as reader:
         if how == "set":
@@ -98,28 +103,28 @@ def test_the_level_can_be_set_everywhere(make_proxy, late, how):
         assert read(reader, "/* pgsteer: consistency=global */" if how == "comment" else "") == 4
         if how == "set":
             reader.execute("RESET pgsteer.consistency")
-            catch_up(late, proxy)  # what the reader saw on the primary is on the replicas
+            catch_up(table, proxy)  # what the reader saw on the primary is on the replicas
             write(writer, 5)
             assert read(reader) == 4
 
 
-def test_a_level_set_in_a_transaction_that_is_rolled_back_is_not_set(make_proxy, late):
-    proxy = make_proxy()
+def test_a_level_set_in_a_transaction_that_is_rolled_back_is_not_set(make_late_proxy, table):
+    proxy = make_late_proxy()
     with connect(proxy) as writer, connect(proxy) as reader:
         reader.execute("BEGIN")
         reader.execute("SET pgsteer.consistency = 'global'")
         reader.execute("ROLLBACK")
-        catch_up(late, proxy)  # the reader's own floor is passed
+        catch_up(table, proxy)  # the reader's own floor is passed
         write(writer, 6)
         assert read(reader) == 0
 
 
-def test_max_staleness_bounds_what_eventual_reads_miss(make_proxy, late):
-    proxy = make_proxy({"routing": {"consistency": "eventual"}})
+def test_max_staleness_bounds_what_eventual_reads_miss(make_late_proxy, table):
+    proxy = make_late_proxy({"routing": {"consistency": "eventual"}})
     with connect(proxy) as writer, connect(proxy) as reader:
         write(writer, 7)
         until(lambda: all(proxy.metric("pgsteer_server_staleness_seconds", server=replica.name) > 0.6
-                          for replica in late.replicas), "the replicas have been behind for longer than the bound")
+                          for replica in table.replicas), "the replicas have been behind for longer than the bound")
         assert read(reader) == 0
         assert read(reader, "/* pgsteer: max_staleness=500ms */") == 7
         assert read(reader, "/* pgsteer: max_staleness=1h */") == 0
@@ -127,8 +132,8 @@ def test_max_staleness_bounds_what_eventual_reads_miss(make_proxy, late):
         assert read(reader) == 7
 
 
-def test_a_token_carries_a_write_to_another_session(make_proxy, late):
-    proxy = make_proxy({"routing": {"consistency": "eventual"}})
+def test_a_token_carries_a_write_to_another_session(make_late_proxy, table):
+    proxy = make_late_proxy({"routing": {"consistency": "eventual"}})
     with connect(proxy) as writer, connect(proxy) as reader:
         write(writer, 8)
         token = writer.execute("SHOW pgsteer.lsn").fetchone()[0]
@@ -138,10 +143,10 @@ def test_a_token_carries_a_write_to_another_session(make_proxy, late):
         assert read(reader, f"/* pgsteer: min_lsn={token} */") == 8
         reader.execute(f"SET pgsteer.min_lsn = '{token}'")
         assert read(reader) == 8
-        catch_up(late, proxy)
-        until(lambda: ran_on(late, reader) <= {"replica1", "replica2"}, "a replica has replayed the token")
+        catch_up(table, proxy)
+        until(lambda: ran_on(table, reader) <= {"replica1", "replica2"}, "a replica has replayed the token")
         reader.execute(f"SET pgsteer.min_lsn = '{int(timeline) + 1}/{lsn}'")
-        assert ran_on(late, reader) == {"primary"}, "a token of another timeline proves nothing here"
+        assert ran_on(table, reader) == {"primary"}, "a token of another timeline proves nothing here"
 
 
 def test_the_position_is_shown_to_prepared_statements_too(proxy):
@@ -167,12 +172,12 @@ def test_a_read_behind_a_write_waits_for_a_replica_if_it_may(make_proxy, table):
     assert shares["20s"] == 40
 
 
-def test_waiting_ends_at_the_primary(make_proxy, late):
-    proxy = make_proxy({"routing": {"freshness_wait": "30ms"}})
+def test_waiting_ends_at_the_primary(make_late_proxy, table):
+    proxy = make_late_proxy({"routing": {"freshness_wait": "30ms"}})
     with connect(proxy) as session:
         write(session, 9)
-        assert "primary" in ran_on(late, session)  # replicas may have been asked, in vain
-        assert all(replica.value("SELECT n FROM levels") == 0 for replica in late.replicas), "it waited for a replica"
+        assert "primary" in ran_on(table, session)  # replicas may have been asked, in vain
+        assert all(replica.value("SELECT n FROM levels") == 0 for replica in table.replicas), "it waited for a replica"
 
 
 @pytest.mark.parametrize("sql, text", [

@@ -58,8 +58,9 @@ def terminated(cluster, session):
 
 
 def terminated_while_it_works(cluster, session):
-    ends = threading.Timer(0.05, lambda: cluster.primary.sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'other'"))
+    ends = threading.Thread(target=until, args=(lambda: cluster.primary.value(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'other' AND state = 'active'"),
+        "it works, and is ended", 60))
     ends.start()
     with pytest.raises(psycopg.Error):
         session.execute("SELECT nextval('victims'), pg_sleep(60)")

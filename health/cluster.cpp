@@ -147,7 +147,8 @@ Server Cluster::describe(std::size_t index,
                   .incarnation = node.tracker.incarnation(),
                   .position = node.tracker.position(),
                   .checked_at = node.checked_at,
-                  .response_time = node.status.response_time()};
+                  .response_time = node.status.response_time(),
+                  .is_to_be_confirmed = verdict.is_to_be_confirmed};
     Circumstances circumstances{.fault = verdict.fault,
                                 .is_replica = is_standby(node),
                                 .lag = std::nullopt,

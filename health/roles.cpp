@@ -38,6 +38,7 @@ Roles RoleFinder::find(std::span<const Claim> claims) {
         if (!claims_primary(claims[i]) || !verdict.fault.empty()) continue;
         if (!claims[i].is_confirmed) {
             roles.servers[i].fault = "was lost: the other servers are asked before it is believed";
+            roles.servers[i].is_to_be_confirmed = true;
             continue;
         }
         candidates.push_back(i);

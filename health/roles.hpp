@@ -26,6 +26,7 @@ struct Claim {
 struct Verdict {
     routing::Role role = routing::Role::unknown;
     std::string_view fault;  // why the server must not be used; "" = nothing
+    bool is_to_be_confirmed = false;  // that is the fault, and will soon be over
 };
 
 struct Roles {

@@ -17,7 +17,7 @@ constexpr std::string_view kCannotConnectNow = "57P03";
 
 void Farewell::heard(const wire::ErrorFields& said) {
     const bool is_last = said.severity == "FATAL" || said.severity == "PANIC";
-    stops_at_once_ = stops_at_once_ || (!is_last && said.sqlstate == kAdminShutdown);
+    was_ended_ = was_ended_ || (!is_last && said.sqlstate == kAdminShutdown);
     if (is_last || said.sqlstate == kCrashShutdown) sqlstate_ = said.sqlstate;
 }
 

@@ -18,9 +18,9 @@ public:
     void heard(const wire::ErrorFields& said);
     // The connection was reset: the server process had not read all that it was sent, so it did not
     // end of that.
-    void was_reset() { stops_at_once_ = true; }
+    void was_reset() { was_ended_ = true; }
 
-    [[nodiscard]] bool is_silent() const { return sqlstate_.empty() && !stops_at_once_; }
+    [[nodiscard]] bool is_silent() const { return sqlstate_.empty() && !was_ended_; }
     [[nodiscard]] std::string_view sqlstate() const { return sqlstate_; }
     // Whether a connection that ended with it speaks against the server: it ended without a word,
     // or with one that is said to everybody. All other FATALs end one session.
@@ -28,7 +28,7 @@ public:
 
 private:
     std::string sqlstate_;
-    bool stops_at_once_ = false;  // WARNING 57P01: pg_ctl stop -m immediate, from 14 on
+    bool was_ended_ = false;  // by others: WARNING 57P01 (pg_ctl stop -m immediate, from 14 on), or a reset
 };
 
 // Whether a login that was rejected with this SQLSTATE would be rejected for everybody.

@@ -49,6 +49,8 @@ struct Server {
     Lsn position;                          // replica: replayed; primary: inserted
     TimePoint checked_at = kNever;         // when the last good probe was *sent*
     std::chrono::microseconds response_time{0};  // of probes, smoothed
+    // It says that it is the primary, after it was lost: believed as soon as the others were asked.
+    bool is_to_be_confirmed = false;
 };
 
 struct Topology {

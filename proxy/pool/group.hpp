@@ -11,6 +11,7 @@ struct Pool::Waiter {
     Waiter(Executor executor, routing::TimePoint until) : timer{executor, until} {}
     Timer timer;
     bool woken = false;
+    bool has_left = false;
 };
 
 struct Pool::Group {

@@ -85,7 +85,13 @@ bool Pool::is_exhausted(const BudgetKey& key) {
     return !group.waiters.empty() || (group.idle.empty() && group.budget->is_spent());
 }
 
-awaitable<LeaseResult> Pool::acquire(const PoolTarget& target) {
+void Pool::Place::leave() {
+    if (!waiter_ || waiter_->woken) return;
+    waiter_->has_left = true;
+    waiter_->timer.cancel();
+}
+
+awaitable<LeaseResult> Pool::acquire(const PoolTarget& target, Place& place) {
     Group& group = group_of({target.server, target.database, target.user});
     const Use use{group};
     const auto until = Clock::now() + env_.config->pool.acquire_timeout;
@@ -102,7 +108,11 @@ awaitable<LeaseResult> Pool::acquire(const PoolTarget& target) {
                 continue;
             }
         }
-        woken = co_await wait_for_place(group, until);
+        const auto waiter = std::make_shared<Waiter>(env_.executor, until);
+        place.waiter_ = waiter;
+        woken = co_await wait_for_place(group, waiter);
+        place.waiter_.reset();
+        if (waiter->has_left) co_return LeaseResult{{}, {ProxyErrc::query_canceled, {}, {}, {}}};
         if (!woken) {
             env_.counters->pool_timeouts.add();
             co_return LeaseResult{{}, {ProxyErrc::acquire_timeout, {}, {}, {}}};
@@ -131,8 +141,7 @@ LeaseResult Pool::lease_of(ServerConnectionPtr connection) {
     return {Lease{this, std::move(connection)}, {}};
 }
 
-awaitable<bool> Pool::wait_for_place(Group& group, TimePoint until) {
-    const auto waiter = std::make_shared<Waiter>(env_.executor, until);
+awaitable<bool> Pool::wait_for_place(Group& group, std::shared_ptr<Waiter> waiter) {
     group.waiters.push_back(waiter);
     group.budget->waiting.fetch_add(1);
     env_.counters->pool_waiting.add();

@@ -61,6 +61,8 @@ struct PoolTarget {
 
 // Worker-local.
 class Pool {
+    struct Waiter;
+
 public:
     struct Environment {
         Executor executor;
@@ -80,7 +82,17 @@ public:
     explicit Pool(Environment environment);
     ~Pool();
 
-    awaitable<LeaseResult> acquire(const PoolTarget& target);
+    // Where a session stands that waits for a connection; it may leave.
+    class Place {
+    public:
+        void leave();
+
+    private:
+        friend class Pool;
+        std::shared_ptr<Waiter> waiter_;
+    };
+    // Fails with query_canceled once the place was left.
+    awaitable<LeaseResult> acquire(const PoolTarget& target, Place& place);
     // A connection that is no part of the pool; but where a limit of connections is in its way, an
     // idle one of the pools makes room.
     awaitable<ConnectResult> connect(routing::ServerId server, ServerLogin login);
@@ -112,7 +124,6 @@ public:
 
 private:
     friend class Lease;
-    struct Waiter;
     struct Group;
     Group& group_of(const BudgetKey& key);
     ServerConnectionPtr take_idle(Group& group, const PoolTarget& target);
@@ -124,7 +135,7 @@ private:
     class Use;
     void forget_unused();
     LeaseResult lease_of(ServerConnectionPtr connection);
-    awaitable<bool> wait_for_place(Group& group, routing::TimePoint until);
+    awaitable<bool> wait_for_place(Group& group, std::shared_ptr<Waiter> waiter);
     void take_back(ServerConnectionPtr connection);
     awaitable<void> reset(ServerConnectionPtr connection);
     void keep(const ServerConnectionPtr& connection);

@@ -135,6 +135,7 @@ void ClientSession::leave() {
     if (closing_ && !client_.is_open() && !side(Slot::primary).lease && !side(Slot::replica).lease)
         return;
     closing_ = true;
+    place_in_pool_.leave();
     if (std::exchange(logins_change_, false)) worker_.logins_change();  // perhaps committed
     client_.close();
     hold_timer_.cancel();
@@ -215,6 +216,7 @@ void ClientSession::cancel_requested(std::uint32_t secret_key) {
     worker_.mutable_counters().cancels.add();
     if (cancel_ == Cancel::none) cancel_ = Cancel::asked;
     pass_cancel_on();
+    if (requests_.empty()) place_in_pool_.leave();
     answered_.notify_all();
 }
 

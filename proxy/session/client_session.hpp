@@ -154,7 +154,7 @@ private:
                                            const Demand& demand) const;
     [[nodiscard]] std::optional<routing::TimePoint> next_look(Patience& patience) const;
     // Inlined, GCC 12 takes the coroutine's own operator delete for a wrong one.
-    [[gnu::noinline]] awaitable<void> wait_for_probe(routing::TimePoint next_look);
+    awaitable<void> wait_for_probe(routing::TimePoint next_look);
     [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);
     static bool avoid_all(const routing::Candidates& candidates, Demand& demand);
     [[nodiscard]] PoolTarget target(Slot slot, routing::ServerId server) const;
@@ -329,6 +329,7 @@ private:
 
     // What it is doing.
     std::array<Side, 2> sides_;
+    Pool::Place place_in_pool_;
     std::deque<Request> requests_;  // in flight, oldest first; all on one slot
     routing::SessionState state_;
     routing::DeferredTransaction deferred_;

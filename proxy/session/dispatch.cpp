@@ -10,9 +10,7 @@
 #include "proxy/worker.hpp"
 #include "routing/balance.hpp"
 
-// GCC 12, depending on what it inlines: a coroutine's frame comes from Asio's own operator new, and
-// goes by its operator delete.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#include <algorithm>
 
 namespace pgsteer::proxy {
 
@@ -146,7 +144,8 @@ void ClientSession::ask_for_answers(const Request& request) {
     lease->stream.write(wire::Bytes{out});
 }
 
-// GCC 12 takes this coroutine's operator delete for a wrong one.
+// GCC 12, depending on what it inlines, takes the operator delete of this coroutine's frame for a
+// wrong one: the frame comes from Asio's own operator new.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
@@ -281,7 +280,8 @@ awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, D
             routing::balance(candidates, worker_.in_flight(), topology, worker_.random());
         auto failure = co_await take_lease(slot, server);
         if (closing_) co_return leaving();
-        if (!failure.error) continue;  // time has passed: decide again
+        if (!failure.error || failure.error == ProxyErrc::query_canceled)
+            continue;  // time has passed: decide again
         if (slot == Slot::primary && failure.speaks_of_the_server()) {
             if (const auto next = next_look(patience)) {
                 co_await wait_for_probe(*next);
@@ -307,10 +307,12 @@ bool ClientSession::avoid_all(const routing::Candidates& candidates, Demand& dem
     return demand.avoid != before;
 }
 
-// Evidence speaks against the primary, and no probe that was sent later has answered it.
+// Evidence speaks against the primary, and no probe that was sent later has answered it; or the one
+// that was lost is back, and the others are being asked.
 bool ClientSession::is_primary_in_doubt(const routing::Topology& topology,
                                         const Demand& demand) const {
-    if (!topology.primary) return false;
+    if (!topology.primary)
+        return std::ranges::any_of(topology.servers, &routing::Server::is_to_be_confirmed);
     const auto bit = 1U << topology.primary->index;
     return (demand.avoid & bit) == 0 && (worker_.suspects(topology) & bit) != 0;
 }
@@ -396,7 +398,7 @@ awaitable<void> ClientSession::make_way(StatementPtr statement) {
 awaitable<ConnectFailure> ClientSession::take_lease(Slot slot, routing::ServerId server) {
     const auto target = this->target(slot, server);
     const auto self = shared_from_this();
-    auto result = co_await worker_.pool().acquire(target);
+    auto result = co_await worker_.pool().acquire(target, place_in_pool_);
     if (!result.lease) co_return std::move(result.failure);
     if (closing_) co_return ConnectFailure{ProxyErrc::shutting_down, {}, {}, {}};
     side(slot).lease = std::move(result.lease);

@@ -13,7 +13,7 @@ from glob import glob
 import psycopg
 import yaml
 
-from support.cluster import _is_alive, _as_owner, _signal
+from support.cluster import as_owner, children_of, is_alive, running_postmaster, send_signal
 from support.waiting import SLOWDOWN, until
 
 BIN = sorted(glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))[-1]
@@ -66,7 +66,7 @@ class Member:
 
     def start(self):
         with open(self._patroni_log, "ab") as log:
-            self._patroni = subprocess.Popen([*_as_owner(), "patroni", self._config], stdin=subprocess.DEVNULL,
+            self._patroni = subprocess.Popen([*as_owner(), "patroni", self._config], stdin=subprocess.DEVNULL,
                                              stdout=log, stderr=log, cwd="/")
 
     def stop(self):
@@ -88,20 +88,15 @@ class Member:
         self._kill_postgres()
 
     def postmaster(self) -> int:
-        try:
-            with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as file:
-                pid = int(file.readline())
-        except (OSError, ValueError):
-            return 0
-        return pid if _is_alive(pid) else 0
+        return running_postmaster(self.data)
 
     def _kill_postgres(self):
         postmaster = self.postmaster()
         if postmaster:
-            children = _children(postmaster)
+            children = children_of(postmaster)
             for pid in (postmaster, *children):
-                _signal(pid, signal.SIGKILL)
-            until(lambda: not any(_is_alive(pid) for pid in (postmaster, *children)), f"{self.name} is gone", 20)
+                send_signal(pid, signal.SIGKILL)
+            until(lambda: not any(is_alive(pid) for pid in (postmaster, *children)), f"{self.name} is gone", 20)
         stale = os.path.join(self.data, "postmaster.pid")
         if os.path.exists(stale):
             os.unlink(stale)
@@ -111,7 +106,7 @@ class Member:
         with open(os.path.join(self.data, "postmaster.opts"), encoding="utf-8") as file:
             command = shlex.split(file.read())
         with open(self._patroni_log, "ab") as log:
-            self._stray = subprocess.Popen([*_as_owner(), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self._stray = subprocess.Popen([*as_owner(), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                            cwd="/")
 
     def end_stray(self):
@@ -228,8 +223,3 @@ class PatroniCluster:
             shutil.rmtree(self.folder, ignore_errors=True)
         for port in self._ports:
             self._leases.give_back(port)
-
-
-def _children(parent: int) -> list:
-    with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]

@@ -3,7 +3,7 @@ what it has asked for before it said good-bye is done."""
 
 import pytest
 
-from support import raw
+from support import raw, wire_client
 from support.cluster import new_marker
 from support.raw import FLUSH as H, SYNC as S, bind as B, execute as E, parse as P, query as Q
 from support.waiting import until
@@ -104,3 +104,36 @@ def test_a_drain_does_not_wait_for_requests_that_were_skipped(cluster, make_prox
                              session.read_until_ready()) == ["42P01"]
         proxy.stop()
         assert raw.sqlstates(session.read_to_end()) == ["57P01"]
+
+
+@pytest.fixture
+def narrow(make_proxy):
+    """One server connection for each user, for which requests wait for long."""
+    return make_proxy({"workers": 1, "pool": {"size": 1, "acquire_timeout": "10m"}})
+
+
+@pytest.fixture
+def in_line(narrow, name):
+    """A session that waits for the connection of another one, which it will not get."""
+    def log_in():
+        return wire_client.log_in(narrow.host, narrow.port, "app", "app", "app", application_name=name)
+    with log_in() as holder, log_in() as waiting:
+        holder.send(Q("BEGIN; SELECT txid_current()"))
+        holder.read_until_ready()
+        waiting.send(Q("SELECT txid_current()"))
+        until(lambda: narrow.metric("pgsteer_pool_waiting") == 1, "it waits")
+        yield waiting
+
+
+@pytest.mark.core
+def test_a_client_that_goes_while_its_session_waits_for_a_connection(narrow, in_line):
+    in_line.socket.close()
+    until(lambda: narrow.metric("pgsteer_pool_waiting") == 0, "nobody waits", 3)
+
+
+@pytest.mark.core
+def test_a_cancel_reaches_a_session_that_waits_for_a_connection(narrow, in_line):
+    with raw.connect(narrow.host, narrow.port) as other:
+        other.send(raw.cancel_request(*in_line.key))
+    assert raw.sqlstates(in_line.read_until_ready()) == ["57014"]
+    assert narrow.metric("pgsteer_pool_waiting") == 0

@@ -69,7 +69,7 @@ def test_connections_that_the_server_ends_leave_at_once(make_proxy, cluster):
 
 def test_an_idle_session_timeout_of_the_server_empties_the_pool(make_proxy, cluster):
     proxy = make_proxy()
-    cluster.primary.sql("ALTER ROLE app SET idle_session_timeout = '300ms'")
+    cluster.primary.sql("ALTER ROLE app SET idle_session_timeout = '2s'")
     cluster.wait_until_replayed()
     try:
         for _ in range(2):

@@ -91,17 +91,12 @@ class Server:
 
     def postmaster(self) -> int:
         """Process id, 0 if it does not run."""
-        try:
-            with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as file:
-                pid = int(file.readline())
-        except (OSError, ValueError):
-            return 0
-        return pid if _is_alive(pid) else 0
+        return running_postmaster(self.data)
 
     def processes(self) -> list:
         """The postmaster first, then its children (each has a process group of its own)."""
         postmaster = self.postmaster()
-        return [postmaster, *_children(postmaster)] if postmaster else []
+        return [postmaster, *children_of(postmaster)] if postmaster else []
 
     def kill(self) -> None:
         """kill -9 of every process, as when the machine is lost."""
@@ -112,8 +107,8 @@ class Server:
         self.hang()
         victims = self.processes()
         for pid in victims:
-            _signal(pid, signal.SIGKILL)
-        until(lambda: not any(_is_alive(pid) for pid in victims), f"{self.name} is gone")
+            send_signal(pid, signal.SIGKILL)
+        until(lambda: not any(is_alive(pid) for pid in victims), f"{self.name} is gone")
         # In a container nobody may collect the dead, and a zombie looks alive to the next start.
         socket = os.path.join(self._env["SOCKET_DIR"], f".s.PGSQL.{self.port}")
         for stale in (os.path.join(self.data, "postmaster.pid"), socket, f"{socket}.lock"):
@@ -125,11 +120,11 @@ class Server:
         postmaster = self.postmaster()
         os.kill(postmaster, signal.SIGSTOP)
         for pid in self.processes():
-            _signal(pid, signal.SIGSTOP)
+            send_signal(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         for pid in self.processes():
-            _signal(pid, signal.SIGCONT)
+            send_signal(pid, signal.SIGCONT)
 
     def start(self, wait=True) -> None:
         self._pg_ctl("start", "-l", self.log_file, "-w" if wait else "-W", "-t", "60")
@@ -154,7 +149,7 @@ class Server:
     def _pg_ctl(self, action, *options) -> None:
         command = [os.path.join(self._env["BINDIR"], "pg_ctl"), "-s", "-D", self.data, action,
                    *options]
-        subprocess.run([*_as_owner(), *command], cwd="/", check=True, timeout=120 * SLOWDOWN,
+        subprocess.run([*as_owner(), *command], cwd="/", check=True, timeout=120 * SLOWDOWN,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     # --- replication
@@ -314,13 +309,13 @@ def _answers(server: Server) -> bool:
         return False
 
 
-def _as_owner() -> list:
+def as_owner() -> list:
     if os.getuid() != 0:
         return []
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
 
 
-def _signal(pid: int, number: int) -> None:
+def send_signal(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -336,12 +331,22 @@ def _stat(pid: int) -> list:
         return []
 
 
-def _is_alive(pid: int) -> bool:
+def running_postmaster(data: str) -> int:
+    """Process id of the server of this data folder, 0 if there is none."""
+    try:
+        with open(os.path.join(data, "postmaster.pid"), encoding="ascii") as file:
+            pid = int(file.readline())
+    except (OSError, ValueError):
+        return 0
+    return pid if is_alive(pid) else 0
+
+
+def is_alive(pid: int) -> bool:
     fields = _stat(pid)
     return bool(fields) and fields[0] != "Z"
 
 
-def _children(parent: int) -> list:
+def children_of(parent: int) -> list:
     pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
     return [pid for pid in pids if (fields := _stat(pid)) and int(fields[1]) == parent]
 

@@ -200,6 +200,21 @@ TEST_F(ClusterTest, AnotherRunOfThePrimaryIsInDoubtUntilAllOthersHaveBeenAsked) 
     EXPECT_EQ(cluster.unconfirmed_since(kPrimary), kNever);
 }
 
+TEST_F(ClusterTest, APrimaryThatWasLostIsToBeConfirmedWhenItIsBack) {
+    for (int i = 0; i < 3; ++i) cluster.failed(kPrimary, at(10 + i), "refused");
+    EXPECT_FALSE(cluster.assess(at(14)).primary);
+    EXPECT_FALSE(cluster.assess(at(14))[kPrimary].is_to_be_confirmed);
+    cluster.succeeded(kPrimary, full(Role::primary, 20, 100));
+    auto topology = cluster.assess(at(21));
+    EXPECT_FALSE(topology.primary);
+    EXPECT_TRUE(topology[kPrimary].is_to_be_confirmed);
+    cluster.succeeded(kReplica, full(Role::replica, 22, 100));
+    cluster.succeeded(kOther, full(Role::replica, 22, 100));
+    topology = cluster.assess(at(23));
+    EXPECT_EQ(topology.primary, kPrimary);
+    EXPECT_FALSE(topology[kPrimary].is_to_be_confirmed);
+}
+
 TEST_F(ClusterTest, APromotedStandbyNeedsNobodysConfirmation) {
     for (int i = 0; i < 3; ++i) cluster.failed(kReplica, at(10 + i), "refused");
     cluster.assess(at(14));

@@ -48,13 +48,14 @@ constexpr auto kLeft = 6s;  // PostgreSQL waits for 5 s for others to leave a da
 // Databases looked at at once. More than one, so that one that hangs does not hold up the others.
 constexpr int kLookers = 3;
 
-// Empty: there are none.
+// Empty: there are none. What follows, if anything does, is the database's own.
 std::string_view role_settings_in(std::string_view fingerprint) {
     const auto parts = fingerprint.substr(0, fingerprint.find(" | "));
     const auto begin = parts.find(kRoleSettingsPart);
     if (begin == std::string_view::npos) return {};
     const auto end = parts.find_first_not_of("-0123456789 ", begin + kRoleSettingsPart.size());
-    return parts.substr(begin, end - begin);
+    const auto part = parts.substr(begin, end - begin);
+    return part.substr(0, part.find_last_not_of(' ') + 1);
 }
 
 }  // namespace

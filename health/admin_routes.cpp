@@ -85,6 +85,23 @@ std::vector<ordered_json> describe_refused_logins(const Sources& sources) {
     return all;
 }
 
+std::vector<ordered_json> describe_setting_differences(const Sources& sources) {
+    std::vector<ordered_json> all(sources.config->servers.size(), ordered_json::array());
+    if (!sources.setting_differences) return all;
+    for (const SettingDifference& difference : sources.setting_differences()) {
+        ordered_json shown{{"name", difference.setting},
+                           {"primary", difference.primary},
+                           {"replica", difference.replica},
+                           {"sessions_get", difference.is_made_up ? "primary" : "replica"}};
+        if (!difference.is_made_up) {
+            shown["database"] = difference.database;
+            shown["user"] = difference.user;
+        }
+        all[difference.server].push_back(std::move(shown));
+    }
+    return all;
+}
+
 ordered_json describe(const ServerReport& report, const Queries& queries) {
     const auto good = queries.total > queries.failed ? queries.total - queries.failed : 0;
     return {{"name", report.name},
@@ -143,9 +160,11 @@ ordered_json describe_all(const Sources& sources) {
     auto servers = ordered_json::array();
     const auto reports = sources.checker ? sources.checker->report() : std::vector<ServerReport>{};
     const auto refused = describe_refused_logins(sources);
+    const auto settings = describe_setting_differences(sources);
     for (std::size_t i = 0; i < reports.size(); ++i) {
         auto& server = servers.emplace_back(describe(reports[i], queries[i]));
         server["refused_logins"] = refused[i];
+        server["settings"] = settings[i];
     }
     ordered_json primary;
     if (topology->primary) primary = sources.config->servers[topology->primary->index].name;

@@ -29,6 +29,7 @@ enum class Family : std::size_t {
     server_connections_opened,
     server_connect_failures,
     refused_logins,
+    unequal_settings,
     idle_connections_ended,
     connections_made_room,
     pool_waiting,
@@ -98,6 +99,9 @@ inline constexpr std::array kFamilies{
     MetricHelp{"pgsteer_server_refused_logins", "gauge", "server",
                "Pairs of a database and a user that the server does not let in now; /status names "
                "them"},
+    MetricHelp{"pgsteer_server_unequal_settings", "gauge", "server",
+               "Settings by which a replica answers otherwise than the primary, and which cannot be "
+               "set for its sessions; /status names them"},
     MetricHelp{"pgsteer_server_idle_connections_ended_total", "counter", "server",
                "Idle server connections that the server has ended"},
     MetricHelp{"pgsteer_server_connections_made_room_total", "counter", "server",

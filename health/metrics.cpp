@@ -218,6 +218,16 @@ void add_refused_logins(Scrape& scrape, const Sources& sources) {
         scrape.add(Family::refused_logins, counts[i], {{"server", sources.config->servers[i].name}});
 }
 
+void add_unequal_settings(Scrape& scrape, const Sources& sources) {
+    if (!sources.setting_differences) return;
+    std::vector<std::size_t> counts(sources.config->servers.size());
+    for (const auto& difference : sources.setting_differences())
+        if (!difference.is_made_up) ++counts[difference.server];
+    for (std::size_t i = 0; i < counts.size(); ++i)
+        scrape.add(Family::unequal_settings, counts[i],
+                   {{"server", sources.config->servers[i].name}});
+}
+
 void add_server(Scrape& scrape, const ServerReport& report) {
     const Labels labels{{"server", report.name}};
     const auto with = [&](const char* label, std::string_view value) {
@@ -301,6 +311,7 @@ std::string Metrics::text() const {
     add_errors_and_pins(scrape, sources);
     add_connections(scrape, sources);
     add_refused_logins(scrape, sources);
+    add_unequal_settings(scrape, sources);
     add_health(scrape, sources);
     add_catalogs(scrape, sources);
     add_process(scrape);

@@ -126,6 +126,16 @@ struct RefusedLogin {
     bool is_known = false;  // false: no server has ever accepted it
 };
 
+// A setting that a replica's own configuration gives another value than the primary's, as /status
+// shows it.
+struct SettingDifference {
+    std::size_t server = 0;  // index in Config::servers
+    std::string setting;
+    std::string primary, replica;  // values
+    std::string database, user;    // of a session that it concerns
+    bool is_made_up = false;       // sessions get the primary's value all the same
+};
+
 // What /metrics and /status are made of.
 struct Sources {
     const conf::Config* config = nullptr;
@@ -136,6 +146,7 @@ struct Sources {
     std::vector<std::string> error_names;  // "57P03 no_primary" by slot of WorkerCounters::errors
     std::function<bool()> draining;
     std::function<std::vector<RefusedLogin>()> refused_logins = {};
+    std::function<std::vector<SettingDifference>()> setting_differences = {};
 };
 
 // One metric family, as /metrics and metrics.md describe it.

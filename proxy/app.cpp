@@ -89,13 +89,17 @@ public:
                 worker->post([topology](Worker& target) { target.servers_changed(topology); });
             catalogs_.servers_changed();
             shared_->back_off.try_all_again();
+            if (topology->primary && topology->primary != former_primary_) {
+                former_primary_ = topology->primary;
+                settings_have_changed(*topology->primary);
+            }
         });
-        checker_.on_configuration_change([this](routing::ServerId server) {
-            for (auto& worker : workers_)
-                worker->post([server](Worker& target) { target.settings_have_changed(server); });
-        });
+        checker_.on_configuration_change(
+            [this](routing::ServerId server) { settings_have_changed(server); });
         catalogs_.on_role_settings([this] {
-            for (auto& worker : workers_) worker->post([](Worker& target) { target.forget_logins(); });
+            shared_->replica_settings.logins_have_changed();
+            for (auto& worker : workers_)
+                worker->post([](Worker& target) { target.forget_logins(); });
         });
         catalogs_.on_change([this] {
             for (auto& worker : workers_)
@@ -138,6 +142,17 @@ private:
         }
     }
 
+    // On the thread of the checker.
+    void settings_have_changed(routing::ServerId server) {
+        const bool is_primary = store_.load()->primary == server;
+        shared_->replica_settings.forget(server);
+        if (is_primary) shared_->replica_settings.primary_has_changed();
+        for (auto& worker : workers_)
+            worker->post([server](Worker& target) { target.settings_have_changed(server); });
+        if (is_primary)
+            workers_.front()->post([](Worker& target) { target.look_at_settings_again(); });
+    }
+
     void make_admin() {
         health::Sources sources;
         sources.config = config_.get();
@@ -148,6 +163,9 @@ private:
         sources.error_names = error_names();
         sources.refused_logins = [shared = shared_] {
             return shared->back_off.report(routing::Clock::now());
+        };
+        sources.setting_differences = [shared = shared_] {
+            return shared->replica_settings.report();
         };
         sources.draining = [shared = shared_] { return shared->draining.load(); };
         metrics_ = std::make_unique<health::Metrics>(std::move(sources));
@@ -221,6 +239,7 @@ private:
     std::unique_ptr<health::AdminServer> admin_;
     std::unique_ptr<Listener> listener_;
     std::size_t next_worker_ = 0;
+    std::optional<routing::ServerId> former_primary_;  // the checker's thread alone looks at it
     asio::steady_timer::clock_type::time_point drain_until_{};
 };
 

@@ -282,37 +282,46 @@ awaitable<ConnectResult> connect_to_server(Executor executor,
     co_return result;
 }
 
-awaitable<Result<ReplicaPosition>> read_replica_position(ServerConnection& connection) {
-    static constexpr std::string_view kSql =
+namespace {
+
+Result<ServerState> server_state(const std::vector<std::string_view>& row) {
+    if (row.size() < 3) return ProxyErrc::server_protocol;
+    ServerState state;
+    state.in_recovery = row[0] == "t";
+    std::from_chars(row[1].data(), row[1].data() + row[1].size(), state.postmaster_start_us);
+    if (const auto lsn = routing::parse_lsn(row[2])) state.replayed = *lsn;
+    for (std::size_t i = 3; i < row.size(); ++i) {
+        auto& column = state.columns.emplace_back();
+        if (row[i].data() != nullptr) column = row[i];
+    }
+    return state;
+}
+
+}  // namespace
+
+awaitable<Result<ServerState>> read_server_state(ServerConnection& connection,
+                                                 std::string columns) {
+    std::string sql =
         "SELECT pg_catalog.pg_is_in_recovery(), "
         "(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) "
         "1000000)::pg_catalog.int8, "
         "pg_catalog.pg_last_wal_replay_lsn()";
+    if (!columns.empty()) sql.append(", ").append(columns);
     wire::Buffer out;
-    wire::encode_query(out, kSql);
+    wire::encode_query(out, sql);
     send(connection, out);
-    ReplicaPosition position;
-    bool row_seen = false;
+    Result<ServerState> state = ProxyErrc::server_protocol;
     MessageReader reader{connection};
     for (;;) {
         const auto message = co_await reader.next();
         if (!message) co_return message.error();
-        if (message->type == wire::backend::kErrorResponse)
-            co_return ProxyErrc::server_login_failed;
+        if (message->type == wire::backend::kErrorResponse) state = ProxyErrc::server_login_failed;
         if (message->type == wire::backend::kDataRow) {
             const auto row = wire::decode_data_row(message->body);
-            if (!row || row->size() != 3) co_return ProxyErrc::server_protocol;
-            position.in_recovery = (*row)[0] == "t";
-            const auto start = (*row)[1];
-            std::from_chars(start.data(), start.data() + start.size(),
-                            position.postmaster_start_us);
-            if (const auto lsn = routing::parse_lsn((*row)[2])) position.replayed = *lsn;
-            row_seen = true;
+            if (!row) co_return ProxyErrc::server_protocol;
+            state = server_state(*row);
         }
-        if (message->type == wire::backend::kReadyForQuery) {
-            if (!row_seen) co_return ProxyErrc::server_protocol;
-            co_return position;
-        }
+        if (message->type == wire::backend::kReadyForQuery) co_return state;
     }
 }
 

@@ -19,6 +19,9 @@ namespace pgsteer::proxy {
 using ParameterMap =
     std::map<std::string, std::string, std::less<>>;  // as ParameterStatus reports them
 
+// The incarnation of a connection that is held and shall not be used for anything new.
+inline constexpr std::uint64_t kOutdated = 0;
+
 // One logged-in connection to a server. Worker-local; owned by the pool or by one session's lease.
 struct ServerConnection {
     explicit ServerConnection(Socket socket) : stream{std::move(socket)} {}
@@ -82,13 +85,15 @@ awaitable<ConnectResult> connect_to_server(Executor executor,
                                            ServerLogin login,
                                            auth::Credentials& credentials);
 
-// What a replica says of itself on a fresh connection, in a transaction of its own.
-struct ReplicaPosition {
+// What a server says of itself on a fresh connection, in a transaction of its own.
+struct ServerState {
     bool in_recovery = false;
     std::int64_t postmaster_start_us = 0;
-    routing::Lsn replayed;
+    routing::Lsn replayed;                            // standbys only
+    std::vector<std::optional<std::string>> columns;  // what else was asked for
 };
-awaitable<Result<ReplicaPosition>> read_replica_position(ServerConnection& connection);
+// `columns`: of a SELECT. Outlived by the connection alone.
+awaitable<Result<ServerState>> read_server_state(ServerConnection& connection, std::string columns);
 
 // Runs one internal SQL text and reads up to ReadyForQuery; true if no error came.
 awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql);

@@ -50,6 +50,7 @@ Worker::Worker(std::uint16_t index,
         .evidence = shared_->evidence,
         .counters = counters_.get(),
         .back_off = &shared_->back_off,
+        .replica_settings = &shared_->replica_settings,
         .workers = shared_->workers,
         .ask_other_workers =
             [this](const BudgetKey& key) {
@@ -63,6 +64,12 @@ Worker::Worker(std::uint16_t index,
             [this](const std::function<void(Pool&)>& work) {
                 post_to_others_(index_, [work](Worker& other) { work(other.pool()); });
                 post([work](Worker& self) { work(self.pool()); });
+            },
+        .replicas_are_outdated =
+            [this](const SessionKind& kind) {
+                post_to_others_(index_,
+                                [kind](Worker& other) { other.replicas_are_outdated(kind); });
+                replicas_are_outdated(kind);
             },
     });
 }
@@ -165,6 +172,7 @@ void Worker::servers_changed(const health::TopologyPtr& topology) {
 }
 
 void Worker::logins_change() {
+    shared_->replica_settings.logins_have_changed();
     forget_logins();
     post_to_others_(index_, [](Worker& other) { other.forget_logins(); });
 }
@@ -177,6 +185,16 @@ void Worker::forget_logins() {
 void Worker::settings_have_changed(routing::ServerId server) {
     parameters_.clear();
     pool_->retire(server);
+    for_each_session([&](ClientSession& session) { session.outdate_replica(server); });
+}
+
+void Worker::replicas_are_outdated(const SessionKind& kind) {
+    pool_->close_idle_replicas(kind);
+    for_each_session([&](ClientSession& session) { session.outdate_replica(kind); });
+}
+
+void Worker::look_at_settings_again() {
+    spawn(executor(), pool_->look_at_settings_again(), "pool.look_at_settings_again");
 }
 
 void Worker::drain() {

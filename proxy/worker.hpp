@@ -40,6 +40,7 @@ struct Shared {
     auth::Credentials* credentials = nullptr;
     Budgets* budgets = nullptr;
     LoginBackOff back_off;
+    ReplicaSettings replica_settings;
     std::size_t workers = 1;
     health::Catalogs* catalogs = nullptr;
     routing::HashSecret hash_secret;
@@ -79,6 +80,7 @@ public:
     void servers_changed(const health::TopologyPtr& topology);
     void catalogs_have_changed() { catalogs_changed_.notify_all(); }
     void settings_have_changed(routing::ServerId server);  // it has read its configuration again
+    void look_at_settings_again();                         // of the primary; one worker does
     void forget_logins();  // what new sessions are told is asked anew
     void drain();  // sessions leave as soon as they are between transactions
     void stop();   // at once
@@ -138,6 +140,7 @@ public:
 private:
     awaitable<void> housekeeping();
     void look_for_clients();
+    void replicas_are_outdated(const SessionKind& kind);
     void for_each_session(const std::function<void(ClientSession&)>& action);
     void run();
 

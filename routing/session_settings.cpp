@@ -60,6 +60,12 @@ bool SessionSettings::used(Slot slot, std::string_view name) {
     return is_listed || append(slot, making_known(name));
 }
 
+bool SessionSettings::has(std::string_view name) const {
+    return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+        return !entry.is_reset && same_name(entry.name, name);
+    });
+}
+
 std::vector<std::string> SessionSettings::custom_names() const {
     std::vector<std::string> names;
     for (const Entry& entry : entries_)

@@ -35,6 +35,9 @@ public:
     // Connections of this session may know names of its own.
     [[nodiscard]] bool has_custom() const { return has_custom_; }
 
+    // The session has given it a value of its own.
+    [[nodiscard]] bool has(std::string_view name) const;
+
     // Something was set there that is not repeated elsewhere: RESET ALL has to reach it all the
     // same.
     void touched(Slot slot);

@@ -80,6 +80,7 @@ public:
     [[nodiscard]] const std::string& pinned_by() const {
         return backend_state_.empty() ? resettable_state_ : backend_state_;
     }
+    [[nodiscard]] bool has_set(std::string_view name) const { return settings_.has(name); }
     // Its connections may know custom settings: no other session may be given them.
     [[nodiscard]] bool has_custom_settings() const { return settings_.has_custom(); }
     // True if losing the connection of `slot` loses what cannot be rebuilt elsewhere: an open

@@ -38,7 +38,8 @@ void Lease::discard() {
 Pool::Pool(Environment environment)
     : env_{std::move(environment)},
       retired_(env_.config->servers.size(), routing::kNever),
-      retires_(env_.config->servers.size(), routing::kNever) {}
+      retires_(env_.config->servers.size(), routing::kNever),
+      primary_asked_{env_.executor} {}
 Pool::~Pool() { closing_ = true; }
 
 Pool::Group& Pool::group_of(const BudgetKey& key) {
@@ -155,7 +156,13 @@ awaitable<bool> Pool::wait_for_place(Group& group, std::shared_ptr<Waiter> waite
 
 awaitable<ConnectResult> Pool::open(const PoolTarget& target) {
     const BudgetKey login{target.server, target.database, target.user};
-    auto result = co_await open_and_check(target);
+    ServerState seen;
+    ConnectResult result;
+    if (target.replica) {  // no ?: around co_await: GCC 12 destroys its temporary twice
+        result = co_await open_replica(target);
+    } else {
+        result = co_await open_and_check(target, seen);
+    }
     if (result.connection) {
         env_.back_off->accepted(login, Clock::now());
     } else {
@@ -204,10 +211,11 @@ awaitable<void> Pool::open_aside(PoolTarget target) {
 }
 
 // Makes sure that what was opened is what it was meant to be.
-awaitable<ConnectResult> Pool::open_and_check(const PoolTarget& target) {
+awaitable<ConnectResult> Pool::open_and_check(PoolTarget target, ServerState& seen) {
     const auto& config = env_.config->servers[target.server.index];
     const auto topology =
         env_.topology->load();  // before the position is read: that one must not be older
+    const auto generation = env_.replica_settings->generation();
     ServerLogin login{target.database, target.user, target.parameters, false};
     if (target.replica) login.parameters.emplace_back("default_transaction_read_only", "on");
 
@@ -224,9 +232,10 @@ awaitable<ConnectResult> Pool::open_and_check(const PoolTarget& target) {
     connection.startup_parameters = target.parameters_key;
     std::string problem;
     if (target.replica) {  // no ?: around co_await: GCC 12 destroys its temporary twice
-        problem = co_await check_replica(connection, (*topology)[target.server], config);
+        problem = co_await check_replica(connection, (*topology)[target.server], config, seen);
     } else {
-        problem = check_primary(connection);
+        const std::string columns = unknown_columns(target);
+        problem = co_await check_primary(connection, config, columns, seen);
     }
     connection.to_replica = target.replica;
     if (!problem.empty()) {
@@ -234,6 +243,7 @@ awaitable<ConnectResult> Pool::open_and_check(const PoolTarget& target) {
             log::warning("a server is not what it was", "server", config.name, "problem", problem);
         co_return ConnectResult{nullptr, {ProxyErrc::server_unreachable, {}, {}, problem}};
     }
+    if (!target.replica) learn_start(target, seen, generation);
     co_return result;
 }
 
@@ -247,24 +257,40 @@ bool Pool::is_news(routing::ServerId server, const routing::Topology& known) {
 
 awaitable<std::string> Pool::check_replica(ServerConnection& connection,
                                            const routing::Server& known,
-                                           const conf::ServerConfig& config) {
+                                           const conf::ServerConfig& config,
+                                           ServerState& seen) {
     Deadline deadline{env_.executor, connection.stream, Clock::now() + config.connect_timeout};
-    const auto position = co_await read_replica_position(connection);
-    if (!position) co_return "its position cannot be read";
-    if (!position->in_recovery) co_return "it is not in recovery";
+    const std::string columns = reviewed_columns();
+    auto state = co_await read_server_state(connection, columns);
+    if (!state) co_return "its position cannot be read";
+    seen = std::move(*state);
+    if (!seen.in_recovery) co_return "it is not in recovery";
     // Both sides read microseconds; a difference of a few comes from rounding.
-    if (std::abs(position->postmaster_start_us - known.incarnation.postmaster_start_us) > 10)
+    if (std::abs(seen.postmaster_start_us - known.incarnation.postmaster_start_us) > 10)
         co_return "it was restarted";
-    if (position->replayed < known.position) co_return "it is behind its former position";
+    if (seen.replayed < known.position) co_return "it is behind its former position";
     connection.incarnation = known.incarnation.number;
     co_return "";
 }
 
-std::string Pool::check_primary(const ServerConnection& connection) {
-    const auto standby =
-        connection.parameters.find("in_hot_standby");  // reported since PostgreSQL 14
-    return standby != connection.parameters.end() && standby->second == "on" ? "it is in recovery"
-                                                                             : "";
+// Asks only where there is something to be learnt: PostgreSQL 14 and later say by themselves
+// whether they are in recovery.
+awaitable<std::string> Pool::check_primary(ServerConnection& connection,
+                                           const conf::ServerConfig& config,
+                                           std::string columns,
+                                           ServerState& seen) {
+    const auto standby = connection.parameters.find("in_hot_standby");
+    if (standby != connection.parameters.end() && standby->second == "on")
+        co_return "it is in recovery";
+    if (columns.empty()) co_return "";
+    Deadline deadline{env_.executor, connection.stream, Clock::now() + config.connect_timeout};
+    auto state = co_await read_server_state(connection, std::move(columns));
+    if (!state && state.error() != ProxyErrc::server_login_failed)
+        co_return "its settings cannot be read";
+    if (!state) co_return "";  // not worth a session
+    seen = std::move(*state);
+    if (seen.in_recovery) co_return "it is in recovery";
+    co_return "";
 }
 
 void Pool::take_back(ServerConnectionPtr connection) {
@@ -379,6 +405,12 @@ void Pool::close_idle_to(routing::ServerId server) {
             close_idle_where(*group, [](const ServerConnection&) { return true; });
 }
 
+void Pool::close_idle_replicas(const SessionKind& kind) {
+    for (auto& [key, group] : groups_)
+        if (key.database == kind.database && key.user == kind.user)
+            close_idle_where(*group, [](const auto& connection) { return connection.to_replica; });
+}
+
 void Pool::close_all_idle() {
     for (auto& [key, group] : groups_)
         close_idle_where(*group, [](const ServerConnection&) { return true; });
@@ -414,7 +446,9 @@ void Pool::close_expired(TimePoint now) {
             server.fresh_as_of < retires_[i])
             continue;
         retires_[i] = routing::kNever;
-        if (server.role == routing::Role::replica) retire({i});
+        if (server.role != routing::Role::replica) continue;
+        retire({i});
+        env_.replica_settings->forget(routing::ServerId{i});
     }
     std::erase_if(emptied_, [&](const auto& entry) { return now >= entry.second; });
     forget_unused();

@@ -7,12 +7,15 @@
 #include "proxy/pool/budget.hpp"
 #include "proxy/pool/connection_limit.hpp"
 #include "proxy/pool/login_back_off.hpp"
+#include "proxy/pool/replica_settings.hpp"
 #include "proxy/server_connection.hpp"
+#include "proxy/signal.hpp"
 
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,11 +76,15 @@ public:
         health::Evidence* evidence;
         health::WorkerCounters* counters;
         LoginBackOff* back_off;
+        ReplicaSettings* replica_settings;
         std::size_t workers;  // how many there are
         std::function<void(const BudgetKey&)>
             ask_other_workers;  // a session waits: give idle ones back
         std::function<void(const BudgetKey&)> tell_other_workers;        // a place became free
         std::function<void(std::function<void(Pool&)>)> on_all_workers;  // this one, too
+        // Replica connections of this database and user answer by values that the primary has no
+        // more: on all workers.
+        std::function<void(const SessionKind&)> replicas_are_outdated;
     };
     explicit Pool(Environment environment);
     ~Pool();
@@ -116,6 +123,9 @@ public:
     // Nobody's connection to this database remains, on any server or worker, nor is any kept for a
     // while: a statement is about to run that fails while others are connected. Bounded in time.
     awaitable<void> empty_database(std::string database);
+    void close_idle_replicas(const SessionKind& kind);
+    // Asks the primary for what sessions start with there, where it may have changed.
+    awaitable<void> look_at_settings_again();
     void close_expired(routing::TimePoint now);  // idle_timeout, max_lifetime; called every second
     void log_accepted_logins(routing::TimePoint now);
 
@@ -128,7 +138,19 @@ private:
     Group& group_of(const BudgetKey& key);
     ServerConnectionPtr take_idle(Group& group, const PoolTarget& target);
     awaitable<ConnectResult> open(const PoolTarget& target);
-    awaitable<ConnectResult> open_and_check(const PoolTarget& target);
+    // `seen`: what the server has said of itself. Parameters by value; `seen` outlives the
+    // coroutine.
+    awaitable<ConnectResult> open_and_check(PoolTarget target, ServerState& seen);
+    // --- alike.cpp: sessions on a replica get the primary's settings ---
+    awaitable<ConnectResult> open_replica(PoolTarget target);
+    awaitable<ReplicaSettings::Start> start_on_primary(SessionKind kind, SettingSet wanted);
+    awaitable<std::optional<SettingValues>> ask_primary(SessionKind kind);
+    awaitable<SettingSet> try_settings(ServerConnectionPtr connection,
+                                       SettingValues values,
+                                       SettingSet chosen);
+    [[nodiscard]] std::string unknown_columns(const PoolTarget& target) const;
+    void learn_start(const PoolTarget& target, const ServerState& seen, std::uint64_t generation);
+    void tell_differences(const std::vector<health::SettingDifference>& news);
     void count_opened(Group& group, const ServerConnection& connection);
     void note_refusal(const BudgetKey& login, const ConnectFailure& failure);
     awaitable<void> open_aside(PoolTarget target);
@@ -166,9 +188,13 @@ private:
     // What speaks against using a fresh connection; "" = nothing.
     awaitable<std::string> check_replica(ServerConnection& connection,
                                          const routing::Server& known,
-                                         const conf::ServerConfig& config);
+                                         const conf::ServerConfig& config,
+                                         ServerState& seen);
     bool is_news(routing::ServerId server, const routing::Topology& known);
-    static std::string check_primary(const ServerConnection& connection);
+    awaitable<std::string> check_primary(ServerConnection& connection,
+                                         const conf::ServerConfig& config,
+                                         std::string columns,
+                                         ServerState& seen);
     [[nodiscard]] bool is_worn_out(const ServerConnection& connection) const;
 
     Environment env_;
@@ -177,6 +203,9 @@ private:
     std::vector<routing::TimePoint> retired_;  // by server: what was opened before is not kept
     std::vector<routing::TimePoint> retires_;  // replicas: again when they show what happened then
     std::map<std::string, routing::TimePoint> emptied_;  // databases, and until when
+    std::set<SessionKind> asking_primary_;               // one of us does
+    Signal primary_asked_;
+    routing::TimePoint ask_primary_at_ = routing::kNever;  // not before: it did not answer
     bool closing_ = false;
 };
 

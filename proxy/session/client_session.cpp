@@ -136,7 +136,9 @@ void ClientSession::leave() {
         return;
     closing_ = true;
     place_in_pool_.leave();
-    if (std::exchange(logins_change_, false)) worker_.logins_change();  // perhaps committed
+    if ((at_transaction_end_ & AtTransactionEnd::changes_logins) != 0)
+        worker_.logins_change();  // perhaps committed
+    at_transaction_end_ = 0;
     client_.close();
     hold_timer_.cancel();
     answered_.notify_all();
@@ -237,12 +239,53 @@ void ClientSession::servers_changed(const routing::Topology& topology) {
     if (const auto& lease = side(Slot::replica).lease) {
         const auto& server = topology[lease->server];
         if (server.status == routing::Status::unhealthy || server.role != routing::Role::replica ||
-            server.incarnation.number != lease->incarnation)
+            (server.incarnation.number != lease->incarnation && lease->incarnation != kOutdated))
             lease->stream.close();  // its pump finds out, and runs elsewhere what it can
     }
     const auto& lease = side(Slot::primary).lease;
     if (lease && is_superseded(topology, lease->server)) lease->stream.close();
     if (raw_server() && is_superseded(topology, *raw_server())) die(ProxyErrc::shutting_down);
+}
+
+void ClientSession::outdate_replica(routing::ServerId server) {
+    const auto& lease = side(Slot::replica).lease;
+    if (lease && lease->server == server) outdate_replica();
+}
+
+void ClientSession::outdate_replica(const SessionKind& kind) {
+    const auto& lease = side(Slot::replica).lease;
+    if (lease && kind.user == user_ && kind.database == server_database_) outdate_replica();
+}
+
+// What has begun there ends there.
+void ClientSession::outdate_replica() {
+    at_transaction_end_ |= AtTransactionEnd::outdates_replica;
+    if (requests_.empty()) transaction_has_ended();
+}
+
+void ClientSession::transaction_has_ended() {
+    const auto to_do = std::exchange(at_transaction_end_, std::uint8_t{0});
+    if ((to_do & AtTransactionEnd::changes_logins) != 0) worker_.logins_change();
+    if ((to_do & AtTransactionEnd::outdates_replica) == 0) return;
+    if (requests_.size() > 1 || state_.irreplaceable(Slot::replica)) {
+        at_transaction_end_ = AtTransactionEnd::outdates_replica;
+    } else if (const auto& lease = side(Slot::replica).lease) {
+        lease->incarnation = kOutdated;
+        replica_was_outdated_ = true;
+    }
+}
+
+// The replica connection in the place of one that was outdated: the primary would tell its new
+// values with its next answer.
+void ClientSession::tell_new_values(const ServerConnection& replica) {
+    wire::Buffer out;
+    for (const auto name : kReviewedSettings) {
+        const auto reported = replica.parameters.find(name);
+        if (reported == replica.parameters.end() || state_.has_set(name)) continue;
+        if (parameter_view_.changed(name, reported->second))
+            wire::encode_parameter_status(out, name, reported->second);
+    }
+    if (!out.empty()) client_.write(wire::Bytes{out});
 }
 
 void ClientSession::check_timeouts(routing::TimePoint now) {

@@ -42,6 +42,10 @@ public:
     // --- called by the worker ---
     void cancel_requested(std::uint32_t secret_key);
     void servers_changed(const routing::Topology& topology);
+    // The replica connection, if it is one of these, answers by settings that are no longer those
+    // of the primary: the next request gets another one.
+    void outdate_replica(routing::ServerId server);
+    void outdate_replica(const SessionKind& kind);
     void check_timeouts(routing::TimePoint now);
     [[nodiscard]] bool is_reading() const { return reading_; }  // then it notices by itself
     void look_for_client();  // a client that has gone ends what its session waits for
@@ -85,6 +89,9 @@ private:
     void send_error(std::string_view severity, ProxyErrc reason, std::string_view message = {});
     void send_ready();
     void release(Slot slot);
+    void outdate_replica();
+    void transaction_has_ended();
+    void tell_new_values(const ServerConnection& replica);
     void pass_cancel_on();
 
     // --- startup_phase.cpp ---
@@ -379,7 +386,12 @@ private:
     std::optional<routing::Pin> counted_pin_;
     std::uint32_t refused_ = 0;  // replicas that do not let this session in, a bit each
     routing::TimePoint refused_until_{};  // then they are looked at again
-    bool logins_change_ = false;  // by what its transaction has done
+    struct AtTransactionEnd {             // bits
+        static constexpr std::uint8_t changes_logins = 1;  // by what it has done
+        static constexpr std::uint8_t outdates_replica = 2;
+    };
+    std::uint8_t at_transaction_end_ = 0;
+    bool replica_was_outdated_ = false;
     bool draining_ = false;
     bool closing_ = false;
 };

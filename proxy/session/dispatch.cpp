@@ -403,6 +403,8 @@ awaitable<ConnectFailure> ClientSession::take_lease(Slot slot, routing::ServerId
     if (closing_) co_return ConnectFailure{ProxyErrc::shutting_down, {}, {}, {}};
     side(slot).lease = std::move(result.lease);
     state_.connected(slot);
+    if (slot == Slot::replica && std::exchange(replica_was_outdated_, false))
+        tell_new_values(*side(slot).lease.connection());
     spawn(worker_.executor(), pump(slot, side(slot).lease.connection()), "session.pump");
     co_return ConnectFailure{};
 }

@@ -104,7 +104,8 @@ void ClientSession::apply_effects(Slot slot,
     for (const auto& effect : statement.effects) {
         if (effect.statement_index != index) continue;
         if (slot == Slot::replica) note_deferred(effect);
-        if (effect.kind == Effect::Kind::changes_logins) logins_change_ = true;
+        if (effect.kind == Effect::Kind::changes_logins)
+            at_transaction_end_ |= AtTransactionEnd::changes_logins;
         if (effect.kind == Effect::Kind::prepare) prepared_in_sql(effect.name, slot);
         if (effect.kind == Effect::Kind::deallocate) deallocated(effect.name, slot);
         if (effect.kind == Effect::Kind::deallocate_all || effect.kind == Effect::Kind::discard_all)

@@ -579,7 +579,7 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     state_.ready(slot, *status);
     if (*status == 'I' && deferred_.is_open()) deferred_.clear();
     if (*status == 'I') catalog_.transaction_ended();
-    if (*status == 'I' && std::exchange(logins_change_, false)) worker_.logins_change();
+    if (*status == 'I' && at_transaction_end_ != 0) transaction_has_ended();
     auto& request = requests_.front();
     if (slot == Slot::replica) {
         floor_.replica_seen = replies_at_;

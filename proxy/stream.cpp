@@ -38,18 +38,26 @@ Stream::Stream(Socket socket) : state_{std::make_shared<State>(std::move(socket)
 Stream::~Stream() { close(); }
 
 awaitable<error_code> Stream::read_some(InputBuffer& in) {
-    auto room = in.prepare();
-    auto [ec, count] =
-        co_await state_->socket.async_read_some(asio::buffer(room.data(), room.size()), as_result);
-    if (ec) co_return ec;
+    const auto result = co_await receive(in);
+    co_return received(result, in);
+}
+
+awaitable<Stream::Received> Stream::receive(InputBuffer& in) {
+    const auto room = in.prepare();
+    return state_->socket.async_read_some(asio::buffer(room.data(), room.size()), as_result);
+}
+
+error_code Stream::received(const Received& result, InputBuffer& in) {
+    auto [ec, count] = result;
+    if (ec) return ec;
     bytes_received_ += count;
     while (in.commit(count) && in.size() < InputBuffer::kReadBytes) {
-        room = in.prepare();
+        const auto room = in.prepare();
         count = state_->socket.read_some(asio::buffer(room.data(), room.size()), ec);
         if (ec) break;  // would_block, or an error that the next call meets again
         bytes_received_ += count;
     }
-    co_return error_code{};
+    return error_code{};
 }
 
 error_code Stream::read_available(InputBuffer& in) {

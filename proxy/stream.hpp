@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <memory>
 #include <span>
+#include <tuple>
 
 namespace pgsteer::proxy {
 
@@ -24,6 +25,13 @@ public:
     // Waits for bytes and appends them to `in`: one recv in the usual case, more while they fill
     // the room. Errors: asio::error::eof, operation_aborted after cancel() or close(), any of recv.
     awaitable<error_code> read_some(InputBuffer& in);
+
+    // The same in two steps, without a coroutine around the socket's own:
+    //     const auto result = co_await stream.receive(in);
+    //     const auto ec = stream.received(result, in);
+    using Received = std::tuple<error_code, std::size_t>;
+    [[nodiscard]] awaitable<Received> receive(InputBuffer& in);
+    [[nodiscard]] error_code received(const Received& result, InputBuffer& in);
 
     // What is there already, up to a bound; would_block: that was all so far.
     error_code read_available(InputBuffer& in);

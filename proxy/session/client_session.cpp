@@ -85,9 +85,9 @@ awaitable<void> ClientSession::serve() {
         }
         if (is_idle()) in_.rest();
         reading_ = true;
-        const auto gone = co_await client_.read_some(in_);
+        const auto result = co_await client_.receive(in_);
         reading_ = false;
-        if (gone || closing_) co_return;
+        if (client_.received(result, in_) || closing_) co_return;
         received_at_ = routing::Clock::now();
     }
 }

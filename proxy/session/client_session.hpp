@@ -66,12 +66,12 @@ private:
         bool partial_swallowed = false;
         ProxyErrc lost_because = ProxyErrc::server_lost;  // what a closed connection means
         bool discarding = false;  // requests run elsewhere: what is still answered here is dropped
-        bool setting_failed = false;  // one of our own settings was refused
-        bool opening_failed = false;  // of a transaction: an error came in its place
+        bool setting_failed = false;          // one of our own settings was refused
+        bool opening_failed = false;          // of a transaction: an error came in its place
         std::vector<std::string> row_values;  // of the row that says what set_config() has set
-        bool asked_about_syncs = false;  // see find_out_about_syncs
-        wire::Buffer last_words;      // ErrorResponse that came without a request
-        bool sample_pending = false;  // primary: where its WAL ends is being asked
+        bool asked_about_syncs = false;       // see find_out_about_syncs
+        wire::Buffer last_words;              // ErrorResponse that came without a request
+        bool sample_pending = false;          // primary: where its WAL ends is being asked
         routing::TimePoint sampled_at = routing::kNever;  // before it was asked
         SharedWrites::Awaited awaited;                    // of a write, behind which it is
         bool verifying = false;                           // replica: how far it has replayed is
@@ -130,8 +130,7 @@ private:
     struct Choice {
         Slot slot{};
         routing::Reason reason{};
-        bool failed = false;
-        ConnectFailure failure = {};
+        std::optional<ConnectFailure> failure = {};
         routing::WalPosition needed = {};  // see Request::needed
         PrimaryRead primary_read = {};
     };
@@ -144,13 +143,49 @@ private:
         bool ties = false;  // it leaves something that its transaction needs on the same connection
         routing::TimePoint arrived = routing::kNever;
     };
+    // What look() has come to. All but the first are waited for, by choose(): the usual case needs
+    // no coroutine, which is dear.
+    enum class Next : std::uint8_t {
+        chosen,          // Search::choice says what
+        chosen_in_turn,  // when all before it has been answered
+        look_again,      // otherwise
+        answer,          // a server has said something
+        answers,         // all before it has been answered
+        open_request,    // the same for the one that has no Sync yet, and moves
+        freshness,       // replicas have replayed more
+        probe,           // Search::next_look: the primary has been asked
+        connection,      // to Search::server, as Choice::slot
+    };
+    // For a server, by one request.
+    struct Search {
+        const routing::CachedStatement& statement;  // outlives it
+        Demand demand = {};
+        Choice choice = {};
+        Patience patience = {};
+        routing::TimePoint next_look = {};
+        routing::ServerId server = {};
+    };
     awaitable<void> dispatch();
     [[nodiscard]] std::size_t max_read_bytes() const;
     [[nodiscard]] routing::SessionView view(const routing::Statement& statement,
                                             const routing::Topology& topology,
                                             const Demand& demand) const;
     [[nodiscard]] bool deallocates_unknown(const routing::Statement& statement) const;
-    awaitable<Choice> choose(routing::StatementPtr statement, Demand demand);
+    [[nodiscard]] Next look(Search& search);
+    [[nodiscard]] Next wait_or_ask(const Search& search,
+                                   routing::Route& route,
+                                   const routing::Topology& topology,
+                                   routing::TimePoint now);
+    [[nodiscard]] Next look_for_connection(Search& search,
+                                           const routing::Route& route,
+                                           Slot slot,
+                                           const routing::Topology& topology);
+    [[nodiscard]] Next connection_failed(Search& search, ConnectFailure failure);
+    static Next chosen(Search& search, Slot slot, routing::Reason reason);
+    static Next fail(Search& search, ConnectFailure failure);
+    static Next fail(Search& search, ProxyErrc reason);
+    [[nodiscard]] static Next fail_in_turn(Search& search, ProxyErrc reason);
+    awaitable<void> choose(Search& search, Next next);
     enum class Fallback : std::uint8_t { allowed, waits, stale, refused };
     [[nodiscard]] Fallback fall_back(routing::Route& route,
                                      const routing::Statement& statement,
@@ -159,9 +194,12 @@ private:
                                      PrimaryRead& primary_read);
     [[nodiscard]] bool is_primary_in_doubt(const routing::Topology& topology,
                                            const Demand& demand) const;
+    [[nodiscard]] bool waits_for_probe(Search& search,
+                                       Slot slot,
+                                       const routing::Topology& topology);
     [[nodiscard]] std::optional<routing::TimePoint> next_look(Patience& patience) const;
     // Inlined, GCC 12 takes the coroutine's own operator delete for a wrong one.
-    awaitable<void> wait_for_probe(routing::TimePoint next_look);
+    [[gnu::noinline]] awaitable<void> wait_for_probe(routing::TimePoint next_look);
     [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);
     static bool avoid_all(const routing::Candidates& candidates, Demand& demand);
     [[nodiscard]] PoolTarget target(Slot slot, routing::ServerId server) const;
@@ -384,9 +422,9 @@ private:
     Cancel cancel_ = Cancel::none;
     bool prefix_ends_in_error_ = false;
     std::optional<routing::Pin> counted_pin_;
-    std::uint32_t refused_ = 0;  // replicas that do not let this session in, a bit each
+    std::uint32_t refused_ = 0;           // replicas that do not let this session in, a bit each
     routing::TimePoint refused_until_{};  // then they are looked at again
-    struct AtTransactionEnd {             // bits
+    struct AtTransactionEnd {  // bits
         static constexpr std::uint8_t changes_logins = 1;  // by what it has done
         static constexpr std::uint8_t outdates_replica = 2;
     };

@@ -38,6 +38,7 @@ bool is_kept_from_replicas(std::string_view name) {
 
 // A function may have prepared it, on the primary.
 bool ClientSession::deallocates_unknown(const routing::Statement& statement) const {
+    if (statement.effects.empty()) return false;
     return std::any_of(statement.effects.begin(), statement.effects.end(), [&](const auto& effect) {
         return effect.kind == routing::Effect::Kind::deallocate && !prepared_.find(effect.name);
     });
@@ -144,158 +145,185 @@ void ClientSession::ask_for_answers(const Request& request) {
     lease->stream.write(wire::Bytes{out});
 }
 
-// GCC 12, depending on what it inlines, takes the operator delete of this coroutine's frame for a
-// wrong one: the frame comes from Asio's own operator new.
+ClientSession::Next ClientSession::chosen(Search& search, Slot slot, Reason reason) {
+    search.choice.slot = slot;
+    search.choice.reason = reason;
+    return Next::chosen;
+}
+
+ClientSession::Next ClientSession::fail(Search& search, ConnectFailure failure) {
+    search.choice = {};
+    search.choice.failure = std::move(failure);
+    return Next::chosen;
+}
+
+ClientSession::Next ClientSession::fail(Search& search, ProxyErrc reason) {
+    return fail(search, ConnectFailure{reason, {}, {}, {}});
+}
+
+ClientSession::Next ClientSession::fail_in_turn(Search& search, ProxyErrc reason) {
+    fail(search, reason);
+    return search.demand.again ? Next::chosen : Next::chosen_in_turn;
+}
+
+// Looks once for a server that may have the statement, and whose connection is held. Says what has
+// to be waited for if there is none.
+ClientSession::Next ClientSession::look(Search& search) {
+    auto& demand = search.demand;
+    auto& choice = search.choice;
+    const auto& statement = search.statement.statement;
+    if (!demand.again) {
+        if (running_again_ || side(Slot::replica).discarding) return Next::answer;
+        if (skipping_ != Skipping::no)  // nothing is sent
+            return fail(search, ProxyErrc::shutting_down);
+        if (is_copying_in())  // that server has to say what it thinks of it
+            return chosen(search, requests_.back().slot, Reason::in_transaction);
+    }
+    if (cancel_ == Cancel::asked && requests_.empty())
+        return fail(search, ProxyErrc::query_canceled);
+    if (!demand.again && !requests_.empty() && requests_.back().open &&
+        requests_.back().slot == Slot::primary)  // its implicit transaction is open there
+        return chosen(search, Slot::primary, Reason::in_transaction);
+    const auto& topology = worker_.topology();
+    const auto now = routing::Clock::now();
+    if (refused_ != 0 && now >= refused_until_) refused_ = 0;
+    const bool repeats_error =
+        search.statement.repeats_error_until > now && !state_.transaction_on();
+    auto route = demand.primary_only ? routing::to_primary(topology, Reason::failed_on_replica)
+                 : repeats_error
+                     ? routing::to_primary(topology, Reason::repeated_error)
+                     : routing::decide(statement, view(statement, topology, demand), topology, now);
+    if (route.reason == Reason::replica_behind) {
+        const auto next = wait_or_ask(search, route, topology, now);
+        if (next != Next::chosen) return next;
+    }
+    const auto fallback = fall_back(route, statement, topology, demand, choice.primary_read);
+    if (fallback == Fallback::waits) return Next::freshness;
+    if (fallback == Fallback::refused) return fail_in_turn(search, ProxyErrc::primary_read_limit);
+    if (route.candidates.empty())
+        return waits_for_probe(search, Slot::primary, topology)
+                   ? Next::probe
+                   : fail_in_turn(search, ProxyErrc::no_primary);
+    const Slot slot = route.to_replica ? Slot::replica : Slot::primary;
+    const auto& held = side(slot).lease;
+    const bool keeps_lease =
+        held &&
+        std::find(route.candidates.begin(), route.candidates.end(), held->server) !=
+            route.candidates.end() &&
+        (slot == Slot::primary || held->incarnation == topology[held->server].incarnation.number);
+    if (!demand.again && !requests_.empty() && (requests_.back().slot != slot || !keeps_lease))
+        return requests_.back().open ? Next::open_request : Next::answers;
+    if (!keeps_lease) return look_for_connection(search, route, slot, topology);
+    if (held->cancels_in_flight > 0)
+        return Next::freshness;  // a cancel must not hit what comes behind its target
+    if (route.reason == Reason::verified_replica) choice.needed = route.needed;
+    return chosen(search, slot, route.reason);
+}
+
+// No replica is known to be fresh enough. Next::chosen: one that is asked may be, or the primary
+// has to do.
+ClientSession::Next ClientSession::wait_or_ask(const Search& search,
+                                               routing::Route& route,
+                                               const routing::Topology& topology,
+                                               routing::TimePoint now) {
+    const auto& demand = search.demand;
+    worker_.evidence().freshness_wanted();
+    if (may_flush()) send_flushing_sample();
+    if (side(Slot::primary).sample_pending) return Next::answer;  // it is on its way
+    auto asked =
+        demand.may_verify ? worth_asking(route.unproven, topology, now) : routing::Candidates{};
+    if (!asked.empty()) {
+        route.candidates = std::move(asked);
+        route.reason = Reason::verified_replica;
+        route.to_replica = true;
+        return Next::chosen;
+    }
+    return now < wait_until(search.statement.statement, demand.arrived) ? Next::freshness
+                                                                        : Next::chosen;
+}
+
+// The session holds no connection to any of the route's candidates.
+ClientSession::Next ClientSession::look_for_connection(Search& search,
+                                                       const routing::Route& route,
+                                                       Slot slot,
+                                                       const routing::Topology& topology) {
+    const bool is_tied = side(slot).lease && state_.irreplaceable(slot);
+    if (is_tied && slot == Slot::replica && avoid_all(route.candidates, search.demand))
+        return Next::look_again;
+    if (waits_for_probe(search, slot, topology)) return Next::probe;
+    if (is_tied) return fail(search, ProxyErrc::transaction_lost);
+    if (slot == Slot::replica && leave_out_refused(route.candidates)) return Next::look_again;
+    release(slot);
+    auto candidates = without_exhausted(route.candidates);
+    if (candidates.empty() && slot == Slot::replica && topology.primary &&
+        !without_exhausted({*topology.primary}).empty()) {
+        avoid_all(route.candidates, search.demand);
+        return Next::look_again;  // sooner elsewhere than later here
+    }
+    if (candidates.empty()) candidates = route.candidates;
+    search.server = routing::balance(candidates, worker_.in_flight(), topology, worker_.random());
+    chosen(search, slot, route.reason);
+    return Next::connection;
+}
+
+ClientSession::Next ClientSession::connection_failed(Search& search, ConnectFailure failure) {
+    const auto slot = search.choice.slot;
+    if (slot == Slot::primary && failure.speaks_of_the_server()) {
+        if (const auto at = next_look(search.patience)) {
+            search.next_look = *at;
+            return Next::probe;
+        }
+    }
+    const bool waited = failure.error == ProxyErrc::acquire_timeout;
+    if (slot == Slot::primary || waited) {
+        const auto reason = search.choice.reason;
+        fail(search, std::move(failure));
+        return chosen(search, slot, reason);
+    }
+    search.demand.avoid |= 1U << search.server.index;
+    return Next::look_again;
+}
+
+// GCC 12 takes this coroutine's operator delete for a wrong one.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 
-// Finds a server for `statement` and makes sure that its connection is held.
-awaitable<ClientSession::Choice> ClientSession::choose(StatementPtr statement, Demand demand) {
-    const auto leaving = [] {
-        return Choice{.failed = true, .failure = {ProxyErrc::shutting_down, {}, {}, {}}};
-    };
-    PrimaryRead primary_read;
-    Patience patience;
-    for (;;) {
-        if (!demand.again && (running_again_ || side(Slot::replica).discarding)) {
-            co_await answered_.wait();
-            if (closing_) co_return leaving();
-            continue;
-        }
-        if (!demand.again && skipping_ != Skipping::no) co_return leaving();  // nothing is sent
-        if (!demand.again && is_copying_in())  // that server has to say what it thinks of it
-            co_return Choice{.slot = requests_.back().slot, .reason = Reason::in_transaction};
-        if (cancel_ == Cancel::asked && requests_.empty())
-            co_return Choice{.failed = true, .failure = {ProxyErrc::query_canceled, {}, {}, {}}};
-        if (!demand.again && !requests_.empty() && requests_.back().open &&
-            requests_.back().slot == Slot::primary) {
-            co_return Choice{
-                .slot = Slot::primary,
-                .reason = Reason::in_transaction};  // its implicit transaction is open there
-        }
-        const auto& topology = worker_.topology();
-        const auto now = routing::Clock::now();
-        if (refused_ != 0 && now >= refused_until_) refused_ = 0;
-        const bool repeats_error = statement->repeats_error_until > now && !state_.transaction_on();
-        auto route = demand.primary_only ? routing::to_primary(topology, Reason::failed_on_replica)
-                     : repeats_error     ? routing::to_primary(topology, Reason::repeated_error)
-                                         : routing::decide(statement->statement,
-                                                           view(statement->statement, topology, demand),
-                                                           topology, now);
-        if (route.reason == Reason::replica_behind) {
-            worker_.evidence().freshness_wanted();
-            if (may_flush()) send_flushing_sample();
-            if (side(Slot::primary).sample_pending) {  // the answer is on its way
+// Goes on looking where look() has said that something has to be waited for. `search` outlives it.
+awaitable<void> ClientSession::choose(Search& search, Next next) {
+    while (next != Next::chosen) {
+        switch (next) {
+            case Next::answer:
                 co_await answered_.wait();
-                if (closing_) co_return leaving();
-                continue;
-            }
-            if (auto asked = demand.may_verify ? worth_asking(route.unproven, topology, now)
-                                               : routing::Candidates{};
-                !asked.empty()) {
-                route.candidates = std::move(asked);
-                route.reason = Reason::verified_replica;
-                route.to_replica = true;
-            } else if (now < wait_until(statement->statement, demand.arrived)) {
-                co_await wait_for_freshness();
-                if (closing_) co_return leaving();
-                continue;
-            }
-        }
-        const auto fallback =
-            fall_back(route, statement->statement, topology, demand, primary_read);
-        if (fallback == Fallback::waits) {
-            co_await wait_for_freshness();
-            if (closing_) co_return leaving();
-            continue;
-        }
-        if (fallback == Fallback::refused) {
-            if (!demand.again) co_await answered();
-            co_return Choice{.failed = true,
-                             .failure = {ProxyErrc::primary_read_limit, {}, {}, {}}};
-        }
-        if (route.candidates.empty()) {
-            if (is_primary_in_doubt(topology, demand)) {
-                if (const auto next = next_look(patience)) {
-                    co_await wait_for_probe(*next);
-                    if (closing_) co_return leaving();
-                    continue;
-                }
-            }
-            if (!demand.again) co_await answered();
-            co_return Choice{.failed = true, .failure = {ProxyErrc::no_primary, {}, {}, {}}};
-        }
-        const Slot slot = route.to_replica ? Slot::replica : Slot::primary;
-        auto& held = side(slot).lease;
-        const bool keeps_lease = held &&
-                                 std::find(route.candidates.begin(), route.candidates.end(),
-                                           held->server) != route.candidates.end() &&
-                                 (slot == Slot::primary ||
-                                  held->incarnation == topology[held->server].incarnation.number);
-        if (!demand.again && !requests_.empty() &&
-            (requests_.back().slot != slot || !keeps_lease)) {
-            if (requests_.back().open) {
-                co_await leave_open_request();
-            } else {
+                break;
+            case Next::answers:
                 co_await answered();
-            }
-            if (closing_) co_return leaving();
-            continue;
-        }
-        if (keeps_lease && held->cancels_in_flight > 0) {
-            co_await wait_for_freshness();  // a cancel must not hit what comes behind its target
-            if (closing_) co_return leaving();
-            continue;
-        }
-        if (keeps_lease) {
-            const bool verifies = route.reason == Reason::verified_replica;
-            co_return Choice{.slot = slot,
-                             .reason = route.reason,
-                             .needed = verifies ? route.needed : routing::WalPosition{},
-                             .primary_read = std::move(primary_read)};
-        }
-
-        if (held && state_.irreplaceable(slot) && slot == Slot::replica &&
-            avoid_all(route.candidates, demand))
-            continue;
-        if (slot == Slot::primary && is_primary_in_doubt(topology, demand)) {
-            if (const auto next = next_look(patience)) {
-                co_await wait_for_probe(*next);
-                if (closing_) co_return leaving();
+                break;
+            case Next::chosen_in_turn:
+                co_return co_await answered();
+            case Next::open_request:
+                co_await leave_open_request();
+                break;
+            case Next::freshness:
+                co_await wait_for_freshness();
+                break;
+            case Next::probe:
+                co_await wait_for_probe(search.next_look);
+                break;
+            case Next::connection: {
+                auto failure = co_await take_lease(search.choice.slot, search.server);
+                // Time has passed: decide again.
+                if (closing_ || !failure.error || failure.error == ProxyErrc::query_canceled) break;
+                next = connection_failed(search, std::move(failure));
                 continue;
             }
+            default:
+                break;
         }
-        if (held && state_.irreplaceable(slot))
-            co_return Choice{.failed = true, .failure = {ProxyErrc::transaction_lost, {}, {}, {}}};
-        if (slot == Slot::replica && leave_out_refused(route.candidates)) continue;
-        release(slot);
-        auto candidates = without_exhausted(route.candidates);
-        if (candidates.empty() && slot == Slot::replica && topology.primary &&
-            !without_exhausted({*topology.primary}).empty()) {
-            avoid_all(route.candidates, demand);
-            continue;  // sooner elsewhere than later here
+        if (closing_) {
+            fail(search, ProxyErrc::shutting_down);
+            co_return;
         }
-        if (candidates.empty()) candidates = route.candidates;
-        const auto server =
-            routing::balance(candidates, worker_.in_flight(), topology, worker_.random());
-        auto failure = co_await take_lease(slot, server);
-        if (closing_) co_return leaving();
-        if (!failure.error || failure.error == ProxyErrc::query_canceled)
-            continue;  // time has passed: decide again
-        if (slot == Slot::primary && failure.speaks_of_the_server()) {
-            if (const auto next = next_look(patience)) {
-                co_await wait_for_probe(*next);
-                if (closing_) co_return leaving();
-                continue;
-            }
-        }
-        const bool waited = failure.error == ProxyErrc::acquire_timeout;
-        if (slot == Slot::primary || waited)
-            co_return Choice{.slot = slot,
-                             .reason = route.reason,
-                             .failed = true,
-                             .failure = std::move(failure)};
-        demand.avoid |= 1U << server.index;
+        next = look(search);
     }
 }
 #pragma GCC diagnostic pop
@@ -315,6 +343,13 @@ bool ClientSession::is_primary_in_doubt(const routing::Topology& topology,
         return std::ranges::any_of(topology.servers, &routing::Server::is_to_be_confirmed);
     const auto bit = 1U << topology.primary->index;
     return (demand.avoid & bit) == 0 && (worker_.suspects(topology) & bit) != 0;
+}
+
+bool ClientSession::waits_for_probe(Search& search, Slot slot, const routing::Topology& topology) {
+    if (slot != Slot::primary || !is_primary_in_doubt(topology, search.demand)) return false;
+    const auto at = next_look(search.patience);
+    if (at) search.next_look = *at;
+    return at.has_value();
 }
 
 // The probe that tells what the evidence against the primary is worth is under way, and the next
@@ -499,46 +534,46 @@ awaitable<void> ClientSession::dispatch() {
     const bool returns_rows = said.may_read() || said.access == Access::begin;
     const bool ties = judge.ties || (returns_rows && leaves_portal(batch_, bytes));
     if (statement->statement.access == Access::read_only) unread_samples_ = 0;
-    const bool is_answered_here = co_await answer_transaction_control();
-    if (closing_) co_return;
-    if (is_answered_here) {
-        in_.consume(batch_bytes);
-        batch_.clear();
-        co_return;
+    if (said.access != Access::read_only) {  // no reads: these need no server
+        const bool is_answered_here = co_await answer_transaction_control();
+        if (closing_) co_return;
+        if (is_answered_here) {
+            in_.consume(batch_bytes);
+            batch_.clear();
+            co_return;
+        }
     }
     if (said.catalog_change == routing::CatalogChange::certain) {
         co_await make_way(statement);
         if (closing_) co_return;
     }
-    Choice choice;
+    Search search{*statement,
+                  {.may_verify = may_verify(batch_), .ties = ties, .arrived = received_at_}};
+    auto& choice = search.choice;
     if (is_ignored_in_lost_transaction(*statement)) {
-        choice.failed = true;
-        choice.failure.error = transaction_ == LostTransaction::to_report
-                                   ? ProxyErrc::transaction_lost_read_only
-                                   : ProxyErrc::failed_transaction;
+        const auto reason = transaction_ == LostTransaction::to_report
+                                ? ProxyErrc::transaction_lost_read_only
+                                : ProxyErrc::failed_transaction;
+        fail(search, reason);
         transaction_ = LostTransaction::reported;
     } else if (follows_its_request()) {
         choice.slot = requests_.back().slot;
         choice.reason = said.reason;
-    } else if (worker_.crashes().is_refused(statement->key, received_at_) &&
-               !is_copying_in()) {
+    } else if (worker_.crashes().is_refused(statement->key, received_at_) && !is_copying_in()) {
         co_await answered();
-        choice.failed = true;
-        choice.failure.error = ProxyErrc::statement_crashes;
+        fail(search, ProxyErrc::statement_crashes);
     } else if (auto problem = bad_option(batch_); !problem.empty() && !is_copying_in()) {
         co_await answered();
-        choice.failed = true;
-        choice.failure = {ProxyErrc::invalid_option, {}, {}, std::move(problem)};
-    } else {
+        fail(search, ConnectFailure{ProxyErrc::invalid_option, {}, {}, std::move(problem)});
+    } else if (const auto next = look(search); next != Next::chosen) {
         choosing_ = true;
-        choice = co_await choose(
-            statement, {.may_verify = may_verify(batch_), .ties = ties, .arrived = received_at_});
+        co_await choose(search, next);
         choosing_ = false;
     }
     if (closing_) co_return;
     if (skipping_ != Skipping::no) co_return drop_skipped(batch_bytes);
-    if (choice.failed) {
-        refuse(batch_, choice.failure);
+    if (choice.failure) {
+        refuse(batch_, *choice.failure);
     } else {
         bytes = in_.data().first(batch_bytes);
         if (deferred_.is_open() && choice.slot == Slot::primary) leave_replica();
@@ -587,7 +622,7 @@ awaitable<void> ClientSession::dispatch() {
             requests_.pop_back();
         }
     }
-    stream_dropped_ = choice.failed;
+    stream_dropped_ = choice.failure.has_value();
     streamed_to_ = choice.slot;
     streamed_ = batch_.bytes - batch_bytes;
     in_.consume(batch_bytes);

@@ -308,7 +308,7 @@ std::string ClientSession::last_route_text() const {
 
 // pgsteer.explain = on. Only between two answers, where a notice is in nobody's way.
 void ClientSession::explain_route(const Choice& choice) {
-    if (choice.failed || !side(choice.slot).lease) return;
+    if (choice.failure || !side(choice.slot).lease) return;
     const auto& server = worker_.config().servers[side(choice.slot).lease->server.index];
     const auto text = fmt::format("pgsteer: {} {}, reason {}",
                                   choice.slot == Slot::replica ? "replica" : "primary", server.name,

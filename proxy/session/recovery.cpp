@@ -188,14 +188,17 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
         why == Why::behind &&
         routing::Clock::now() < wait_until(first.statement->statement, first.started);
     if (waits) co_await wait_for_freshness();
-    Demand demand{.again = true,
-                  .primary_only = why == Why::failed,
-                  .avoid = avoid,
-                  .may_verify = false,  // it would be run in vain again: the clock tells
-                  .arrived = first.started};
-    auto choice = co_await choose(first.statement, demand);
+    const auto decides = first.statement;
+    Search search{*decides,
+                  {.again = true,
+                   .primary_only = why == Why::failed,
+                   .avoid = avoid,
+                   .may_verify = false,  // it would be run in vain again: the clock tells
+                   .arrived = first.started}};
+    co_await choose(search, Next::look_again);
+    auto& choice = search.choice;
     if (closing_) co_return;
-    if (choice.failed && cancel_ == Cancel::asked) {
+    if (choice.failure && cancel_ == Cancel::asked) {
         for (const auto& request : again) worker_.started_on(request.server);
         requests_ = std::move(again);
         fail_cancelled();
@@ -213,10 +216,10 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
             request.needed = choice.needed;
             request.primary_read = std::move(choice.primary_read);
         }
-        if (!choice.failed) request.server = side(choice.slot).lease->server;
+        if (!choice.failure) request.server = side(choice.slot).lease->server;
         worker_.started_on(request.server);
         auto& placed = requests_.emplace_back(std::move(request));
-        if (choice.failed) continue;
+        if (choice.failure) continue;
         auto batch = parse_batch(placed.messages);
         const bool was_open = placed.open;
         placed.open = true;
@@ -224,9 +227,10 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
         placed.open = was_open;
         if (was_open) ask_for_answers(placed);
     }
-    if (choice.failed) {
-        const auto reason = choice.failure.error.category() == proxy_category()
-                                ? static_cast<ProxyErrc>(choice.failure.error.value())
+    if (choice.failure) {
+        const auto& error = choice.failure->error;
+        const auto reason = error.category() == proxy_category()
+                                ? static_cast<ProxyErrc>(error.value())
                                 : ProxyErrc::server_unreachable;
         while (!requests_.empty()) fail_front(reason);
     }

@@ -79,8 +79,9 @@ awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
     };
     for (;;) {
         connection->reading = true;
-        const auto ec = co_await connection->stream.read_some(connection->in);
+        const auto result = co_await connection->stream.receive(connection->in);
         connection->reading = false;
+        const auto ec = connection->stream.received(result, connection->in);
         if (connection->returning) {
             connection->returning = false;
             co_return worker_.pool().finish_return(connection);

@@ -105,7 +105,8 @@ public:
 
     // Whether an answer that is the client's is still to come.
     [[nodiscard]] bool owes_client() const {
-        return std::any_of(queue_.begin(), queue_.end(),
+        return !queue_.empty() &&
+               std::any_of(queue_.begin(), queue_.end(),
                            [](const Expected& entry) { return !entry.internal; });
     }
     // The number of answers that are to come, if all are to samples and to transactions of our own

@@ -322,14 +322,17 @@ awaitable<bool> ClientSession::learn_parameters() {
         cached->statement.raises_floor = false;
         return routing::StatementPtr{cached};
     }();
-    const auto choice = co_await choose(kAnywhere, {});
-    if (choice.failed) {
+    Search search{*kAnywhere};
+    co_await choose(search, Next::look_again);
+    const auto& choice = search.choice;
+    if (choice.failure) {
         worker_.mutable_counters().logins_failed.add();
-        if (choice.failure.rejected()) {
-            client_.write(wire::Bytes{choice.failure.error_response});
+        if (choice.failure->rejected()) {
+            client_.write(wire::Bytes{choice.failure->error_response});
         } else {
-            const auto reason = choice.failure.error.category() == proxy_category()
-                                    ? static_cast<ProxyErrc>(choice.failure.error.value())
+            const auto& error = choice.failure->error;
+            const auto reason = error.category() == proxy_category()
+                                    ? static_cast<ProxyErrc>(error.value())
                                     : ProxyErrc::server_unreachable;
             send_error("FATAL", reason);
         }

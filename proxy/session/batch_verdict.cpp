@@ -226,9 +226,10 @@ bool has_no_parameters(const Batch& batch, wire::Bytes bytes, const PreparedStat
 }
 
 bool leaves_portal(const Batch& batch, wire::Bytes bytes) {
-    const auto is_executed = [&](const BatchItem& bind) {
-        return std::any_of(batch.items.begin(), batch.items.end(), [&](const BatchItem& item) {
-            return item.type == frontend::kExecute && item.begin > bind.begin &&
+    const auto* const end = batch.items.data() + batch.items.size();
+    const auto is_executed = [&](const BatchItem& bind) {  // right behind it, as a rule
+        return std::any_of(&bind + 1, end, [&](const BatchItem& item) {
+            return item.type == frontend::kExecute &&
                    name_of(item, bytes) == portal_of(bind, bytes);
         });
     };
@@ -243,6 +244,7 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
     const auto& unread =
         context.can_classify ? verdicts.too_complex : verdicts.unclassified_encoding;
     Strictest strictest{context.judge, context.prepared};
+    bool parses = false;  // before `item`: most batches do not, and are not searched for it
     for (const auto& item : batch.items) {
         switch (item.type) {
             case frontend::kQuery:
@@ -256,13 +258,14 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
                 if (!context.prepared.may_keep(item.end - item.begin))
                     strictest.add(verdicts.too_large);
                 strictest.add(item.statement ? item.statement : unread);
+                parses = true;
                 break;
             case frontend::kDescribe:
                 if (item.target != 'S') break;
                 [[fallthrough]];
             case frontend::kBind: {
-                if (parse_before(batch, bytes, item) != nullptr) break;  // counted there
-                const auto known = context.prepared.find(name_of(item, bytes));
+                if (parses && parse_before(batch, bytes, item) != nullptr) break;  // counted there
+                const auto& known = context.prepared.find(name_of(item, bytes));
                 if (!known) {
                     strictest.add(verdicts.unknown_statement);
                 } else {

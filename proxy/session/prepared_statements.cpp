@@ -7,12 +7,13 @@ using routing::Slot;
 namespace {
 constexpr std::size_t index_of(Slot slot) { return static_cast<std::size_t>(slot); }
 constexpr Slot other(Slot slot) { return slot == Slot::primary ? Slot::replica : Slot::primary; }
+const PreparedPtr kNone;
 }  // namespace
 
-PreparedPtr PreparedStatements::find(std::string_view name) const {
+const PreparedPtr& PreparedStatements::find(std::string_view name) const {
     if (name.empty()) return unnamed_;
     const auto found = named_.find(name);
-    return found == named_.end() ? nullptr : found->second;
+    return found == named_.end() ? kNone : found->second;
 }
 
 bool PreparedStatements::may_keep(std::size_t bytes) const {

@@ -41,7 +41,8 @@ public:
     static constexpr std::size_t kMaxBytes = 16 * 1024 * 1024;
     static constexpr std::size_t kMaxStatements = 65'536;
 
-    [[nodiscard]] PreparedPtr find(std::string_view name) const;
+    // Valid until that name is defined or closed.
+    [[nodiscard]] const PreparedPtr& find(std::string_view name) const;
     [[nodiscard]] bool has_unnamed() const { return unnamed_ != nullptr; }
     [[nodiscard]] bool may_keep(std::size_t bytes) const;  // of a Parse message
     // Parse: `message` is whole. A named statement must not exist yet.

@@ -102,14 +102,14 @@ void ClientSession::add_lacking(
             if (item.target != 'S') break;
             [[fallthrough]];
         case wire::frontend::kBind:
-            if (const auto known = prepared_.find(name_of(item, bytes))) {
+            if (const auto& known = prepared_.find(name_of(item, bytes))) {
                 preparing_.statement(known, destination(slot), out);
                 preparing_.names_in(known->statement, prepared_, destination(slot), out);
             }
             break;
         case wire::frontend::kParse:
             if (item.name_size == 0) break;
-            if (const auto known = prepared_.find(name_of(item, bytes)))
+            if (const auto& known = prepared_.find(name_of(item, bytes)))
                 preparing_.name(known, prepared_, destination(slot), out);
             break;
         case wire::frontend::kQuery:
@@ -208,7 +208,7 @@ void ClientSession::expect_item(
         }
         case wire::frontend::kBind: {
             if (!replies.push({.what = Expect::bind})) break;
-            const auto known = prepared_.find(name_of(item, bytes));
+            const auto& known = prepared_.find(name_of(item, bytes));
             const auto portal = portal_of(item, bytes);
             const auto bound = find_portal(portals_, portal);
             if (bound != portals_.end()) {

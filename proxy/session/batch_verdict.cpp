@@ -116,6 +116,11 @@ private:
     bool control_ = false;
 };
 
+void note_uncertain(const PreparedPtr& known, const VerdictContext& context) {
+    if (context.names_uncertain != nullptr && (!known || !known->is_certain))
+        *context.names_uncertain = true;
+}
+
 }  // namespace
 
 SyntheticVerdicts::SyntheticVerdicts()
@@ -248,6 +253,9 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
     for (const auto& item : batch.items) {
         switch (item.type) {
             case frontend::kQuery:
+                if (item.statement && !item.statement->statement.executes.empty())
+                    note_uncertain(context.prepared.find(item.statement->statement.executes),
+                                   context);
                 if (item.statement && item.statement->statement.prepares &&
                     !context.prepared.may_keep(item.end - item.begin))
                     strictest.add(verdicts.too_large);
@@ -257,6 +265,10 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
                 // One that cannot be kept for the other connection has to live on the primary.
                 if (!context.prepared.may_keep(item.end - item.begin))
                     strictest.add(verdicts.too_large);
+                if (item.name_size > 0) {
+                    const auto& known = context.prepared.find(name_of(item, bytes));
+                    if (known) note_uncertain(known, context);
+                }
                 strictest.add(item.statement ? item.statement : unread);
                 parses = true;
                 break;
@@ -266,6 +278,7 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
             case frontend::kBind: {
                 if (parses && parse_before(batch, bytes, item) != nullptr) break;  // counted there
                 const auto& known = context.prepared.find(name_of(item, bytes));
+                note_uncertain(known, context);
                 if (!known) {
                     strictest.add(verdicts.unknown_statement);
                 } else {

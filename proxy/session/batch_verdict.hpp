@@ -45,7 +45,9 @@ struct VerdictContext {
     const Portals& portals;
     bool can_classify;           // false: what was not classified was not because of the encoding
     std::size_t max_read_bytes;  // a larger read is not kept for a retry, and goes to the primary
-    CatalogJudge* judge = nullptr;  // null: statements are what they are without a catalog
+    CatalogJudge* judge = nullptr;    // null: statements are what they are without a catalog
+    bool* names_uncertain = nullptr;  // is set if the batch uses a name of which no server has said
+                                      // yet whether it is there
 };
 
 // The one statement that a batch runs to its end: a simple Query, or Bind and Execute of one

@@ -17,6 +17,11 @@ bool ends_request(std::uint8_t type) {
            type == wire::frontend::kFunctionCall;
 }
 
+// A password is none any more: the login is over.
+bool is_known(std::uint8_t type) {
+    return type != wire::frontend::kPassword && wire::max_frontend_body(type) > 0;
+}
+
 bool is_read_whole(std::uint8_t type) {
     switch (type) {
         case wire::frontend::kFunctionCall:
@@ -29,9 +34,20 @@ bool is_read_whole(std::uint8_t type) {
 
 }  // namespace
 
-ClientSession::Step ClientSession::violation(ProxyErrc reason, std::string_view message) {
-    die(reason, message);
-    return Step::violation;
+// What ends the session comes behind the answers to all that was sent before.
+ClientSession::Step ClientSession::violation() const {
+    return batch_.items.empty() ? Step::violation : Step::dispatch;
+}
+
+// The next message has a length or a type that none has.
+awaitable<void> ClientSession::end_at_violation() {
+    co_await answered();
+    if (closing_) co_return;
+    const auto header = wire::peek_header(in_.data(), wire::kMaxLargeBody);
+    if (header && *header && !is_known((*header)->type))
+        co_return die(ProxyErrc::unknown_message,
+                      fmt::format("invalid frontend message type {}", (*header)->type));
+    die(ProxyErrc::bad_length, "invalid message length");
 }
 
 ClientSession::Step ClientSession::next_step() {
@@ -39,14 +55,10 @@ ClientSession::Step ClientSession::next_step() {
     for (;;) {
         const auto rest = in_.data().subspan(batch_.bytes);
         const auto header = wire::peek_header(rest, wire::kMaxLargeBody);
-        if (!header) return violation(ProxyErrc::bad_length, "invalid message length");
+        if (!header) return violation();
         if (!*header) return batch_.bytes >= kMaxBatchBytes ? Step::dispatch : Step::need_more;
         const auto [type, body_size] = **header;
-        const auto limit = wire::max_frontend_body(type);
-        if (limit == 0)
-            return violation(ProxyErrc::unknown_message,
-                             fmt::format("invalid frontend message type {}", type));
-        if (body_size > limit) return violation(ProxyErrc::bad_length, "invalid message length");
+        if (!is_known(type) || body_size > wire::max_frontend_body(type)) return violation();
 
         const auto message_bytes = (*header)->message_bytes();
         const bool is_whole = rest.size() >= message_bytes;
@@ -83,10 +95,9 @@ ClientSession::Step ClientSession::next_step() {
 ClientSession::Step ClientSession::collect(const wire::Bytes& rest,
                                            std::uint8_t type,
                                            std::size_t message_bytes) {
-    auto read = read_item(in_.data(), batch_.bytes, type, message_bytes);
-    if (!read) return violation(ProxyErrc::protocol_violation, read.error().message());
-    if (!*read) return batch_.items.empty() ? Step::need_more : Step::dispatch;
-    auto& [item, sql, has_sql] = **read;
+    auto read = read_any_item(in_.data(), batch_.bytes, type, message_bytes);
+    if (!read) return batch_.items.empty() ? Step::need_more : Step::dispatch;
+    auto& [item, sql, has_sql] = *read;
     if (has_sql && parameter_view_.can_classify()) item.statement = worker_.classify(sql);
     batch_.bytes += message_bytes;
     batch_.items.push_back(std::move(item));
@@ -102,11 +113,12 @@ Batch ClientSession::parse_batch(wire::Bytes bytes) const {
     while (batch.bytes < bytes.size()) {
         const auto header = wire::peek_header(bytes.subspan(batch.bytes), wire::kMaxLargeBody);
         if (!header || !*header) break;
-        auto read = read_item(bytes, batch.bytes, (*header)->type, (*header)->message_bytes());
-        if (!read || !*read) break;
-        auto& [item, sql, has_sql] = **read;
+        const auto type = (*header)->type;
+        auto read = read_any_item(bytes, batch.bytes, type, (*header)->message_bytes());
+        if (!read) break;
+        auto& [item, sql, has_sql] = *read;
         if (has_sql && parameter_view_.can_classify()) item.statement = worker_.classify(sql);
-        batch.ends = ends_request(item.type);
+        batch.ends = ends_request(type);
         batch.bytes = item.end;
         batch.items.push_back(std::move(item));
     }

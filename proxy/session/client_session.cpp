@@ -74,7 +74,7 @@ awaitable<void> ClientSession::serve() {
                 case Step::terminate:
                     co_return co_await finish_writes();
                 default:
-                    co_return;
+                    co_return co_await end_at_violation();
             }
             for (Slot slot : {Slot::primary, Slot::replica}) {
                 if (const auto connection = side(slot).lease.connection();

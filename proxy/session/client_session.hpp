@@ -71,6 +71,7 @@ private:
         std::vector<std::string> row_values;  // of the row that says what set_config() has set
         bool asked_about_syncs = false;       // see find_out_about_syncs
         wire::Buffer last_words;              // ErrorResponse that came without a request
+        bool has_said_farewell = false;       // a FATAL, which the client has been told
         bool sample_pending = false;          // primary: where its WAL ends is being asked
         routing::TimePoint sampled_at = routing::kNever;  // before it was asked
         SharedWrites::Awaited awaited;                    // of a write, behind which it is
@@ -120,7 +121,8 @@ private:
     Step collect(const wire::Bytes& rest, std::uint8_t type, std::size_t message_bytes);
     [[nodiscard]] Batch parse_batch(
         wire::Bytes bytes) const;  // of messages that were collected before
-    [[nodiscard]] Step violation(ProxyErrc reason, std::string_view message);
+    [[nodiscard]] Step violation() const;
+    awaitable<void> end_at_violation();
     void stream_on();
     void copy_on();
     void skip_or_answer_sync(std::uint8_t type);
@@ -224,6 +226,7 @@ private:
     void ask_for_answers(const Request& request);
     void drop_skipped(std::size_t batch_bytes);
     awaitable<void> doubt_settled();
+    [[nodiscard]] bool waits_for_names() const;
     [[nodiscard]] bool follows_its_request() const;
     void refuse(const Batch& batch, const ConnectFailure& failure);
 
@@ -252,7 +255,7 @@ private:
     void deallocated(std::string_view name, Slot slot);
     void deallocated_all(Slot slot);
     void prepared_in_sql(const std::string& name, Slot slot);
-    void drop_unnamed(Request& request);
+    void note_unnamed_dropped(Expected& query);
     void expect_prepared(const routing::StatementPtr& statement, Request& request);
     static void expect_deallocations(PreparedStatements& prepared,
                                      const routing::StatementPtr& statement,

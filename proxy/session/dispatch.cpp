@@ -498,10 +498,21 @@ awaitable<void> ClientSession::doubt_settled() {
     if (requests_.back().open && requests_.back().failed) skipping_ = Skipping::for_server;
 }
 
+// What a name means may depend on requests that are still in flight: what is skipped in them has
+// not changed it. Within one request it is skipped as well.
+bool ClientSession::waits_for_names() const {
+    return (requests_.size() > 1 || (!requests_.empty() && !requests_.back().open)) &&
+           std::any_of(requests_.begin(), requests_.end(),
+                       [](const Request& request) {
+                           return request.changes_done < request.changes.size();
+                       }) &&
+           !is_copying_in();
+}
+
 // Its request has failed while the batch waited: nothing of it counts but a Sync.
 void ClientSession::drop_skipped(std::size_t batch_bytes) {
     const auto& last = batch_.items.back();
-    const bool ends = last.type == wire::frontend::kSync;
+    const bool ends = is_sync(last);
     in_.consume(ends ? last.begin : batch_bytes);
     streamed_ = ends ? 0 : batch_.bytes - batch_bytes;
     stream_dropped_ = true;
@@ -525,9 +536,15 @@ awaitable<void> ClientSession::dispatch() {
     catalog_.update(state_.search_path(), names_may_change_,
                     [this](const auto& view) { return worker_.catalog_context(view); });
     CatalogJudge judge{catalog_.number(), catalog_.view(), worker_.judged_statements()};
-    const auto statement =
-        strictest(batch_, bytes,
-                  {prepared_, portals_, parameter_view_.can_classify(), max_read_bytes(), &judge});
+    bool names_uncertain = false;
+    const auto statement = strictest(batch_, bytes,
+                                     {prepared_, portals_, parameter_view_.can_classify(),
+                                      max_read_bytes(), &judge, &names_uncertain});
+    if (names_uncertain && waits_for_names()) {
+        co_await answered();
+        if (!closing_) co_await dispatch();
+        co_return;
+    }
     names_may_change_ = names_may_change_ || judge.changes_names;
     const auto& said = statement->statement;
     if (routing::may_be_newer_than_catalog(said.reason)) catalog_.does_not_know(said.detail);

@@ -71,6 +71,7 @@ void ClientSession::prepared_in_sql(const std::string& name, Slot slot) {
     const auto& defined = request.changes[request.changes_done].defined;
     if (!defined || !defined->in_sql || defined->name != name) return;
     ++request.changes_done;
+    defined->is_certain = true;
     defined->prepared_on[static_cast<std::size_t>(slot)] = side(slot).lease->lease_number;
 }
 

@@ -20,6 +20,7 @@ struct PreparedStatement {
     // The client's whole Parse message, or a Query that says PREPARE; empty: too large to be kept.
     wire::Buffer definition;
     bool in_sql = false;                         // by PREPARE
+    bool is_certain = false;                     // a server has answered so
     routing::StatementPtr statement;             // null: not classified (too large)
     std::array<std::uint64_t, 2> prepared_on{};  // lease number by slot; 0 = not there
     // Of the unnamed one: ReplyQueue::queries() at that time, because every Query destroys it, also

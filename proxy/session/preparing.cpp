@@ -86,6 +86,10 @@ void Preparing::name(const PreparedPtr& statement,
     all.leftovers(to.slot).names.push_back(statement->name);
 }
 
+void Preparing::no_unnamed(const Destination& to, wire::Buffer& out) {
+    if (!to.replies.skipping()) close(to, 'S', {}, out);
+}
+
 void Preparing::names_in(const routing::StatementPtr& said,
                          PreparedStatements& all,
                          const Destination& to,

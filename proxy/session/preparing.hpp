@@ -35,6 +35,8 @@ public:
               PreparedStatements& all,
               const Destination& to,
               wire::Buffer& out);
+    // The client has no unnamed statement any more; here an older one may be left.
+    static void no_unnamed(const Destination& to, wire::Buffer& out);
     // For all names in a statement of the client's.
     void names_in(const routing::StatementPtr& said,
                   PreparedStatements& all,

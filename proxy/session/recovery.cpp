@@ -60,6 +60,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     const bool cut_mid_message = lost.partial > 0 && !lost.partial_swallowed;
     const bool cursor_lost = state_.cursor_on() == slot;
     auto last_words = std::move(lost.last_words);
+    const bool has_said_farewell = lost.has_said_farewell;
     const auto& connection = *lost.lease.connection();
     const bool is_silent = reason == ProxyErrc::server_lost && connection.stream.is_open() &&
                            connection.farewell.is_silent();
@@ -84,6 +85,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     if (busy && is_silent) crashed = co_await has_front_crashed(server);
     if (closing_) co_return;
     if (cut_mid_message) co_return leave();  // nothing can be said between two halves of a message
+    if (has_said_farewell) co_return leave();
     if (in_transaction && slot == Slot::replica && !cursor_lost) {
         transaction_ = busy ? LostTransaction::reported : LostTransaction::to_report;
         deferred_.clear();

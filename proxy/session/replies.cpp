@@ -335,6 +335,7 @@ ClientSession::Verdict ClientSession::on_parse_or_close_complete(Slot slot, std:
         if (owed.prepared) note_confirmed(*owed.prepared, slot);
         return Verdict::swallow;
     }
+    if (owed.prepared) owed.prepared->is_certain = true;
     if (owed.change && !requests_.empty()) {
         auto& request = requests_.front();
         if (request.changes_done < request.changes.size()) {
@@ -356,6 +357,7 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
         return Verdict::swallow;
     }
     note_written(slot, side(slot).lease->transaction_status);
+    if (owed.what == Expect::query && owed.change) note_unnamed_dropped(owed);
     if (owed.effects && type == backend::kCommandComplete) {
         const auto tag = wire::decode_command_complete(body);
         if (slot == Slot::primary && tag && *tag == "ROLLBACK") rolled_back_ = true;
@@ -475,6 +477,8 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
         request->failed = true;
         request->rows_seen = true;
     }
+    if (owed->what == Expect::query && owed->change) note_unnamed_dropped(*owed);
+    if (ends_session) side.has_said_farewell = true;
     const Expected cause = *owed;
     state_.failed();
     requests_go_on(skip_to_sync(slot));
@@ -484,6 +488,14 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     if (requests_.back().open && requests_.back().failed) skipping_ = Skipping::for_server;
     const bool follows_from_own = failed.own_error && (sqlstate == "26000" || sqlstate == "25P02");
     return follows_from_own ? answer_with_own_error() : Verdict::forward;
+}
+
+// A Query has done so before anything could fail in it; one that is skipped has not.
+void ClientSession::note_unnamed_dropped(Expected& query) {
+    query.change = false;
+    if (requests_.empty()) return;
+    auto& request = requests_.front();
+    if (request.changes_done < request.changes.size()) ++request.changes_done;
 }
 
 // Of what comes behind the error.

@@ -44,11 +44,13 @@ struct Expected {
     Expect what{};
     bool internal = false;               // sent by us: the answer is not the client's
     Purpose purpose = Purpose::setting;  // of an internal one
-    bool change = false;                 // Parse or Close of the client's, kept in Request::changes
-    bool behind_data = false;            // sync: copy data was sent right before it
-    bool doubtful = false;               // sync: ignored if the copy it was sent in still went on
-    std::uint16_t statement_index = 0;   // query: statements completed so far
-    PreparedPtr prepared = nullptr;      // parse: what it prepares
+    // Parse or Close of the client's, kept in Request::changes; a Query that drops the unnamed
+    // statement.
+    bool change = false;
+    bool behind_data = false;           // sync: copy data was sent right before it
+    bool doubtful = false;              // sync: ignored if the copy it was sent in still went on
+    std::uint16_t statement_index = 0;  // query: statements completed so far
+    PreparedPtr prepared = nullptr;     // parse: what it prepares
     routing::StatementPtr effects = nullptr;  // query, execute: statement with effects; else null
 };
 

@@ -3,6 +3,7 @@
 #include "proxy/primary_reads.hpp"
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/wire/bytes.hpp"
+#include "proxy/wire/message_types.hpp"
 #include "routing/route.hpp"
 #include "routing/statement_cache.hpp"
 #include "routing/topology.hpp"
@@ -43,11 +44,14 @@ struct Request {
     std::size_t changes_done = 0;
 };
 
+// The type of an item that no decoder understands; its own is in `target`.
+inline constexpr std::uint8_t kMalformed = 0;
+
 // Messages of the client in one go: one Query, or extended messages up to Sync, Flush or a limit.
 // Offsets are counted from the batch's first byte, so that they hold while the input buffer moves.
 struct BatchItem {
     std::uint8_t type = 0;
-    std::uint8_t target = 0;  // Describe, Close: 'S' or 'P'
+    std::uint8_t target = 0;  // Describe, Close: 'S' or 'P'; see kMalformed
     std::size_t begin = 0;
     std::size_t end = 0;      // behind the message, also where it has not arrived in full
     std::size_t name_at = 0;  // Parse, Bind, Describe S, Close S: statement; Execute: portal
@@ -68,6 +72,11 @@ struct Batch {
         ends = false;
     }
 };
+
+// Also a malformed one.
+inline bool is_sync(const BatchItem& item) {
+    return (item.type == kMalformed ? item.target : item.type) == wire::frontend::kSync;
+}
 
 inline std::string_view name_of(const BatchItem& item, wire::Bytes batch) {
     return wire::as_text(batch.subspan(item.name_at, item.name_size));

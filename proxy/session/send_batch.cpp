@@ -15,6 +15,13 @@ namespace {
 
 constexpr std::size_t kMaxPortals = 256;
 
+// A malformed message is answered with an error, and behind that as one of its type: with
+// ReadyForQuery, or by skipping to the Sync.
+Expect answered_as(std::uint8_t type) {
+    if (type == wire::frontend::kSync) return Expect::sync;
+    return type == wire::frontend::kQuery ? Expect::query : Expect::bind;
+}
+
 bool is_deallocate_all(const routing::Effect& effect) {
     return effect.kind == routing::Effect::Kind::deallocate_all ||
            effect.kind == routing::Effect::Kind::discard_all;
@@ -105,6 +112,8 @@ void ClientSession::add_lacking(
             if (const auto& known = prepared_.find(name_of(item, bytes))) {
                 preparing_.statement(known, destination(slot), out);
                 preparing_.names_in(known->statement, prepared_, destination(slot), out);
+            } else if (item.name_size == 0) {
+                Preparing::no_unnamed(destination(slot), out);
             }
             break;
         case wire::frontend::kParse:
@@ -148,13 +157,6 @@ void ClientSession::expect_deallocations(PreparedStatements& prepared,
     }
 }
 
-// A Query does so before anything can fail in it.
-void ClientSession::drop_unnamed(Request& request) {
-    auto& changes = request.changes;
-    changes.insert(changes.begin() + static_cast<std::ptrdiff_t>(request.changes_done++),
-                   prepared_.close({}));
-}
-
 // Notes what the server will answer to one message, and what the message changes.
 void ClientSession::expect_item(
     const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended) {
@@ -171,16 +173,19 @@ void ClientSession::expect_item(
                    ? nullptr
                    : statement;
     };
-    if (replies.skipping() && item.type != wire::frontend::kSync) return;  // ignored by the server
+    if (replies.skipping() && !is_sync(item)) return;  // ignored by the server
     switch (item.type) {
-        case wire::frontend::kQuery:
-            if (prepared_.has_unnamed()) drop_unnamed(request);
+        case wire::frontend::kQuery: {
+            const bool drops_unnamed = prepared_.has_unnamed();
+            if (drops_unnamed) request.changes.push_back(prepared_.close({}));
             expect_deallocations(prepared_, item.statement, request);
             expect_prepared(item.statement, request);
             if (replies.push({.what = Expect::query,
+                              .change = drops_unnamed,
                               .effects = with_effects(what_runs(item.statement, prepared_))}))
                 ended = true;
             break;
+        }
         case wire::frontend::kFunctionCall:
             if (replies.push({.what = Expect::function_call})) ended = true;
             break;
@@ -239,6 +244,10 @@ void ClientSession::expect_item(
                                          : with_effects(what_runs(bound->second, prepared_))});
             break;
         }
+        case kMalformed:
+            if (replies.push({.what = answered_as(item.target)}))
+                ended = ended || ends_request(answered_as(item.target));
+            break;
         default:
             break;  // Flush
     }

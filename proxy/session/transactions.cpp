@@ -99,6 +99,7 @@ awaitable<bool> ClientSession::answer_transaction_control() {
     const auto cached = only_statement(batch_, in_.data(), prepared_);
     if (!cached || !is_transaction_control(cached->statement)) co_return false;
     if (!has_no_parameters(batch_, in_.data(), prepared_)) co_return false;
+    if (leaves_portal(batch_, in_.data())) co_return false;
     co_await answered();
     if (closing_ || !requests_.empty()) co_return false;
     const auto tag = change_transaction(cached->statement);

@@ -21,6 +21,7 @@ MORE = raw.message(b"d", b"51\tcopied\n")
 BAD = raw.message(b"d", b"no number\tcopied\n")
 DONE = raw.message(b"c")
 FAIL = raw.message(b"f", b"changed my mind\0")
+NO_TYPE = raw.message(b"z", b"")
 SPLIT = object()  # what follows comes in a later packet, when the client has had nothing to say for a while
 
 
@@ -142,11 +143,45 @@ SCRIPTS = {
     "simple copy of bad data in a block": [Q("BEGIN"), Q(COPY), S, BAD, S, DONE, S, Q("COMMIT"), Q(READ)],
     "copy data without a copy": [GOOD, DONE, FAIL, Q(READ), DONE, run(READ), GOOD, DONE, S, Q(READ)],
     "copy out with syncs": [run(f"COPY {TABLE} TO STDOUT"), S, Q(f"COPY {TABLE} TO STDOUT"), S, Q(READ)],
+    "data of a copy that is none in a block, a query": [Q("BEGIN"), Q(WRITE), Q(COPY), "G", GOOD, Q(READ)],
+    "a parse during a copy in a block": [Q("BEGIN"), Q(WRITE), run(COPY), H, "G", GOOD, run(READ), S],
+    "an execute during a simple copy in a block": [Q("BEGIN"), Q(WRITE), Q(COPY), "G", E("")],
     "a query during a simple copy": [Q(COPY), "G", GOOD, Q(READ)],
     "a query during a simple copy at once": [Q(COPY), Q(READ)],
     "begin during a copy": [run(COPY), H, "G", GOOD, Q("BEGIN")],
     "a parse during a copy": [run(COPY), H, "G", GOOD, run(READ), S],
+    # --- names
+    "a skipped query leaves the unnamed statement": [P(READ), S, D("S", "none"), Q("SELECT 2"), S, B("", ""), E(""), S],
+    "a query that fails does not": [P(READ), S, Q("SELECT 1/0"), B("", ""), E(""), S],
+    "a query elsewhere does not": [P(WRITE), S, Q(READ), B("", ""), E(""), S, Q(READ)],
+    "a query elsewhere, described": [P(WRITE), S, SPLIT, Q(READ), SPLIT, D("S", ""), S],
+    "a query elsewhere, then another statement": [P(WRITE), S, Q(READ), P(READ), B("", ""), E(""), S],
+    "a skipped parse of the unnamed statement": [P(WRITE), S, E("none"), P("SHOW work_mem"), S, B("", ""), E(""), S],
+    "a skipped parse of a name": [P(READ, "n"), S, E("none"), C("S", "n"), P(WRITE, "n"), S, B("", "n"), E(""), S],
+    "a skipped parse of a new name": [E("none"), P(READ, "n"), S, P(WRITE, "n"), B("", "n"), E(""), S, B("", "n"), E(""), S],
+    "a parse that fails": [P(READ), S, P("SELECT 1; SELECT 2"), S, B("", ""), E(""), S],
+    "a prepare that fails": [run("PREPARE n AS SELECT 1 FROM never_was"), S, P(READ, "n"), B("", "n"), E(""), S],
+    "a prepare that is skipped": [E("none"), run("PREPARE n AS SELECT 1"), S, Q("EXECUTE n"), P(READ, "n"), S],
+    "begin by a portal with a name": [P("BEGIN", "n"), B("c", "n"), E("c"), S, D("P", "none"), S, E("c"), S],
+    "begin by a portal with a name, closed in sql": [P("BEGIN", "n"), B("c", "n"), E("c"), S, run("CLOSE c"), S],
+    "begin by a portal with a name, used again": [P("BEGIN"), B("c", ""), E("c"), S, P(READ), B("c", ""), E("c"), S],
+    # --- what is no message
+    "nothing of that type": [run(READ), S, NO_TYPE, Q(READ)],
+    "nothing of that type behind a query": [Q(WRITE), NO_TYPE],
+    "nothing of that type behind a batch": [run(READ), NO_TYPE],
+    "nothing of that type behind a write": [run(WRITE), NO_TYPE, S, Q(READ)],
+    "nothing of that type behind an error": [UNKNOWN, NO_TYPE, S, Q(READ)],
+    "nothing of that type in a block": [Q("BEGIN"), Q(WRITE), NO_TYPE],
+    "a password": [C("S", ""), raw.message(b"p", b"secret\0"), S],
 }
+MALFORMED = {kind: raw.message(kind.encode(), body) for kind, body in {
+    "P": b"", "B": b"none", "D": b"Xname\0", "C": b"x\0", "E": b"", "S": b"body", "H": b"\0", "Q": b"SELECT 1", "F": b"\0"}.items()}
+for KIND, MESSAGE in MALFORMED.items():
+    SCRIPTS |= {
+        f"malformed {KIND}": [MESSAGE, S, P(READ, "n"), S, run(WRITE), MESSAGE, run(WRITE), Q(READ), S, B("", "n"), E(""), S],
+        f"malformed {KIND} in a block": [run("BEGIN"), S, MESSAGE, S, Q(READ), Q("COMMIT"), run(READ), H, MESSAGE, S, Q(READ)],
+    }
+SCRIPTS |= {f"malformed {KIND} that is skipped": [UNKNOWN, H, "E", MALFORMED[KIND], S, Q(READ)] for KIND in "SQ"}
 
 
 def play(script, dsn):
@@ -160,8 +195,8 @@ def play(script, dsn):
                 elif isinstance(step, str):
                     seen += session.read_until(step)
                 else:
-                    session.send(step)
-            session.send(Q("ROLLBACK"), Q("SELECT 'the end'"))
+                    send(session, step)
+            send(session, Q("ROLLBACK"), Q("SELECT 'the end'"))
             while not (seen and seen[-1][0] == "D" and b"the end" in seen[-1][1]):
                 seen.append(session.read())
             seen += session.read_until_ready()
@@ -169,7 +204,21 @@ def play(script, dsn):
             seen.append(("closed", b""))
         except TimeoutError:
             seen.append(("nothing more comes", b""))
-    return [(kind, raw.fields(body) if kind in "EN" else body) for kind, body in seen]
+    return [(kind, said(body) if kind in "EN" else body) for kind, body in seen]
+
+
+def send(session, *messages):
+    """What was said before the other side has closed is still to be read."""
+    try:
+        session.send(*messages)
+    except (ConnectionResetError, BrokenPipeError):
+        pass
+
+
+def said(body):
+    """Where PostgreSQL's source says so tells that it is not of ours, but where that is told in the same words."""
+    fields = raw.fields(body)
+    return {name: value for name, value in fields.items() if name not in "FLR"} if "message type 1" in fields["M"] else fields
 
 
 def packets(script):

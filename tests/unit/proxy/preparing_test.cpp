@@ -131,6 +131,17 @@ TEST_F(PreparingTest, TheUnnamedStatementNeedsNoClose) {
     EXPECT_EQ(sent(), "P") << "a Query has destroyed it";
 }
 
+TEST_F(PreparingTest, AnUnnamedStatementThatIsNoneIsClosedUnlessTheServerSkips) {
+    Preparing::no_unnamed(to, out);
+    EXPECT_EQ(sent(), "C");
+    EXPECT_TRUE(replies.front()->internal);
+    answer();
+    replies.push({.what = Expect::bind});
+    replies.skip_to_sync([](const Expected&) {});
+    Preparing::no_unnamed(to, out);
+    EXPECT_EQ(sent(), "");
+}
+
 TEST_F(PreparingTest, PrepareInSqlRunsByTheExtendedProtocol) {
     const auto statement = define_in_sql("x");
     preparing.statement(statement, to, out);

@@ -72,7 +72,7 @@ class Owed:
                 if self._copy_done or len(self._queue) < 2:
                     return
                 self._copy_one()
-            elif type_of(self._queue[0][1]) in _SILENT or (
+            elif (type_of(self._queue[0][1]) in _SILENT and self._queue[0][1][0] != "raw") or (
                     self._skipping and type_of(self._queue[0][1]) not in "SX"):
                 self._queue.popleft()
             else:

@@ -86,9 +86,10 @@ class Places:
     """All of it. A context manager."""
 
     def __init__(self, changes: dict, through=None):
-        """`through`: the address that stands for pgsteer; default: a pgsteer of its own with `changes`."""
+        """`through`: the address that stands for pgsteer; default: a pgsteer of its own with `changes`. It may be given, and
+        taken away, later."""
         self._changes = changes
-        self._through = through
+        self.through = through
         self._beginning = None
         self.replicas = None
         self.proxy = None
@@ -134,7 +135,7 @@ class Places:
         self._wait_until_replayed()
         self._structure = self._structures()[DIRECT]
         self._beginning = self.contents(DIRECT)
-        if self._through is None:
+        if self.through is None:
             self._start_pgsteer()
 
     def _start_pgsteer(self) -> None:
@@ -145,13 +146,13 @@ class Places:
 
     def start_again(self) -> None:
         """A pgsteer without sessions, and servers without its own: what hangs must not hang the next script."""
-        if self.proxy:
+        if not self.through:
             self.proxy.process.kill()
             self.proxy.process.wait()
         self.replicas.resume_all()
         for keeper in (self._keepers[THROUGH], *self.replicas.sessions):
             self._end_others(keeper, THROUGH, held_only=False)
-        if not self.proxy:
+        if self.through:
             return
         self.proxy.start()
         self.restore()
@@ -163,8 +164,8 @@ class Places:
     def address(self, side: str) -> tuple:
         if side == DIRECT:
             return self.cluster.primary.host, self.cluster.primary.port
-        if self._through:
-            return self._through(self.cluster.primary)
+        if self.through:
+            return self.through(self.cluster.primary)
         return self.proxy.host, self.proxy.port
 
     # --- the state of the databases
@@ -211,7 +212,7 @@ class Places:
                 changed = True
         if rebuilt or changed:
             self._wait_until_replayed()
-        if rebuilt and self.proxy:
+        if rebuilt and not self.through:
             self._wait_until_known()
 
     def end_direct_sessions(self) -> None:

@@ -20,22 +20,44 @@ ERROR = b"SERROR\0C22012\0Mdivision by zero\0Fint.c\0L1\0\0"
 
 
 @pytest.fixture(scope="module")
-def places():
+def servers():
+    with Places({}) as running:
+        yield running
+
+
+@pytest.fixture
+def places(servers):
     """Its `kind` is the relay that stands for pgsteer."""
     relays = {}
 
     def address(server):
-        kind = running.kind
+        kind = servers.kind
         relays.setdefault(kind, relay.Relay(kind, (server.host, server.port)))
         return relays[kind].address
-    with Places({}, address) as running:
-        running.kind = "honest"
-        yield running
+    servers.kind, servers.through = "honest", address
+    yield servers
+    servers.through = None
+
+
+# All of them pass: another grammar makes other scripts of them. The first are those of faults that have been mended.
+SEEDS = [1045, 1091, 1115, 1143, 1148, 1158, 7007, 7042, 7071, 7089, 7091, *range(7020, 7069)]
+# Too long for a busy machine to be taken for a hang.
+PATIENCE = max(10, 4 * SLOWDOWN)
+
+
+def test_pgsteer_answers_as_the_primary_does(servers):
+    """A few scripts of all kinds; differential/check makes any number."""
+    trial = Trial(servers, PATIENCE)
+    for seed in SEEDS:
+        found = trial.difference(grammar.make(seed))
+        assert not found, f"seed {seed}: {found.what}\n{found.detail}\n{grammar.make(seed)}"
+    assert servers.proxy.metric("pgsteer_requests_total", role="replica") > 0
+    servers.proxy.check_health()
 
 
 def test_scripts_are_answered_the_same_way_twice(places):
     places.kind = "honest"
-    trial = Trial(places, 2 * SLOWDOWN)
+    trial = Trial(places, PATIENCE)
     for seed in range(1, 26):
         found = trial.difference(grammar.make(seed))
         assert not found, f"seed {seed}: {found}"

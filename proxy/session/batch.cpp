@@ -109,12 +109,7 @@ Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
     return std::optional{std::move(read)};
 }
 
-std::optional<ReadItem> read_any_item(wire::Bytes whole,
-                                      std::size_t at,
-                                      std::uint8_t type,
-                                      std::size_t message_bytes) {
-    auto read = read_item(whole, at, type, message_bytes);
-    if (read) return std::move(*read);
+ReadItem malformed_item(std::size_t at, std::uint8_t type, std::size_t message_bytes) {
     ReadItem malformed;
     malformed.item.type = kMalformed;
     malformed.item.target = type;

@@ -28,11 +28,8 @@ Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
                                           std::uint8_t type,
                                           std::size_t message_bytes);
 
-// The same, but a malformed message is an item as well (kMalformed): it is sent on, and the server
-// says what is wrong with it. nullopt: names have not arrived yet.
-std::optional<ReadItem> read_any_item(wire::Bytes whole,
-                                      std::size_t at,
-                                      std::uint8_t type,
-                                      std::size_t message_bytes);
+// For what read_item has an error: the message is sent on, and the server says what is wrong with
+// it.
+ReadItem malformed_item(std::size_t at, std::uint8_t type, std::size_t message_bytes);
 
 }  // namespace pgsteer::proxy

@@ -116,6 +116,13 @@ private:
     bool control_ = false;
 };
 
+// BEGIN by a portal with a name, which lives on in the transaction: on the same connection.
+bool begins_by_name(const BatchItem& bind, const StatementPtr& statement) {
+    if (bind.portal_size == 0 || !statement) return false;
+    const auto access = statement->statement.access;
+    return access == Access::begin || access == Access::begin_read_only;
+}
+
 void note_uncertain(const PreparedPtr& known, const VerdictContext& context) {
     if (context.names_uncertain != nullptr && (!known || !known->is_certain))
         *context.names_uncertain = true;
@@ -276,9 +283,15 @@ StatementPtr strictest(const Batch& batch, wire::Bytes bytes, const VerdictConte
                 if (item.target != 'S') break;
                 [[fallthrough]];
             case frontend::kBind: {
-                if (parses && parse_before(batch, bytes, item) != nullptr) break;  // counted there
+                if (const auto* parse = parses ? parse_before(batch, bytes, item) : nullptr) {
+                    if (begins_by_name(item, parse->statement))
+                        strictest.add(verdicts.unknown_portal);
+                    break;  // counted there
+                }
                 const auto& known = context.prepared.find(name_of(item, bytes));
                 note_uncertain(known, context);
+                if (known && begins_by_name(item, known->statement))
+                    strictest.add(verdicts.unknown_portal);
                 if (!known) {
                     strictest.add(verdicts.unknown_statement);
                 } else {

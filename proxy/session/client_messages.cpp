@@ -17,9 +17,9 @@ bool ends_request(std::uint8_t type) {
            type == wire::frontend::kFunctionCall;
 }
 
-// A password is none any more: the login is over.
-bool is_known(std::uint8_t type) {
-    return type != wire::frontend::kPassword && wire::max_frontend_body(type) > 0;
+// 0: there is no such message. A password is none any more: the login is over.
+std::uint32_t max_body(std::uint8_t type) {
+    return type == wire::frontend::kPassword ? 0 : wire::max_frontend_body(type);
 }
 
 bool is_read_whole(std::uint8_t type) {
@@ -44,7 +44,7 @@ awaitable<void> ClientSession::end_at_violation() {
     co_await answered();
     if (closing_) co_return;
     const auto header = wire::peek_header(in_.data(), wire::kMaxLargeBody);
-    if (header && *header && !is_known((*header)->type))
+    if (header && *header && max_body((*header)->type) == 0)
         co_return die(ProxyErrc::unknown_message,
                       fmt::format("invalid frontend message type {}", (*header)->type));
     die(ProxyErrc::bad_length, "invalid message length");
@@ -58,7 +58,8 @@ ClientSession::Step ClientSession::next_step() {
         if (!header) return violation();
         if (!*header) return batch_.bytes >= kMaxBatchBytes ? Step::dispatch : Step::need_more;
         const auto [type, body_size] = **header;
-        if (!is_known(type) || body_size > wire::max_frontend_body(type)) return violation();
+        const auto limit = max_body(type);
+        if (limit == 0 || body_size > limit) return violation();
 
         const auto message_bytes = (*header)->message_bytes();
         const bool is_whole = rest.size() >= message_bytes;
@@ -95,9 +96,10 @@ ClientSession::Step ClientSession::next_step() {
 ClientSession::Step ClientSession::collect(const wire::Bytes& rest,
                                            std::uint8_t type,
                                            std::size_t message_bytes) {
-    auto read = read_any_item(in_.data(), batch_.bytes, type, message_bytes);
-    if (!read) return batch_.items.empty() ? Step::need_more : Step::dispatch;
-    auto& [item, sql, has_sql] = *read;
+    auto read = read_item(in_.data(), batch_.bytes, type, message_bytes);
+    if (!read) read = malformed_item(batch_.bytes, type, message_bytes);
+    if (!*read) return batch_.items.empty() ? Step::need_more : Step::dispatch;
+    auto& [item, sql, has_sql] = **read;
     if (has_sql && parameter_view_.can_classify()) item.statement = worker_.classify(sql);
     batch_.bytes += message_bytes;
     batch_.items.push_back(std::move(item));
@@ -114,9 +116,11 @@ Batch ClientSession::parse_batch(wire::Bytes bytes) const {
         const auto header = wire::peek_header(bytes.subspan(batch.bytes), wire::kMaxLargeBody);
         if (!header || !*header) break;
         const auto type = (*header)->type;
-        auto read = read_any_item(bytes, batch.bytes, type, (*header)->message_bytes());
-        if (!read) break;
-        auto& [item, sql, has_sql] = *read;
+        const auto message_bytes = (*header)->message_bytes();
+        auto read = read_item(bytes, batch.bytes, type, message_bytes);
+        if (!read) read = malformed_item(batch.bytes, type, message_bytes);
+        if (!*read) break;
+        auto& [item, sql, has_sql] = **read;
         if (has_sql && parameter_view_.can_classify()) item.statement = worker_.classify(sql);
         batch.ends = ends_request(type);
         batch.bytes = item.end;

@@ -164,6 +164,8 @@ SCRIPTS = {
     "a prepare that is skipped": [E("none"), run("PREPARE n AS SELECT 1"), S, Q("EXECUTE n"), P(READ, "n"), S],
     "begin by a portal with a name": [P("BEGIN", "n"), B("c", "n"), E("c"), S, D("P", "none"), S, E("c"), S],
     "begin by a portal with a name, closed in sql": [P("BEGIN", "n"), B("c", "n"), E("c"), S, run("CLOSE c"), S],
+    "begin by a portal with a name, then read write":
+        [P("BEGIN READ ONLY", "n"), B("c", "n"), E("c"), S, Q("SET TRANSACTION READ WRITE"), run(WRITE), S, Q("COMMIT"), Q(READ)],
     "begin by a portal with a name, used again": [P("BEGIN"), B("c", ""), E("c"), S, P(READ), B("c", ""), E("c"), S],
     # --- what is no message
     "nothing of that type": [run(READ), S, NO_TYPE, Q(READ)],

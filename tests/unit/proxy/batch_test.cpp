@@ -244,25 +244,18 @@ TEST(ReadItem, ALargeParseWithoutEndOfItsNameIsNone) {
     EXPECT_FALSE(read(message(frontend::kParse, std::string(2 * kMaxWholeMessage, 'x'))));
 }
 
-TEST(ReadAnyItem, AMalformedMessageIsAnItemOfWhichOnlyTheTypeIsKnown) {
-    Buffer bytes = message(frontend::kSync, {});
-    const auto at = bytes.size();
-    const auto bad = message(frontend::kDescribe, "Xs1\0"sv);
-    bytes.insert(bytes.end(), bad.begin(), bad.end());
-    const auto read = read_any_item(bytes, at, bytes[at], bad.size());
-    ASSERT_TRUE(read);
-    EXPECT_EQ(read->item.type, kMalformed);
-    EXPECT_EQ(read->item.target, frontend::kDescribe);
-    EXPECT_EQ(read->item.begin, at);
-    EXPECT_EQ(read->item.end, bytes.size());
-    EXPECT_FALSE(read->has_sql);
+TEST(MalformedItem, OnlyItsTypeAndPlaceAreKnown) {
+    const auto read = malformed_item(5, frontend::kDescribe, 9);
+    EXPECT_EQ(read.item.type, kMalformed);
+    EXPECT_EQ(read.item.target, frontend::kDescribe);
+    EXPECT_EQ(read.item.begin, 5U);
+    EXPECT_EQ(read.item.end, 14U);
+    EXPECT_FALSE(read.has_sql);
 }
 
-TEST(ReadAnyItem, AMalformedSyncIsASync) {
-    const auto bad = message(frontend::kSync, "x"sv);
-    EXPECT_TRUE(is_sync(read_any_item(bad, 0, bad[0], bad.size())->item));
-    const auto other = message(frontend::kFlush, "x"sv);
-    EXPECT_FALSE(is_sync(read_any_item(other, 0, other[0], other.size())->item));
+TEST(MalformedItem, AMalformedSyncIsASync) {
+    EXPECT_TRUE(is_sync(malformed_item(0, frontend::kSync, 9).item));
+    EXPECT_FALSE(is_sync(malformed_item(0, frontend::kFlush, 9).item));
 }
 
 }  // namespace

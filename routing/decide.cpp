@@ -227,6 +227,11 @@ Route read(const Statement& statement,
     else if (degraded.any_behind || !degraded.eligible.empty())
         reason = Reason::replica_lagging;
     Route route = primary_or_nowhere(session, topology, reason);
+    if (route.candidates.empty())
+        route.is_for_the_next_look =
+            std::ranges::any_of(topology.servers, [](const Server& server) {
+                return server.role != Role::unknown && server.status != Status::unhealthy;
+            });
     if (reason == Reason::replica_behind && !healthy.unproven.empty()) {
         route.unproven = healthy.unproven;
         route.needed = healthy.needed;

@@ -19,6 +19,9 @@ struct Route {
     // up to `needed`. Ask one of them right before the read.
     Candidates unproven = {};
     WalPosition needed = {};
+    // A read that may run nowhere now; but there are servers that can be a replica for it, or the
+    // primary, as soon as the next probes have told what they are and how far they have come.
+    bool is_for_the_next_look = false;
 };
 
 }  // namespace pgsteer::routing

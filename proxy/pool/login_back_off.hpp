@@ -66,7 +66,8 @@ private:
     std::atomic<std::size_t> count_{0};  // of logins_: none is what is usual
     mutable std::mutex mutex_;
     std::map<BudgetKey, State> logins_;
-    std::set<std::pair<std::string, std::string>> known_;  // database, user: accepted somewhere; bounded
+    std::set<std::pair<std::string, std::string>>
+        known_;  // database, user: accepted somewhere; bounded
 };
 
 }  // namespace pgsteer::proxy

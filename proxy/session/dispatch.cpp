@@ -200,10 +200,12 @@ ClientSession::Next ClientSession::look(Search& search) {
     const auto fallback = fall_back(route, statement, topology, demand, choice.primary_read);
     if (fallback == Fallback::waits) return Next::freshness;
     if (fallback == Fallback::refused) return fail_in_turn(search, ProxyErrc::primary_read_limit);
-    if (route.candidates.empty())
-        return waits_for_probe(search, Slot::primary, topology)
-                   ? Next::probe
-                   : fail_in_turn(search, ProxyErrc::no_primary);
+    if (route.candidates.empty()) {
+        const bool waits = route.is_for_the_next_look
+                               ? waits_for_next_look(search)
+                               : waits_for_probe(search, Slot::primary, topology);
+        return waits ? Next::probe : fail_in_turn(search, ProxyErrc::no_primary);
+    }
     const Slot slot = route.to_replica ? Slot::replica : Slot::primary;
     const auto& held = side(slot).lease;
     const bool keeps_lease =
@@ -350,6 +352,16 @@ bool ClientSession::waits_for_probe(Search& search, Slot slot, const routing::To
     const auto at = next_look(search.patience);
     if (at) search.next_look = *at;
     return at.has_value();
+}
+
+// Servers that the request has avoided may be what it looks for: the replica that it was on, and
+// that is the primary now.
+bool ClientSession::waits_for_next_look(Search& search) const {
+    const auto at = next_look(search.patience);
+    if (!at) return false;
+    search.next_look = *at;
+    search.demand.avoid = 0;
+    return true;
 }
 
 // The probe that tells what the evidence against the primary is worth is under way, and the next

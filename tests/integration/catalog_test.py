@@ -342,37 +342,33 @@ def test_changes_past_pgsteer_are_found_by_time(make_proxy, cluster):
 
 
 @pytest.mark.parametrize("create, on_replicas_at_last", [
-    ("TABLE cat.young_table (last int)", True),
-    ("VIEW cat.young_view AS SELECT 1", True),
-    ("SEQUENCE cat.young_sequence", False),
-    ("UNLOGGED TABLE cat.young_unlogged (n int)", False)])
+    ("TABLE cat.{} (last int)", True),
+    ("VIEW cat.{} AS SELECT 1", True),
+    ("SEQUENCE cat.{}", False),
+    ("UNLOGGED TABLE cat.{} (n int)", False)])
 def test_a_relation_made_past_pgsteer_is_read_on_the_primary_until_it_is_known(
         catalog_proxy, cluster, create, on_replicas_at_last):
-    """The interval is a minute: it is the read that makes pgsteer look. (A look of before, still under way, may see it.)"""
-    kind, name = create.replace("UNLOGGED ", "").split()[:2]
-    read = f"SELECT * FROM {name}"
-    try:
-        with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
-            def is_young():
-                cluster.primary.sql(f"DROP {kind} IF EXISTS {name}; CREATE {create}; GRANT SELECT ON {name} TO app")
-                cluster.wait_until_replayed()
-                place = where(cluster, session, read)
-                if last_route(session)["reason"] != "unknown_relation":
-                    return False
-                assert place == {"primary"}
-                return True
-            until(is_young, "it is not known at first", 20)
+    """The interval is a minute: it is the read that makes pgsteer look. (A look that is under way may have seen it.)"""
+    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+        def young_relation():
+            name = f"young_{new_marker()}"
+            cluster.primary.sql(f"CREATE {create.format(name)}; GRANT SELECT ON cat.{name} TO app")
+            cluster.wait_until_replayed()
+            place = where(cluster, session, f"SELECT * FROM cat.{name}")
+            if last_route(session)["reason"] != "unknown_relation":
+                return None
+            assert place == {"primary"}
+            return name
+        read = f"SELECT * FROM cat.{until(young_relation, 'one is not known at first', 20)}"
 
-            def is_known():
-                session.execute(read)
-                return last_route(session)["reason"] != "unknown_relation"
-            until(is_known, "it is known", 5)
-            if on_replicas_at_last:  # once one of them is known to show what the session saw on the primary
-                until(lambda: on_replica(where(cluster, session, read)), "a replica has it", 5)
-            else:
-                assert where(cluster, session, read) == {"primary"}
-    finally:
-        cluster.primary.sql(f"DROP {kind} {name}")
+        def is_known():
+            session.execute(read)
+            return last_route(session)["reason"] != "unknown_relation"
+        until(is_known, "it is known", 5)
+        if on_replicas_at_last:  # once one of them is known to show what the session saw on the primary
+            until(lambda: on_replica(where(cluster, session, read)), "a replica has it", 5)
+        else:
+            assert where(cluster, session, read) == {"primary"}
 
 
 def test_a_with_query_is_no_unknown_relation(catalog_proxy, cluster):

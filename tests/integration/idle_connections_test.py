@@ -4,9 +4,16 @@ import os
 
 import pytest
 
+from support import session as sessions
 from support.cluster import new_marker
-from support.session import connect
 from support.waiting import until
+
+
+OURS = "idle_connections_test"  # another pgsteer before the same servers keeps connections, too
+
+
+def connect(proxy):
+    return sessions.connect(proxy, application_name=OURS)
 
 
 def open_connections(proxy) -> dict:
@@ -37,13 +44,13 @@ def fill(proxy, cluster, count=4):
     until(lambda: open_connections(proxy)["primary"] and sum(open_connections(proxy).values()) > 1,
           "connections to the primary and to a replica")
     names = {"primary": cluster.primary, **{server.name: server for server in cluster.replicas}}
-    idle = "usename = 'app' AND state = 'idle' AND query = 'DISCARD ALL'"
+    idle = f"application_name = '{OURS}' AND state = 'idle' AND query = 'DISCARD ALL'"
     until(lambda: all(names[name].value(f"SELECT count(*) FROM pg_stat_activity WHERE {idle}") == number
                       for name, number in open_connections(proxy).items()), "all are idle")
 
 
 def terminate(server) -> None:
-    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", OURS)
 
 
 @pytest.mark.core

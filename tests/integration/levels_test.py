@@ -317,23 +317,16 @@ def end_held_reads(cluster, threads):
         thread.join()
 
 
-@pytest.fixture
-def paused(table):
-    for replica in table.replicas:
-        replica.pause_replay()
-    return table
+def limited(make, **routing):
+    return make({"routing": {"primary_read_limit": 2, "freshness_wait_max": "300ms", **routing}})
 
 
-def limited(make_proxy, **routing):
-    return make_proxy({"routing": {"primary_read_limit": 2, "freshness_wait_max": "300ms", **routing}})
-
-
-def test_reads_beyond_the_limit_fail_with_a_hint(make_proxy, paused):
-    proxy = limited(make_proxy)
+def test_reads_beyond_the_limit_fail_with_a_hint(make_late_proxy, table):
+    proxy = limited(make_late_proxy)
     with connect(proxy) as session:
         write(session, 1)
         held = hold_reads(proxy, 2, 60)
-        until(lambda: len(paused.primary.sql(
+        until(lambda: len(table.primary.sql(
             "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")) == 2, "two reads run")
         start = time.monotonic()
         with pytest.raises(psycopg.errors.CannotConnectNow) as caught:
@@ -343,21 +336,21 @@ def test_reads_beyond_the_limit_fail_with_a_hint(make_proxy, paused):
         assert session.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
         write(session, 2)
         assert read(session, "/* pgsteer: consistency=eventual */") is not None
-        assert ran_on(paused, session, "SELECT n FROM levels WHERE id = 1 /* pgsteer: primary */") == {"primary"}
-        end_held_reads(paused, held)
+        assert ran_on(table, session, "SELECT n FROM levels WHERE id = 1 /* pgsteer: primary */") == {"primary"}
+        end_held_reads(table, held)
         assert read(session) == 2
 
 
-def test_reads_beyond_the_limit_wait_for_a_place(make_proxy, paused):
-    proxy = limited(make_proxy, freshness_wait_max="20s")
+def test_reads_beyond_the_limit_wait_for_a_place(make_late_proxy, table):
+    proxy = limited(make_late_proxy, freshness_wait_max="20s")
     with connect(proxy) as session:
         write(session, 1)
         held = hold_reads(proxy, 2, 60)
-        until(lambda: len(paused.primary.sql(
+        until(lambda: len(table.primary.sql(
             "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")) == 2, "two reads run")
-        threading.Timer(0.7, end_held_reads, (paused, held)).start()
+        threading.Timer(0.7, end_held_reads, (table, held)).start()
         assert read(session) == 1
-        end_held_reads(paused, held)
+        end_held_reads(table, held)
 
 
 def test_eventual_takes_the_least_stale_replica(make_proxy, table):

@@ -830,5 +830,22 @@ TEST(Decide, NeverServesAReadThatGoesBackInTime) {
     }
 }
 
+// The replica that a read was on has been promoted, and the other one has no evidence yet.
+TEST(Decide, AReadThatMayRunNowhereIsForTheNextLookWhereServersAreUp) {
+    auto topology = primary_and({replica(kNever)});
+    SessionView session;
+    session.avoid = 1U << kPrimary.index;
+    auto route = decide(a_read(), session, topology, kNow);
+    EXPECT_TRUE(route.candidates.empty());
+    EXPECT_TRUE(route.is_for_the_next_look);
+    EXPECT_FALSE(decide(a_write(), session, topology, kNow).is_for_the_next_look);
+
+    topology = without_primary(topology);
+    topology.servers[1].status = Status::unhealthy;
+    route = decide(a_read(), session, topology, kNow);
+    EXPECT_TRUE(route.candidates.empty());
+    EXPECT_FALSE(route.is_for_the_next_look);
+}
+
 }  // namespace
 }  // namespace pgsteer::routing

@@ -56,17 +56,6 @@ std::vector<Queries> count_queries(const Sources& sources) {
     return all;
 }
 
-// Names that clients invent are nobody's business.
-bool is_shown(const RefusedLogin& login, const conf::Config& config) {
-    const auto is_login = [&](const conf::AuthUser& user) { return user.name == login.user; };
-    const auto is_database = [&](const conf::DatabaseConfig& database) {
-        return (database.server_name.empty() ? database.name : database.server_name) ==
-               login.database;
-    };
-    return login.is_known || (std::ranges::any_of(config.auth.users, is_login) &&
-                              std::ranges::any_of(config.databases, is_database));
-}
-
 // By server.
 std::vector<ordered_json> describe_refused_logins(const Sources& sources) {
     constexpr std::size_t kMaxShown = 20;
@@ -227,6 +216,16 @@ AdminResponse status(const Sources& sources) {
 }
 
 }  // namespace
+
+bool is_shown(const RefusedLogin& login, const conf::Config& config) {
+    const auto is_login = [&](const conf::AuthUser& user) { return user.name == login.user; };
+    const auto is_database = [&](const conf::DatabaseConfig& database) {
+        return (database.server_name.empty() ? database.name : database.server_name) ==
+               login.database;
+    };
+    return login.is_known || (std::ranges::any_of(config.auth.users, is_login) &&
+                              std::ranges::any_of(config.databases, is_database));
+}
 
 AdminResponse respond(const Metrics& metrics, std::string_view method, std::string_view target) {
     const std::string_view path = target.substr(0, target.find('?'));

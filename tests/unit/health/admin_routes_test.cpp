@@ -120,9 +120,13 @@ TEST(AdminRoutes, CountTheLoginsThatAServerRefuses) {
 TEST(AdminRoutes, NameNoLoginThatAClientInvented) {
     World world;
     world.config.auth.users.emplace_back().name = "alice";
-    world.config.databases = {{.name = "shop", .server_name = "app"}, {.name = "*"}};
+    world.config.databases = {{.name = "shop", .server_name = "app"}, {.name = "*", .server_name = ""}};
     const auto shown = [&](const char* database, const char* user, bool is_known) {
-        return is_shown({.database = database, .user = user, .is_known = is_known}, world.config);
+        RefusedLogin login;
+        login.database = database;
+        login.user = user;
+        login.is_known = is_known;
+        return is_shown(login, world.config);
     };
     EXPECT_TRUE(shown("app", "alice", false)) << "both are in the configuration";
     EXPECT_TRUE(shown("other", "bob", true)) << "a server has let it in";

@@ -298,23 +298,33 @@ def test_a_statement_is_prepared_once_while_a_replica_catches_up(make_proxy, tab
 
 # --- primary_read_limit ---
 
-def hold_reads(proxy, count, seconds):
-    """`count` reads for which no replica is fresh enough, running on the primary for a while."""
-    def run():
-        with connect(proxy) as session:
+class HeldReads:
+    """`count` reads for which no replica is fresh enough, running on the primary until end()."""
+
+    def __init__(self, cluster, proxy, count):
+        self._primary = cluster.primary
+        self._proxy = proxy
+        self._marker = new_marker()
+        self._threads = [threading.Thread(target=self._run) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+        until(lambda: len(self._pids()) == count, f"{count} reads run")
+
+    def end(self):
+        for pid in self._pids():
+            self._primary.sql(f"SELECT pg_cancel_backend({pid})")
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self):
+        with connect(self._proxy) as session:
             write(session, 1)
-            with contextlib.suppress(psycopg.errors.QueryCanceled):  # by end_held_reads
-                session.execute(f"SELECT n, pg_sleep({seconds}) FROM levels WHERE id = 1")
-    threads = [threading.Thread(target=run) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    return threads
+            with contextlib.suppress(psycopg.errors.QueryCanceled):  # by end()
+                session.execute(f"SELECT n, pg_sleep(60) FROM levels WHERE id = 1 /* {self._marker} */")
 
-
-def end_held_reads(cluster, threads):
-    cluster.primary.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
-    for thread in threads:
-        thread.join()
+    def _pids(self):
+        return [pid for pid, in self._primary.sql(
+            "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE %s", f"%{self._marker}%")]
 
 
 def limited(make, **routing):
@@ -325,9 +335,7 @@ def test_reads_beyond_the_limit_fail_with_a_hint(make_late_proxy, table):
     proxy = limited(make_late_proxy)
     with connect(proxy) as session:
         write(session, 1)
-        held = hold_reads(proxy, 2, 60)
-        until(lambda: len(table.primary.sql(
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")) == 2, "two reads run")
+        held = HeldReads(table, proxy, 2)
         start = time.monotonic()
         with pytest.raises(psycopg.errors.CannotConnectNow) as caught:
             read(session)
@@ -337,7 +345,7 @@ def test_reads_beyond_the_limit_fail_with_a_hint(make_late_proxy, table):
         write(session, 2)
         assert read(session, "/* pgsteer: consistency=eventual */") is not None
         assert ran_on(table, session, "SELECT n FROM levels WHERE id = 1 /* pgsteer: primary */") == {"primary"}
-        end_held_reads(table, held)
+        held.end()
         assert read(session) == 2
 
 
@@ -345,12 +353,10 @@ def test_reads_beyond_the_limit_wait_for_a_place(make_late_proxy, table):
     proxy = limited(make_late_proxy, freshness_wait_max="20s")
     with connect(proxy) as session:
         write(session, 1)
-        held = hold_reads(proxy, 2, 60)
-        until(lambda: len(table.primary.sql(
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")) == 2, "two reads run")
-        threading.Timer(0.7, end_held_reads, (table, held)).start()
+        held = HeldReads(table, proxy, 2)
+        threading.Timer(0.7, held.end).start()
         assert read(session) == 1
-        end_held_reads(table, held)
+        held.end()
 
 
 def test_eventual_takes_the_least_stale_replica(make_proxy, table):
@@ -365,9 +371,8 @@ def test_eventual_takes_the_least_stale_replica(make_proxy, table):
         for name in "replica1", "replica2":
             proxy.wait_for_state(name, "DEGRADED")
         assert ran_on(table, session) == {"primary"}
-        held = hold_reads(proxy, 1, 60)
-        until(lambda: table.primary.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "one read runs")
+        held = HeldReads(table, proxy, 1)
         assert ran_on(table, session) < {"replica1", "replica2"}
         session.execute("SELECT 1")
         assert "reason=stale_replica" in session.execute("SHOW pgsteer.last_route").fetchone()[0]
-        end_held_reads(table, held)
+        held.end()

@@ -61,6 +61,9 @@ struct DatabaseConfig {
     std::string name;                             // as clients call it; "*" = any name, passed on
     std::string server_name;                      // as the servers call it; "" = the same
     std::optional<Consistency> consistency = {};  // instead of routing.consistency
+    [[nodiscard]] const std::string& name_there() const {
+        return server_name.empty() ? name : server_name;
+    }
 };
 
 struct HealthConfig {

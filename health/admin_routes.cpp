@@ -220,8 +220,7 @@ AdminResponse status(const Sources& sources) {
 bool is_shown(const RefusedLogin& login, const conf::Config& config) {
     const auto is_login = [&](const conf::AuthUser& user) { return user.name == login.user; };
     const auto is_database = [&](const conf::DatabaseConfig& database) {
-        return (database.server_name.empty() ? database.name : database.server_name) ==
-               login.database;
+        return database.name_there() == login.database;
     };
     return login.is_known || (std::ranges::any_of(config.auth.users, is_login) &&
                               std::ranges::any_of(config.databases, is_database));

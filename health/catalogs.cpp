@@ -458,7 +458,7 @@ void Catalogs::leave(const std::string& database) {
 void Catalogs::start() {
     for (const auto& database : impl_->config->databases)
         if (database.name != "*") {
-            const auto& name = database.server_name.empty() ? database.name : database.server_name;
+            const auto& name = database.name_there();
             impl_->database(name);
             const std::lock_guard lock{impl_->mutex};
             impl_->entries.at(name)->is_configured = true;

@@ -98,7 +98,7 @@ inline constexpr std::array kFamilies{
                "Server connections that could not be opened"},
     MetricHelp{"pgsteer_server_refused_logins", "gauge", "server",
                "Pairs of a database and a user that the server does not let in now; /status names "
-               "them"},
+               "those of known users and databases"},
     MetricHelp{"pgsteer_server_unequal_settings", "gauge", "server",
                "Settings by which a replica answers otherwise than the primary, and which cannot be "
                "set for its sessions; /status names them"},

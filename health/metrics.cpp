@@ -210,12 +210,19 @@ void add_connections(Scrape& scrape, const Sources& sources) {
     }
 }
 
+void add_by_server(Scrape& scrape,
+                   Family family,
+                   const std::vector<std::size_t>& counts,
+                   const Sources& sources) {
+    for (std::size_t i = 0; i < counts.size(); ++i)
+        scrape.add(family, counts[i], {{"server", sources.config->servers[i].name}});
+}
+
 void add_refused_logins(Scrape& scrape, const Sources& sources) {
     if (!sources.refused_logins) return;
     std::vector<std::size_t> counts(sources.config->servers.size());
     for (const auto& login : sources.refused_logins()) ++counts[login.server];
-    for (std::size_t i = 0; i < counts.size(); ++i)
-        scrape.add(Family::refused_logins, counts[i], {{"server", sources.config->servers[i].name}});
+    add_by_server(scrape, Family::refused_logins, counts, sources);
 }
 
 void add_unequal_settings(Scrape& scrape, const Sources& sources) {
@@ -223,9 +230,7 @@ void add_unequal_settings(Scrape& scrape, const Sources& sources) {
     std::vector<std::size_t> counts(sources.config->servers.size());
     for (const auto& difference : sources.setting_differences())
         if (!difference.is_made_up) ++counts[difference.server];
-    for (std::size_t i = 0; i < counts.size(); ++i)
-        scrape.add(Family::unequal_settings, counts[i],
-                   {{"server", sources.config->servers[i].name}});
+    add_by_server(scrape, Family::unequal_settings, counts, sources);
 }
 
 void add_server(Scrape& scrape, const ServerReport& report) {

@@ -66,6 +66,11 @@ struct ConnectFailure {
     std::string text;             // for logs
     std::string routine = {};     // field R of error_response
     [[nodiscard]] bool rejected() const { return !error_response.empty(); }
+    // What a client is told that was to be served there.
+    [[nodiscard]] ProxyErrc reason() const {
+        return error.category() == proxy_category() ? static_cast<ProxyErrc>(error.value())
+                                                    : ProxyErrc::server_unreachable;
+    }
     // Whether it speaks against the server, not only against this user, database or our own side.
     [[nodiscard]] bool speaks_of_the_server() const {
         return rejected() ? rejects_everybody(sqlstate) : is_unreachable(error);

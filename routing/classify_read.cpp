@@ -1,6 +1,7 @@
 #include "routing/classify_read.hpp"
 
 #include "routing/builtins.hpp"
+#include "routing/lower.hpp"
 
 #include <algorithm>
 #include <unordered_map>
@@ -23,13 +24,6 @@ std::string_view in_catalog(PgQuery__Node** parts, std::size_t count) {
     if (count == 1) return string_of(parts[0]);
     if (count == 2 && string_of(parts[0]) == "pg_catalog") return string_of(parts[1]);
     return {};
-}
-
-std::string lower(std::string_view text) {
-    std::string result{text};
-    for (char& c : result)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-    return result;
 }
 
 void stop(Reading& reading, Reason reason, std::string detail) {

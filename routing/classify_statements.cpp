@@ -4,6 +4,7 @@
 #include "routing/classify_read.hpp"
 #include "routing/database_statements.hpp"
 #include "routing/function_body.hpp"
+#include "routing/lower.hpp"
 #include "routing/search_path.hpp"
 #include "routing/session_settings.hpp"
 
@@ -15,13 +16,6 @@ namespace {
 using Kind = Effect::Kind;
 
 constexpr std::int32_t kCursorHold = 0x0020;  // parsenodes.h, CURSOR_OPT_HOLD
-
-std::string lower(std::string_view text) {
-    std::string result{text};
-    for (char& c : result)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-    return result;
-}
 
 // Where a replica's connection differs from the primary's on purpose, or a transaction decides.
 bool belongs_to_primary(std::string_view setting) {

@@ -1,5 +1,6 @@
 #include "routing/session_settings.hpp"
 
+#include "routing/lower.hpp"
 #include "routing/read_options.hpp"
 #include "routing/search_path.hpp"
 
@@ -9,12 +10,10 @@
 namespace pgsteer::routing {
 namespace {
 
-char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
 // As PostgreSQL compares names of settings, quoted or not: ASCII letters only (guc_name_compare).
 bool same_name(std::string_view a, std::string_view b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](char x, char y) { return to_lower(x) == to_lower(y); });
+                      [](char x, char y) { return lower(x) == lower(y); });
 }
 
 bool is_ascii(std::string_view text) {

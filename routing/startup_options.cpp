@@ -1,18 +1,13 @@
 #include "routing/startup_options.hpp"
 
+#include "routing/lower.hpp"
+
 #include <algorithm>
 
 namespace pgsteer::routing {
 namespace {
 
 bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-std::string lower(std::string_view text) {
-    std::string result{text};
-    for (char& c : result)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-    return result;
-}
 
 // pg_split_opts(): a backslash at the very end stands for nothing.
 std::vector<std::string> arguments_of(std::string_view options) {

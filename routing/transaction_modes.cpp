@@ -1,15 +1,15 @@
 #include "routing/transaction_modes.hpp"
 
+#include "routing/lower.hpp"
+
 #include <algorithm>
 
 namespace pgsteer::routing {
 namespace {
 
-char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
 bool same(std::string_view text, std::string_view word) {
     return std::equal(text.begin(), text.end(), word.begin(), word.end(),
-                      [](char a, char b) { return to_lower(a) == b; });
+                      [](char a, char b) { return lower(a) == b; });
 }
 
 // The beginning of `word`, of at least `least` letters.

@@ -40,7 +40,7 @@ void Pool::learn_start(const PoolTarget& target,
     if (seen.columns.empty()) return;
     const auto kind = kind_of_session(target.database, target.user, target.parameters);
     const bool is_other = env_.replica_settings->learn(
-        kind, setting_values(seen.columns, 0), ~brought_along(target.parameters), generation);
+        kind, setting_values(seen.columns), ~brought_along(target.parameters), generation);
     if (is_other) env_.replicas_are_outdated(kind);
 }
 
@@ -70,7 +70,7 @@ awaitable<ConnectResult> Pool::open_replica(PoolTarget target) {
             replicas.forget(target.server, kind);
             continue;
         }
-        const auto own = setting_values(seen.columns, 0);
+        const auto own = setting_values(seen.columns);
         const auto differs = differing(start.values, own) & start.known & wanted & ~remedy.refused;
         if (attempt == kMaxAttempts) co_return result;
         if (differs.none()) {
@@ -127,7 +127,7 @@ awaitable<std::optional<SettingValues>> Pool::ask_primary(SessionKind kind) {
         const std::string columns = reviewed_columns();
         const auto problem = co_await check_primary(
             *result.connection, env_.config->servers[server.index], columns, seen);
-        if (problem.empty() && !seen.columns.empty()) values = setting_values(seen.columns, 0);
+        if (problem.empty() && !seen.columns.empty()) values = setting_values(seen.columns);
         close(result.connection);
     }
     if (!values && !result.failure.rejected()) ask_primary_at_ = Clock::now() + kAskAgain;

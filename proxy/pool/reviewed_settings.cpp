@@ -1,5 +1,7 @@
 #include "proxy/pool/reviewed_settings.hpp"
 
+#include "routing/lower.hpp"
+#include "routing/search_path.hpp"
 #include "routing/startup_options.hpp"
 
 #include <algorithm>
@@ -8,13 +10,6 @@ namespace pgsteer::proxy {
 namespace {
 
 constexpr std::string_view kDateStyle = "DateStyle";
-
-std::string lower(std::string_view text) {
-    std::string result{text};
-    for (char& c : result)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return result;
-}
 
 // As an argument in the startup parameter `options`.
 std::string as_option(std::string_view name, std::string_view value) {
@@ -38,11 +33,9 @@ std::string reviewed_columns() {
     return columns;
 }
 
-SettingValues setting_values(const std::vector<std::optional<std::string>>& row,
-                             std::size_t first) {
+SettingValues setting_values(const std::vector<std::optional<std::string>>& row) {
     SettingValues values;
-    for (std::size_t i = 0; i < values.size() && first + i < row.size(); ++i)
-        values[i] = row[first + i];
+    for (std::size_t i = 0; i < values.size() && i < row.size(); ++i) values[i] = row[i];
     return values;
 }
 
@@ -58,7 +51,7 @@ SessionKind kind_of_session(std::string database,
                             const wire::Parameters& parameters) {
     SessionKind kind{std::move(database), std::move(user), {}};
     for (const auto& setting : routing::startup_settings(parameters)) {
-        if (setting.name != lower(kDateStyle)) continue;
+        if (setting.name != routing::lower(kDateStyle)) continue;
         if (!kind.date_style.empty()) kind.date_style.push_back(' ');
         kind.date_style += as_option(setting.name, setting.value);
     }
@@ -69,8 +62,9 @@ SettingSet brought_along(const wire::Parameters& parameters) {
     const auto settings = routing::startup_settings(parameters);
     SettingSet result;
     for (std::size_t i = 0; i < kReviewedSettings.size(); ++i)
-        result[i] = kReviewedSettings[i] != kDateStyle &&
-                    routing::find_setting(settings, lower(kReviewedSettings[i])).has_value();
+        result[i] =
+            kReviewedSettings[i] != kDateStyle &&
+            routing::find_setting(settings, routing::lower(kReviewedSettings[i])).has_value();
     return result;
 }
 
@@ -97,12 +91,8 @@ wire::Parameters with_settings(wire::Parameters parameters,
 // Lists of names (search_path) are kept as one text, which SET would take for one name.
 std::string set_statement(std::size_t setting, std::string_view value) {
     std::string sql{"SELECT pg_catalog.set_config('"};
-    sql.append(kReviewedSettings[setting]).append("', E'");
-    for (const char c : value) {
-        if (c == '\'' || c == '\\') sql.push_back(c);  // any backslash_quote
-        sql.push_back(c);
-    }
-    return sql.append("', false)");
+    sql.append(kReviewedSettings[setting]).append("', ").append(routing::quote_literal(value));
+    return sql.append(", false)");
 }
 
 }  // namespace pgsteer::proxy

@@ -52,8 +52,8 @@ using SettingValues = std::array<std::optional<std::string>, kReviewedSettings.s
 
 // The values in force, as so many columns of a SELECT.
 std::string reviewed_columns();
-// `row`: what that SELECT has answered, from column `first` on.
-SettingValues setting_values(const std::vector<std::optional<std::string>>& row, std::size_t first);
+// `row`: what that SELECT has answered.
+SettingValues setting_values(const std::vector<std::optional<std::string>>& row);
 
 // Where the replica's value is another one.
 SettingSet differing(const SettingValues& primary, const SettingValues& replica);

@@ -199,8 +199,7 @@ private:
     [[nodiscard]] bool waits_for_probe(Search& search,
                                        Slot slot,
                                        const routing::Topology& topology);
-    [[nodiscard]] bool waits_for_next_look(Search& search) const;
-    [[nodiscard]] std::optional<routing::TimePoint> next_look(Patience& patience) const;
+    [[nodiscard]] bool may_look_again(Search& search) const;
     // Inlined, GCC 12 takes the coroutine's own operator delete for a wrong one.
     [[gnu::noinline]] awaitable<void> wait_for_probe(routing::TimePoint next_look);
     [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);

@@ -201,8 +201,11 @@ ClientSession::Next ClientSession::look(Search& search) {
     if (fallback == Fallback::waits) return Next::freshness;
     if (fallback == Fallback::refused) return fail_in_turn(search, ProxyErrc::primary_read_limit);
     if (route.candidates.empty()) {
+        // What it has avoided may be what it looks for: the replica that it was on, and that is the
+        // primary now.
+        if (route.is_for_the_next_look) demand.avoid = 0;
         const bool waits = route.is_for_the_next_look
-                               ? waits_for_next_look(search)
+                               ? may_look_again(search)
                                : waits_for_probe(search, Slot::primary, topology);
         return waits ? Next::probe : fail_in_turn(search, ProxyErrc::no_primary);
     }
@@ -270,12 +273,8 @@ ClientSession::Next ClientSession::look_for_connection(Search& search,
 
 ClientSession::Next ClientSession::connection_failed(Search& search, ConnectFailure failure) {
     const auto slot = search.choice.slot;
-    if (slot == Slot::primary && failure.speaks_of_the_server()) {
-        if (const auto at = next_look(search.patience)) {
-            search.next_look = *at;
-            return Next::probe;
-        }
-    }
+    if (slot == Slot::primary && failure.speaks_of_the_server() && may_look_again(search))
+        return Next::probe;
     const bool waited = failure.error == ProxyErrc::acquire_timeout;
     if (slot == Slot::primary || waited) {
         const auto reason = search.choice.reason;
@@ -349,26 +348,17 @@ bool ClientSession::is_primary_in_doubt(const routing::Topology& topology,
 
 bool ClientSession::waits_for_probe(Search& search, Slot slot, const routing::Topology& topology) {
     if (slot != Slot::primary || !is_primary_in_doubt(topology, search.demand)) return false;
-    const auto at = next_look(search.patience);
-    if (at) search.next_look = *at;
-    return at.has_value();
-}
-
-// Servers that the request has avoided may be what it looks for: the replica that it was on, and
-// that is the primary now.
-bool ClientSession::waits_for_next_look(Search& search) const {
-    const auto at = next_look(search.patience);
-    if (!at) return false;
-    search.next_look = *at;
-    search.demand.avoid = 0;
-    return true;
+    return may_look_again(search);
 }
 
 // The probe that tells what the evidence against the primary is worth is under way, and the next
-// one comes an interval later. nullopt: the request has waited for both.
-std::optional<routing::TimePoint> ClientSession::next_look(Patience& patience) const {
+// one comes an interval later. False: the request has waited for both.
+bool ClientSession::may_look_again(Search& search) const {
     const auto& health = worker_.config().health;
-    return patience.next_look(routing::Clock::now(), health.timeout + health.interval);
+    const auto at =
+        search.patience.next_look(routing::Clock::now(), health.timeout + health.interval);
+    if (at) search.next_look = *at;
+    return at.has_value();
 }
 
 awaitable<void> ClientSession::wait_for_probe(routing::TimePoint next_look) {
@@ -675,9 +665,7 @@ bool ClientSession::is_ignored_in_lost_transaction(const routing::CachedStatemen
 
 // No server can take the batch: answers as a server would that fails it.
 void ClientSession::refuse(const Batch& batch, const ConnectFailure& failure) {
-    const auto reason = failure.error.category() == proxy_category()
-                            ? static_cast<ProxyErrc>(failure.error.value())
-                            : ProxyErrc::server_unreachable;
+    const auto reason = failure.reason();
     if (reason == ProxyErrc::transaction_lost) return die(reason);
     cancel_ = Cancel::none;
     fail_transaction();

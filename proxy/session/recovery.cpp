@@ -230,10 +230,7 @@ awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
         if (was_open) ask_for_answers(placed);
     }
     if (choice.failure) {
-        const auto& error = choice.failure->error;
-        const auto reason = error.category() == proxy_category()
-                                ? static_cast<ProxyErrc>(error.value())
-                                : ProxyErrc::server_unreachable;
+        const auto reason = choice.failure->reason();
         while (!requests_.empty()) fail_front(reason);
     }
     running_again_ = false;

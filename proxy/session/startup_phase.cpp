@@ -330,11 +330,7 @@ awaitable<bool> ClientSession::learn_parameters() {
         if (choice.failure->rejected()) {
             client_.write(wire::Bytes{choice.failure->error_response});
         } else {
-            const auto& error = choice.failure->error;
-            const auto reason = error.category() == proxy_category()
-                                    ? static_cast<ProxyErrc>(error.value())
-                                    : ProxyErrc::server_unreachable;
-            send_error("FATAL", reason);
+            send_error("FATAL", choice.failure->reason());
         }
         co_return false;
     }

@@ -43,6 +43,10 @@ def fill(proxy, cluster, count=4):
         session.close()
     until(lambda: open_connections(proxy)["primary"] and sum(open_connections(proxy).values()) > 1,
           "connections to the primary and to a replica")
+    until_all_are_idle(proxy, cluster)
+
+
+def until_all_are_idle(proxy, cluster):
     names = {"primary": cluster.primary, **{server.name: server for server in cluster.replicas}}
     idle = f"application_name = '{OURS}' AND state = 'idle' AND query = 'DISCARD ALL'"
     until(lambda: all(names[name].value(f"SELECT count(*) FROM pg_stat_activity WHERE {idle}") == number
@@ -116,7 +120,8 @@ def test_an_idle_connection_is_used_again_and_watched_again(make_proxy, cluster)
         with connect(proxy) as session:
             session.execute("SELECT 1")
             session.execute("SELECT pg_advisory_unlock_all()")
-    assert opened["primary"] == 1 and open_connections(proxy)["primary"] <= 3
+        until_all_are_idle(proxy, cluster)
+    assert opened["primary"] == 1 and open_connections(proxy)["primary"] <= 2
     for server in cluster.servers:
         terminate(server)
     until(lambda: not any(open_connections(proxy).values()), "none is left")

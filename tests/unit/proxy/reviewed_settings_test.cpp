@@ -56,8 +56,8 @@ TEST(ReviewedSettings, AreNoneThatOnlyCostTime) {
 TEST(ReviewedSettings, AreReadInTheirOrder) {
     EXPECT_TRUE(reviewed_columns().starts_with(
         "pg_catalog.current_setting('quote_all_identifiers', true), pg_catalog.current_setting('"));
-    std::vector<std::optional<std::string>> row{"t", "off", "on", std::nullopt, "hex"};
-    const auto values = setting_values(row, 1);
+    std::vector<std::optional<std::string>> row{"off", "on", std::nullopt, "hex"};
+    const auto values = setting_values(row);
     EXPECT_EQ(values[place("array_nulls")], "on");
     EXPECT_EQ(values[place("backslash_quote")], std::nullopt);
     EXPECT_EQ(values[place("bytea_output")], "hex");

@@ -60,10 +60,9 @@ std::vector<Queries> count_queries(const Sources& sources) {
 std::vector<ordered_json> describe_refused_logins(const Sources& sources) {
     constexpr std::size_t kMaxShown = 20;
     std::vector<ordered_json> all(sources.config->servers.size(), ordered_json::array());
-    if (!sources.refused_logins) return all;
-    for (const RefusedLogin& login : sources.refused_logins()) {
+    for (const RefusedLogin& login : known_refused_logins(sources)) {
         auto& shown = all[login.server];
-        if (shown.size() == kMaxShown || !is_shown(login, *sources.config)) continue;
+        if (shown.size() == kMaxShown) continue;
         shown.push_back({{"database", login.database},
                          {"user", login.user},
                          {"since_seconds", login.since_seconds},
@@ -216,15 +215,6 @@ AdminResponse status(const Sources& sources) {
 }
 
 }  // namespace
-
-bool is_shown(const RefusedLogin& login, const conf::Config& config) {
-    const auto is_login = [&](const conf::AuthUser& user) { return user.name == login.user; };
-    const auto is_database = [&](const conf::DatabaseConfig& database) {
-        return database.name_there() == login.database;
-    };
-    return login.is_known || (std::ranges::any_of(config.auth.users, is_login) &&
-                              std::ranges::any_of(config.databases, is_database));
-}
 
 AdminResponse respond(const Metrics& metrics, std::string_view method, std::string_view target) {
     const std::string_view path = target.substr(0, target.find('?'));

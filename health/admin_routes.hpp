@@ -20,8 +20,4 @@ using AdminHandler = std::function<AdminResponse(std::string_view method, std::s
 // reading the sources.
 AdminResponse respond(const Metrics& metrics, std::string_view method, std::string_view target);
 
-// Whether /status names it: not what clients invent. The configuration names its user and its
-// database, or a server has let it in.
-bool is_shown(const RefusedLogin& login, const conf::Config& config);
-
 }  // namespace pgsteer::health

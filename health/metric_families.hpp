@@ -97,8 +97,8 @@ inline constexpr std::array kFamilies{
     MetricHelp{"pgsteer_server_connect_failures_total", "counter", "server",
                "Server connections that could not be opened"},
     MetricHelp{"pgsteer_server_refused_logins", "gauge", "server",
-               "Pairs of a database and a user that the server does not let in now; /status names "
-               "those of known users and databases"},
+               "Pairs of a known database and a known user that the server does not let in now; "
+               "/status names them"},
     MetricHelp{"pgsteer_server_unequal_settings", "gauge", "server",
                "Settings by which a replica answers otherwise than the primary, and which cannot be "
                "set for its sessions; /status names them"},

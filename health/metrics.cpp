@@ -8,6 +8,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <limits>
@@ -221,7 +222,7 @@ void add_by_server(Scrape& scrape,
 void add_refused_logins(Scrape& scrape, const Sources& sources) {
     if (!sources.refused_logins) return;
     std::vector<std::size_t> counts(sources.config->servers.size());
-    for (const auto& login : sources.refused_logins()) ++counts[login.server];
+    for (const auto& login : known_refused_logins(sources)) ++counts[login.server];
     add_by_server(scrape, Family::refused_logins, counts, sources);
 }
 
@@ -296,6 +297,21 @@ void add_process(Scrape& scrape) {
 }
 
 }  // namespace
+
+std::vector<RefusedLogin> known_refused_logins(const Sources& sources) {
+    if (!sources.refused_logins) return {};
+    const auto& config = *sources.config;
+    auto logins = sources.refused_logins();
+    std::erase_if(logins, [&](const RefusedLogin& login) {
+        const auto is_login = [&](const conf::AuthUser& user) { return user.name == login.user; };
+        const auto is_database = [&](const conf::DatabaseConfig& database) {
+            return database.name_there() == login.database;
+        };
+        return !login.is_known && !(std::ranges::any_of(config.auth.users, is_login) &&
+                                    std::ranges::any_of(config.databases, is_database));
+    });
+    return logins;
+}
 
 struct Metrics::Impl {
     Sources sources;

@@ -114,7 +114,7 @@ struct WorkerCounters {
     std::array<Count, kErrorKinds> errors;  // errors of our own sent to clients, by sqlstate slot
 };
 
-// A login that a server refuses, as /status shows it. A copy, taken on request.
+// A login that a server refuses. A copy, taken on request.
 struct RefusedLogin {
     std::size_t server = 0;  // index in Config::servers
     std::string database;    // as the server calls it
@@ -148,6 +148,10 @@ struct Sources {
     std::function<std::vector<RefusedLogin>()> refused_logins = {};
     std::function<std::vector<SettingDifference>()> setting_differences = {};
 };
+
+// The refused logins that are told of: not those that clients invent. The configuration names user
+// and database, or a server has let them in.
+std::vector<RefusedLogin> known_refused_logins(const Sources& sources);
 
 // One metric family, as /metrics and metrics.md describe it.
 struct MetricHelp {

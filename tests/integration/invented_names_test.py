@@ -44,6 +44,7 @@ def test_invented_databases_and_users_are_not_in_the_answers(open_to_all):
         log_in(proxy, database=f"invented{i}", replication="database")
     text = proxy.http("/metrics") + proxy.http("/status")
     assert "invented" not in text and "nobody" not in text
+    assert proxy.metric("pgsteer_server_refused_logins", server="primary") == 0
     lines, status_lines = size_of_answers(proxy)
     # The names of errors that occurred for the first time.
     assert lines <= before[0] + 10 and status_lines <= before[1] + 2

@@ -201,8 +201,11 @@ awaitable<ConnectResult> log_in(ServerConnectionPtr connection,
                 connection->key = *key;
                 break;
             }
-            case wire::backend::kErrorResponse:
-                co_return rejection(*message);
+            case wire::backend::kErrorResponse: {
+                auto rejected = rejection(*message);
+                if (rejected.failure.sqlstate == "53300") co_await read_to_end(*connection);
+                co_return rejected;
+            }
             case wire::backend::kReadyForQuery:
                 co_return ConnectResult{connection, {}};
             case wire::backend::kNoticeResponse:
@@ -277,7 +280,7 @@ awaitable<ConnectResult> connect_to_server(Executor executor,
     connection->opened_at = routing::Clock::now();
     Deadline deadline{executor, connection->stream, until};
     auto result = co_await log_in(connection, login, credentials);
-    if (deadline.expired())
+    if (deadline.expired() && !result.failure.rejected())
         co_return failure_of(asio::error::timed_out, "no login within connect_timeout");
     co_return result;
 }
@@ -322,6 +325,14 @@ awaitable<Result<ServerState>> read_server_state(ServerConnection& connection,
             state = server_state(*row);
         }
         if (message->type == wire::backend::kReadyForQuery) co_return state;
+    }
+}
+
+awaitable<void> read_to_end(ServerConnection& connection) {
+    error_code ec;
+    while (!ec) {
+        connection.in.consume(connection.in.size());
+        ec = co_await connection.stream.read_some(connection.in);
     }
 }
 

@@ -82,9 +82,9 @@ struct ConnectResult {
     ConnectFailure failure;
 };
 
-// Connects, authenticates, reads parameters up to ReadyForQuery; on a replica then reads which
-// incarnation it is and what it has replayed. Bounded by the server's connect_timeout. The role is
-// checked: a connection meant for a replica must be in recovery, one for the primary must not.
+// Connects, authenticates, reads parameters up to ReadyForQuery. Bounded by the server's
+// connect_timeout. Refused with 53300 it returns when the server has closed the connection: until
+// then that counts against the limit as well.
 awaitable<ConnectResult> connect_to_server(Executor executor,
                                            const conf::ServerConfig& config,
                                            ServerLogin login,
@@ -102,6 +102,9 @@ awaitable<Result<ServerState>> read_server_state(ServerConnection& connection, s
 
 // Runs one internal SQL text and reads up to ReadyForQuery; true if no error came.
 awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql);
+
+// Reads, and throws away, until the server closes the connection or somebody here does.
+awaitable<void> read_to_end(ServerConnection& connection);
 
 // Opens a socket to the server, TCP or Unix. Errors: timed_out when `until` has come.
 awaitable<Result<Socket>> open_socket(Executor executor,

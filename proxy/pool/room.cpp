@@ -171,11 +171,7 @@ awaitable<void> Pool::close_and_wait(std::vector<ServerConnectionPtr> connection
     for (const auto& connection : connections) {
         {
             Deadline deadline{env_.executor, connection->stream, until};
-            error_code ec;
-            while (!ec) {
-                connection->in.consume(connection->in.size());
-                ec = co_await connection->stream.read_some(connection->in);
-            }
+            co_await read_to_end(*connection);
         }
         connection->stream.close();
         close(connection);

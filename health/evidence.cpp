@@ -62,14 +62,14 @@ routing::TimePoint Evidence::look_wanted_at(routing::ServerId server) const {
         TimePoint::duration{look_wanted_at_[server.index].load(std::memory_order_acquire)}};
 }
 
-std::uint32_t Evidence::suspects(const routing::Topology& topology) const {
-    std::uint32_t bits = 0;
+routing::ServerSet Evidence::suspects(const routing::Topology& topology) const {
+    routing::ServerSet suspects;
     for (std::size_t i = 0; i < doubted_at_.size() && i < topology.servers.size(); ++i) {
         const auto doubted_at = doubted_at_[i].load(std::memory_order_acquire);
         if (doubted_at != ticks(kNever) && doubted_at >= ticks(topology.servers[i].checked_at))
-            bits |= std::uint32_t{1} << i;
+            suspects.add(routing::ServerId{static_cast<std::uint16_t>(i)});
     }
-    return bits;
+    return suspects;
 }
 
 void Evidence::freshness_wanted() {

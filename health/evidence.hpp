@@ -1,6 +1,7 @@
 // What worker threads notice of the servers between two probes, and tell the checker.
 #pragma once
 
+#include "routing/server_set.hpp"
 #include "routing/topology.hpp"
 
 #include <atomic>
@@ -30,8 +31,8 @@ public:
     // Suspects nobody.
     void look_again(routing::ServerId server);
 
-    // Bit per server: evidence against it is newer than what `topology` holds.
-    [[nodiscard]] std::uint32_t suspects(const routing::Topology& topology) const;
+    // The servers against which there is evidence newer than what `topology` holds.
+    [[nodiscard]] routing::ServerSet suspects(const routing::Topology& topology) const;
     // When there was evidence against this server last; kNever: not yet.
     [[nodiscard]] routing::TimePoint doubted_at(routing::ServerId server) const;
     // When look_again was last called for it; kNever: not yet.

@@ -16,6 +16,8 @@
 
 namespace pgsteer::proxy {
 
+using routing::TransactionStatus;
+
 namespace {
 
 constexpr std::uint32_t kMaxLoginMessage =
@@ -155,8 +157,7 @@ ConnectResult failure_of(error_code error, std::string text) {
 }
 
 ConnectResult rejection(const Message& message) {
-    ConnectFailure failure{
-        ProxyErrc::server_login_failed, {}, {}, "the server rejected the login"};
+    ConnectFailure failure{ProxyErrc::server_login_failed, {}, {}, "the server rejected the login"};
     if (const auto fields = wire::decode_error(message.body)) {
         failure.sqlstate = fields->sqlstate;
         failure.text = fields->message;
@@ -357,7 +358,7 @@ awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql)
         }
         if (ends) {
             const auto status = wire::decode_ready_for_query(message->body);
-            co_return !failed && status && *status == 'I';
+            co_return !failed && status && *status == TransactionStatus::idle;
         }
     }
 }

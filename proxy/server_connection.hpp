@@ -40,7 +40,7 @@ struct ServerConnection {
     std::string startup_parameters;  // part of the pool's key
     routing::TimePoint opened_at{};
     routing::TimePoint idle_since{};
-    std::uint8_t transaction_status = 'I';
+    routing::TransactionStatus transaction_status = routing::TransactionStatus::idle;
     bool reading = false;       // a read is pending: see Pool::take_back
     bool returning = false;     // given back while a read was pending
     int unclaimed = 0;          // answers to questions of ours whose session is gone

@@ -82,8 +82,8 @@ public:
     void settings_have_changed(routing::ServerId server);  // it has read its configuration again
     void look_at_settings_again();                         // of the primary; one worker does
     void forget_logins();  // what new sessions are told is asked anew
-    void drain();  // sessions leave as soon as they are between transactions
-    void stop();   // at once
+    void drain();          // sessions leave as soon as they are between transactions
+    void stop();           // at once
 
     // --- for this worker's sessions ---
     [[nodiscard]] Executor executor() { return io_.get_executor(); }
@@ -104,7 +104,7 @@ public:
     [[nodiscard]] std::span<const std::uint32_t> in_flight() const { return in_flight_; }
     void started_on(routing::ServerId server) { ++in_flight_[server.index]; }
     void finished_on(routing::ServerId server) { --in_flight_[server.index]; }
-    [[nodiscard]] std::uint32_t suspects(const routing::Topology& topology) const {
+    [[nodiscard]] routing::ServerSet suspects(const routing::Topology& topology) const {
         return shared_->evidence->suspects(topology);
     }
     [[nodiscard]] Crashes& crashes() { return *shared_->crashes; }
@@ -128,9 +128,7 @@ public:
     void logins_change();
 
     // Keys of a session, by which a CancelRequest finds it.
-    [[nodiscard]] const SessionNumbers& session_numbers() const {
-        return shared_->session_numbers;
-    }
+    [[nodiscard]] const SessionNumbers& session_numbers() const { return shared_->session_numbers; }
     wire::BackendKeyData register_session(ClientSession& session);
     void unregister_session(ClientSession& session);
     [[nodiscard]] bool too_many_clients() const {

@@ -5,9 +5,7 @@
 namespace pgsteer::routing {
 namespace {
 
-bool avoids(const SessionView& session, ServerId id) {
-    return id.index < 32 && (session.avoid >> id.index & 1U) != 0;
-}
+bool avoids(const SessionView& session, ServerId id) { return session.avoid.contains(id); }
 
 bool is_replica(ServerId id, const Topology& topology) {
     return topology[id].role == Role::replica && topology.primary != id;

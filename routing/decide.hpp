@@ -3,6 +3,7 @@
 
 #include "routing/read_options.hpp"
 #include "routing/route.hpp"
+#include "routing/server_set.hpp"
 #include "routing/statement.hpp"
 #include "routing/topology.hpp"
 
@@ -70,9 +71,9 @@ struct SessionView {
     bool degraded_reads = true;
     std::chrono::milliseconds tolerated_age{
         3'000};  // older evidence about a server counts for nothing
-    // Servers (a bit each) that this request must avoid: it failed there, or evidence newer than
-    // the topology speaks against them.
-    std::uint32_t avoid = 0;
+    // Those that this request must avoid: it failed there, or evidence newer than the topology
+    // speaks against them.
+    ServerSet avoid = {};
 };
 
 // Chooses where a statement may run. Same inputs, same Route: no I/O, no randomness.

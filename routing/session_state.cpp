@@ -55,11 +55,13 @@ void SessionState::completed(Slot slot,
 
 void SessionState::failed() { failed_ = true; }
 
-void SessionState::ready(Slot slot, std::uint8_t status) {
+void SessionState::ready(Slot slot, TransactionStatus status) {
     // The other connection is idle while a transaction is open here: nothing has ended.
-    if (waits_ || (transaction_on() && *transaction_on() != slot && status == 'I')) return;
+    if (waits_ ||
+        (transaction_on() && *transaction_on() != slot && status == TransactionStatus::idle))
+        return;
     status_ = status;
-    if (status != 'I')
+    if (status != TransactionStatus::idle)
         transaction_slot_ = slot;
     else if (failed_)
         drop_staged();
@@ -70,19 +72,19 @@ void SessionState::ready(Slot slot, std::uint8_t status) {
 
 void SessionState::transaction_waits() {
     waits_ = true;
-    status_ = 'I';
+    status_ = TransactionStatus::idle;
 }
 
 void SessionState::transaction_opened(Slot slot) {
     waits_ = false;
-    status_ = 'T';
+    status_ = TransactionStatus::in_block;
     transaction_slot_ = slot;
     for (Staged& staged : staged_) staged.slot = slot;
 }
 
 void SessionState::transaction_dropped() {
     waits_ = failed_ = false;
-    status_ = 'I';
+    status_ = TransactionStatus::idle;
     drop_staged();
 }
 
@@ -110,9 +112,10 @@ void SessionState::connected(Slot slot) { settings_.new_connection(slot); }
 
 void SessionState::disconnected(Slot slot) {
     const bool staged_there = !staged_.empty() && staged_.back().slot == slot;
-    if (transaction_on() == slot || (status_ == 'I' && !waits_ && staged_there)) {
+    if (transaction_on() == slot ||
+        (status_ == TransactionStatus::idle && !waits_ && staged_there)) {
         drop_staged();
-        status_ = 'I';
+        status_ = TransactionStatus::idle;
         failed_ = false;
     }
     settings_.new_connection(slot);
@@ -129,7 +132,7 @@ void SessionState::settings_not_applicable() { settings_failed_ = true; }
 // --- asked ---
 
 std::optional<Slot> SessionState::transaction_on() const {
-    if (status_ == 'I') return std::nullopt;
+    if (status_ == TransactionStatus::idle) return std::nullopt;
     return transaction_slot_;
 }
 

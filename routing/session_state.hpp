@@ -6,6 +6,7 @@
 #include "routing/kept_state.hpp"
 #include "routing/session_settings.hpp"
 #include "routing/statement.hpp"
+#include "routing/transaction_status.hpp"
 
 #include <array>
 #include <cstddef>
@@ -48,10 +49,10 @@ public:
                    std::uint16_t index,
                    std::string_view command_tag);
     // An ErrorResponse arrived: what the current implicit transaction staged is undone by
-    // ready('I'); in an open transaction only ROLLBACK [TO] can follow.
+    // ready(idle); in an open transaction only ROLLBACK [TO] can follow.
     void failed();
-    // ReadyForQuery with status 'I', 'T' or 'E' arrived from `slot`.
-    void ready(Slot slot, std::uint8_t status);
+    // ReadyForQuery arrived from `slot`.
+    void ready(Slot slot, TransactionStatus status);
     // The client is in a transaction that no server has: it may still be opened anywhere. What was
     // staged in it stays staged.
     void transaction_waits();
@@ -66,7 +67,9 @@ public:
     void disconnected(Slot slot);  // its state is gone
 
     // --- transaction ---
-    [[nodiscard]] std::uint8_t transaction_status() const { return waits_ ? 'T' : status_; }
+    [[nodiscard]] TransactionStatus transaction_status() const {
+        return waits_ ? TransactionStatus::in_block : status_;
+    }
     // nullopt: no server has an open transaction.
     [[nodiscard]] std::optional<Slot> transaction_on() const;
     // What SET has said of the transactions to come.
@@ -156,7 +159,7 @@ private:
     }
     [[nodiscard]] NameSet& channels(Slot slot) { return channels_[static_cast<std::size_t>(slot)]; }
 
-    std::uint8_t status_ = 'I';
+    TransactionStatus status_ = TransactionStatus::idle;
     Slot transaction_slot_ = Slot::primary;
     bool waits_ = false;  // see transaction_waits()
     TransactionModes default_modes_;

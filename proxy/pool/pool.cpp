@@ -13,6 +13,7 @@ namespace pgsteer::proxy {
 
 using routing::Clock;
 using routing::TimePoint;
+using routing::TransactionStatus;
 
 namespace {
 constexpr std::chrono::seconds kResetTimeout{5};  // for DISCARD ALL
@@ -304,12 +305,12 @@ void Pool::take_back(ServerConnectionPtr connection) {
         return;
     }
     group.returning.erase(connection->id);
-    const bool usable =
-        !closing_ && connection->stream.is_open() && connection->transaction_status == 'I' &&
-        connection->replies.empty() && !connection->replies.skipping() &&
-        (connection->in.empty() || connection->unclaimed > 0) && !connection->stream.backlogged() &&
-        connection->cancels_in_flight == 0 && !connection->outlives_discard_all &&
-        !is_worn_out(*connection);
+    const bool usable = !closing_ && connection->stream.is_open() &&
+                        connection->transaction_status == TransactionStatus::idle &&
+                        connection->replies.empty() && !connection->replies.skipping() &&
+                        (connection->in.empty() || connection->unclaimed > 0) &&
+                        !connection->stream.backlogged() && connection->cancels_in_flight == 0 &&
+                        !connection->outlives_discard_all && !is_worn_out(*connection);
     if (!usable) return close(connection);
     spawn(env_.executor, reset(std::move(connection)), "pool.reset");
 }

@@ -8,6 +8,8 @@
 
 namespace pgsteer::proxy {
 
+using routing::TransactionStatus;
+
 namespace {
 
 // It takes no writes any more: it is a replica, or another server is the primary, or says so too.
@@ -185,8 +187,9 @@ void ClientSession::send_error(std::string_view severity,
 
 void ClientSession::send_ready() {
     wire::Buffer out;
-    wire::encode_ready_for_query(
-        out, transaction_ != LostTransaction::none ? 'E' : state_.transaction_status());
+    wire::encode_ready_for_query(out, transaction_ != LostTransaction::none
+                                          ? TransactionStatus::failed
+                                          : state_.transaction_status());
     client_.write(wire::Bytes{out});
 }
 
@@ -198,8 +201,8 @@ void ClientSession::die(ProxyErrc reason, std::string_view message) {
 
 void ClientSession::drain() {
     draining_ = true;
-    if (registered_ && is_idle() && state_.transaction_status() == 'I' && batch_.items.empty() &&
-        streamed_ == 0)
+    if (registered_ && is_idle() && state_.transaction_status() == TransactionStatus::idle &&
+        batch_.items.empty() && streamed_ == 0)
         die(ProxyErrc::shutting_down);
 }
 

@@ -140,8 +140,8 @@ private:
     struct Demand {
         bool again = false;         // it is being run again, and nobody else waits for that
         bool primary_only = false;  // it failed on a replica
-        std::uint32_t avoid = 0;    // servers, a bit each
-        bool may_verify = false;    // its answer can be thrown away
+        routing::ServerSet avoid = {};
+        bool may_verify = false;  // its answer can be thrown away
         bool ties = false;  // it leaves something that its transaction needs on the same connection
         routing::TimePoint arrived = routing::kNever;
     };
@@ -300,8 +300,8 @@ private:
     [[nodiscard]] bool ends_outside_transaction(const Batch& batch, wire::Bytes bytes) const;
     [[nodiscard]] bool may_flush() const;
     void send_flushing_sample();
-    void note_flushed(const Request& request, std::uint8_t status);
-    void note_written(Slot slot, std::uint8_t status);
+    void note_flushed(const Request& request, routing::TransactionStatus status);
+    void note_written(Slot slot, routing::TransactionStatus status);
     void add_shown(Slot slot, wire::Buffer& out, const Request& request);
     void note_route(Slot slot, const Request& request);
     [[nodiscard]] std::string last_route_text() const;
@@ -330,7 +330,7 @@ private:
     awaitable<bool> has_front_crashed(routing::ServerId server);
     awaitable<void> server_lost(Slot slot, ProxyErrc reason);
     enum class Why : std::uint8_t { lost, failed, behind };
-    awaitable<void> run_again(Why why, std::uint32_t avoid);
+    awaitable<void> run_again(Why why, routing::ServerSet avoid);
     void fail_front(ProxyErrc reason);
     void fail_cancelled();
     void withdraw_changes();
@@ -425,9 +425,9 @@ private:
     Cancel cancel_ = Cancel::none;
     bool prefix_ends_in_error_ = false;
     std::optional<routing::Pin> counted_pin_;
-    std::uint32_t refused_ = 0;           // replicas that do not let this session in, a bit each
+    routing::ServerSet refused_;          // replicas that do not let this session in
     routing::TimePoint refused_until_{};  // then they are looked at again
-    struct AtTransactionEnd {  // bits
+    struct AtTransactionEnd {             // bits
         static constexpr std::uint8_t changes_logins = 1;  // by what it has done
         static constexpr std::uint8_t outdates_replica = 2;
     };

@@ -17,6 +17,7 @@ namespace pgsteer::proxy {
 using routing::Access;
 using routing::Reason;
 using routing::StatementPtr;
+using routing::TransactionStatus;
 
 namespace {
 
@@ -186,7 +187,7 @@ ClientSession::Next ClientSession::look(Search& search) {
         return chosen(search, Slot::primary, Reason::in_transaction);
     const auto& topology = worker_.topology();
     const auto now = routing::Clock::now();
-    if (refused_ != 0 && now >= refused_until_) refused_ = 0;
+    if (now >= refused_until_) refused_ = {};
     const bool repeats_error =
         search.statement.repeats_error_until > now && !state_.transaction_on();
     auto route = demand.primary_only ? routing::to_primary(topology, Reason::failed_on_replica)
@@ -203,7 +204,7 @@ ClientSession::Next ClientSession::look(Search& search) {
     if (route.candidates.empty()) {
         // What it has avoided may be what it looks for: the replica that it was on, and that is the
         // primary now.
-        if (route.is_for_the_next_look) demand.avoid = 0;
+        if (route.is_for_the_next_look) demand.avoid = {};
         const bool waits = route.is_for_the_next_look
                                ? may_look_again(search)
                                : waits_for_probe(search, Slot::primary, topology);
@@ -281,7 +282,7 @@ ClientSession::Next ClientSession::connection_failed(Search& search, ConnectFail
         fail(search, std::move(failure));
         return chosen(search, slot, reason);
     }
-    search.demand.avoid |= 1U << search.server.index;
+    search.demand.avoid.add(search.server);
     return Next::look_again;
 }
 
@@ -332,7 +333,7 @@ awaitable<void> ClientSession::choose(Search& search, Next next) {
 // False: they are avoided already.
 bool ClientSession::avoid_all(const routing::Candidates& candidates, Demand& demand) {
     const auto before = demand.avoid;
-    for (const auto id : candidates) demand.avoid |= 1U << id.index;
+    for (const auto id : candidates) demand.avoid.add(id);
     return demand.avoid != before;
 }
 
@@ -342,8 +343,8 @@ bool ClientSession::is_primary_in_doubt(const routing::Topology& topology,
                                         const Demand& demand) const {
     if (!topology.primary)
         return std::ranges::any_of(topology.servers, &routing::Server::is_to_be_confirmed);
-    const auto bit = 1U << topology.primary->index;
-    return (demand.avoid & bit) == 0 && (worker_.suspects(topology) & bit) != 0;
+    return !demand.avoid.contains(*topology.primary) &&
+           worker_.suspects(topology).contains(*topology.primary);
 }
 
 bool ClientSession::waits_for_probe(Search& search, Slot slot, const routing::Topology& topology) {
@@ -408,15 +409,15 @@ PoolTarget ClientSession::target(Slot slot, routing::ServerId server) const {
 // Replicas that would refuse this session's login are none for a while. True: there are some that
 // were not known.
 bool ClientSession::leave_out_refused(const routing::Candidates& candidates) {
-    std::uint32_t refused = 0;
+    routing::ServerSet refused;
     for (const auto server : candidates) {
         const auto advice = worker_.pool().advise({server, server_database_, user_});
         if (advice == LoginBackOff::Advice::try_it) continue;
         if (advice == LoginBackOff::Advice::due)
             worker_.pool().look_again(target(Slot::replica, server));
-        refused |= 1U << server.index;
+        refused.add(server);
     }
-    if ((refused & ~refused_) == 0) return false;
+    if (refused.is_part_of(refused_)) return false;
     refused_ |= refused;
     refused_until_ = routing::Clock::now() + kRefusalKept;
     return true;
@@ -463,7 +464,8 @@ awaitable<void> ClientSession::leave_open_request() {
     if (closing_ || requests_.empty() || requests_.back().slot != left) co_return;
     if (requests_.back().failed) {  // and goes nowhere: of what follows only its Sync counts
         if (const auto& lease = side(left).lease) state_.ready(left, lease->transaction_status);
-        if (state_.transaction_status() == 'I' && deferred_.is_open()) deferred_.clear();
+        if (state_.transaction_status() == TransactionStatus::idle && deferred_.is_open())
+            deferred_.clear();
         finish_front(left);
         skipping_ = Skipping::for_us;
         co_return;

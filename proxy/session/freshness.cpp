@@ -15,6 +15,7 @@ namespace pgsteer::proxy {
 using routing::Clock;
 using routing::Consistency;
 using routing::Effect;
+using routing::TransactionStatus;
 using namespace std::chrono_literals;
 
 namespace {
@@ -194,18 +195,18 @@ void ClientSession::add_sample(const Batch& batch,
 
 // The primary has answered: does its WAL end in what was rolled back? COMMIT flushes it, an abort
 // leaves that to wal_writer_delay.
-void ClientSession::note_flushed(const Request& request, std::uint8_t status) {
+void ClientSession::note_flushed(const Request& request, TransactionStatus status) {
     wrote_ = wrote_ || request.writes;
-    if (status != 'I') return;
+    if (status != TransactionStatus::idle) return;
     if (wrote_) unflushed_ = rolled_back_ || request.failed;
     wrote_ = rolled_back_ = false;
 }
 
 // The oldest request is being acknowledged, at least in part: others may not miss what it has
 // committed. `status`: of the transaction in which it ran.
-void ClientSession::note_written(Slot slot, std::uint8_t status) {
+void ClientSession::note_written(Slot slot, TransactionStatus status) {
     if (slot != Slot::primary || requests_.empty() || !requests_.front().writes) return;
-    if (status != 'I' && !requests_.front().may_commit) return;
+    if (status != TransactionStatus::idle && !requests_.front().may_commit) return;
     auto& side = this->side(slot);
     auto& writes = worker_.writes();
     if (!side.sample_pending) return writes.acknowledged(replies_at_);
@@ -217,7 +218,7 @@ bool ClientSession::may_flush() const {
     const auto& lease = side(Slot::primary).lease;
     return unflushed_ && config.routing.sample_on_primary &&
            config.health.nudge_interval.count() > 0 && lease && lease->replies.empty() &&
-           lease->transaction_status == 'I' && !state_.transaction_on();
+           lease->transaction_status == TransactionStatus::idle && !state_.transaction_on();
 }
 
 void ClientSession::send_flushing_sample() {
@@ -258,7 +259,8 @@ bool ClientSession::ends_outside_transaction(const Batch& batch, wire::Bytes byt
 
 // SHOW pgsteer.<name> runs on a server like any other, in any protocol: the value gets there first.
 void ClientSession::add_shown(Slot slot, wire::Buffer& out, const Request& request) {
-    if (!request.statement || side(slot).lease->transaction_status == 'E') return;
+    if (!request.statement || side(slot).lease->transaction_status == TransactionStatus::failed)
+        return;
     const std::string_view shown = request.statement->statement.detail;
     if (!shown.starts_with(kShow)) return;
     const auto& topology = worker_.topology();

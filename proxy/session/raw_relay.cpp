@@ -10,6 +10,8 @@
 
 namespace pgsteer::proxy {
 
+using routing::TransactionStatus;
+
 namespace {
 
 // One direction. Ends when either side does; closing both makes the other direction end too.
@@ -74,7 +76,7 @@ awaitable<void> ClientSession::relay_raw() {
     for (const auto& [name, value] : server.parameters)
         wire::encode_parameter_status(out, name, value);
     wire::encode_backend_key_data(out, key_);
-    wire::encode_ready_for_query(out, 'I');
+    wire::encode_ready_for_query(out, TransactionStatus::idle);
     client_.write(wire::Bytes{out});
     login_deadline_.reset();
     // Each connection is one request. Physical replication has no database, whatever it names.

@@ -119,7 +119,8 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         co_return;
     }
     wire::Buffer{}.swap(held_);
-    co_await run_again(Why::lost, 1U << server.index);
+    const routing::ServerSet avoid{server};
+    co_await run_again(Why::lost, avoid);
 }
 
 // What the requests in flight have said of names is as if they had not been sent: those that run
@@ -163,7 +164,7 @@ void ClientSession::fail_cancelled() {
 
 // Runs everything that is in flight again, elsewhere. All of it is retryable and none of its rows
 // was released.
-awaitable<void> ClientSession::run_again(Why why, std::uint32_t avoid) {
+awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
     withdraw_changes();
     while (!requests_.empty() && !all_retryable()) fail_front(ProxyErrc::settings_not_applied);
     if (!requests_.empty() && cancel_ != Cancel::none) fail_cancelled();

@@ -14,6 +14,7 @@ namespace pgsteer::proxy {
 
 namespace backend = wire::backend;
 using routing::Clock;
+using routing::TransactionStatus;
 
 namespace {
 
@@ -99,7 +100,9 @@ awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
             const auto why = std::exchange(side(slot).behind, false) ? Why::behind : Why::failed;
             if (side(slot).setting_failed) release(slot);
             // One that is behind only may have caught up by the next look.
-            co_await run_again(why, why == Why::behind ? 0U : 1U << connection->server.index);
+            routing::ServerSet avoid;
+            if (why != Why::behind) avoid.add(connection->server);
+            co_await run_again(why, avoid);
             if (!is_ours()) co_return;
         }
         if (client_.backlogged()) co_await client_.drained();
@@ -583,16 +586,16 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     const auto status_before = std::exchange(connection.transaction_status, *status);
     const bool tells_position = purpose == Purpose::sample || purpose == Purpose::verify;
     if (internal) {
-        if (std::exchange(side(slot).opening_failed, false) && *status == 'I')
+        if (std::exchange(side(slot).opening_failed, false) && *status == TransactionStatus::idle)
             die(ProxyErrc::transaction_lost);  // and what was to be in it may be done without
         return tells_position ? on_position_told(slot, purpose) : Verdict::swallow;
     }
     if (requests_.empty()) return Verdict::broken;
 
     state_.ready(slot, *status);
-    if (*status == 'I' && deferred_.is_open()) deferred_.clear();
-    if (*status == 'I') catalog_.transaction_ended();
-    if (*status == 'I' && at_transaction_end_ != 0) transaction_has_ended();
+    if (*status == TransactionStatus::idle && deferred_.is_open()) deferred_.clear();
+    if (*status == TransactionStatus::idle) catalog_.transaction_ended();
+    if (*status == TransactionStatus::idle && at_transaction_end_ != 0) transaction_has_ended();
     auto& request = requests_.front();
     if (slot == Slot::replica) {
         floor_.replica_seen = replies_at_;
@@ -606,7 +609,7 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
             note_written(slot, status_before);
         }
     }
-    if (*status == 'I' && requests_.size() == 1) portals_.clear();
+    if (*status == TransactionStatus::idle && requests_.size() == 1) portals_.clear();
     finish_front(slot);
     return Verdict::forward;
 }

@@ -10,6 +10,7 @@ namespace pgsteer::proxy {
 using routing::Access;
 using routing::Slot;
 using routing::StatementPtr;
+using routing::TransactionStatus;
 
 namespace {
 
@@ -36,7 +37,7 @@ void ClientSession::send_batch(
     const auto connection = side(slot).lease.connection();
     wire::Buffer front;
     const bool starts_request = !continues && !state_.transaction_on() &&
-                                connection->transaction_status == 'I' &&
+                                connection->transaction_status == TransactionStatus::idle &&
                                 !connection->replies.owes_client();
     add_prelude(slot, front, request, starts_request);
     wire::Buffer lacking;

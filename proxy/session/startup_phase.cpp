@@ -16,6 +16,8 @@
 
 namespace pgsteer::proxy {
 
+using routing::TransactionStatus;
+
 namespace {
 
 constexpr std::uint32_t kMaxPasswordMessage = 8 * 1024;
@@ -109,7 +111,7 @@ awaitable<bool> ClientSession::start_up() {
     for (const auto& [name, value] : parameter_view_.all())
         wire::encode_parameter_status(out, name, value);
     wire::encode_backend_key_data(out, key_);
-    wire::encode_ready_for_query(out, 'I');
+    wire::encode_ready_for_query(out, TransactionStatus::idle);
     client_.write(wire::Bytes{out});
     login_deadline_.reset();
     co_return client_.is_open();

@@ -11,6 +11,7 @@ namespace pgsteer::proxy {
 
 using routing::Effect;
 using routing::Isolation;
+using routing::TransactionStatus;
 
 namespace {
 
@@ -68,7 +69,8 @@ routing::SessionView::Transaction ClientSession::transaction_view(
         view.read_only = deferred_.is_read_only();
         view.may_start_on_replica = !deferred_.says_read_write() &&
                                     may_start_on_replica(deferred_.isolation(), view.read_only);
-        view.may_move = deferred_.may_move() && state_.transaction_status() == 'T';
+        view.may_move =
+            deferred_.may_move() && state_.transaction_status() == TransactionStatus::in_block;
         view.must_move = deferred_.is_full();
         return view;
     }
@@ -117,7 +119,7 @@ std::string_view ClientSession::change_transaction(const routing::Statement& sta
         case Effect::Kind::begin:
             if (worker_.config().routing.transactions == conf::Transactions::primary ||
                 statement.hint == routing::Hint::primary || transaction_ != LostTransaction::none ||
-                state_.transaction_status() != 'I')
+                state_.transaction_status() != TransactionStatus::idle)
                 return {};
             deferred_.begin(effect, default_modes(), statement.options);
             state_.transaction_waits();
@@ -200,14 +202,14 @@ void ClientSession::open_transaction(Slot slot, wire::Buffer& out) {
 // The replica need not know what became of it: it has only read.
 void ClientSession::roll_back_on_replica() {
     const auto& lease = side(Slot::replica).lease;
-    if (!lease || lease->transaction_status == 'I') return;
+    if (!lease || lease->transaction_status == TransactionStatus::idle) return;
     if (!lease->replies.push(
             {.what = Expect::query, .internal = true, .purpose = Purpose::transaction}))
         return release(Slot::replica);
     wire::Buffer out;
     wire::encode_query(out, "ROLLBACK");
     lease->stream.write(wire::Bytes{out});
-    lease->transaction_status = 'I';
+    lease->transaction_status = TransactionStatus::idle;
 }
 
 // The transaction goes on elsewhere. Nothing of it is in flight.
@@ -233,7 +235,7 @@ void ClientSession::withdraw_transaction() {
 // Whether a transaction that a replica has can go on without it.
 bool ClientSession::may_reopen() const {
     if (settled_.is_waiting()) return true;
-    return settled_.may_move() && state_.transaction_status() == 'T';
+    return settled_.may_move() && state_.transaction_status() == TransactionStatus::in_block;
 }
 
 // An error that no server knows of has ended it: only its end is heard from here on.

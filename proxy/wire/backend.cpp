@@ -7,6 +7,8 @@
 #include <algorithm>
 
 namespace pgsteer::proxy::wire {
+
+using routing::TransactionStatus;
 namespace {
 
 constexpr std::uint32_t kNull = 0xFFFF'FFFF;  // a column length of -1
@@ -109,11 +111,13 @@ std::vector<std::string_view> sasl_mechanisms(Bytes data) {
     return mechanisms;
 }
 
-Result<std::uint8_t> decode_ready_for_query(Bytes body) {
+Result<TransactionStatus> decode_ready_for_query(Bytes body) {
     BodyReader in{body};
-    const std::uint8_t status = in.u8();
+    const TransactionStatus status{in.u8()};
     if (auto ec = in.finish()) return ec;
-    if (status != 'I' && status != 'T' && status != 'E') return ProxyErrc::protocol_violation;
+    if (status != TransactionStatus::idle && status != TransactionStatus::in_block &&
+        status != TransactionStatus::failed)
+        return ProxyErrc::protocol_violation;
     return status;
 }
 
@@ -164,8 +168,8 @@ void encode_backend_key_data(Buffer& out, const BackendKeyData& key) {
     BodyWriter{out, backend::kBackendKeyData}.u32(key.process_id).u32(key.secret_key);
 }
 
-void encode_ready_for_query(Buffer& out, std::uint8_t status) {
-    BodyWriter{out, backend::kReadyForQuery}.u8(status);
+void encode_ready_for_query(Buffer& out, TransactionStatus status) {
+    BodyWriter{out, backend::kReadyForQuery}.u8(static_cast<std::uint8_t>(status));
 }
 
 void encode_negotiate_protocol_version(Buffer& out,
@@ -179,9 +183,7 @@ void encode_negotiate_protocol_version(Buffer& out,
 
 void encode_bare(Buffer& out, std::uint8_t type) { BodyWriter{out, type}; }
 
-void encode_no_parameters(Buffer& out) {
-    BodyWriter{out, backend::kParameterDescription}.u16(0);
-}
+void encode_no_parameters(Buffer& out) { BodyWriter{out, backend::kParameterDescription}.u16(0); }
 
 void encode_command_complete(Buffer& out, std::string_view tag) {
     BodyWriter{out, backend::kCommandComplete}.cstr(tag);

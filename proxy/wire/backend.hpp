@@ -3,6 +3,7 @@
 
 #include "proxy/errors.hpp"
 #include "proxy/wire/bytes.hpp"
+#include "routing/transaction_status.hpp"
 
 #include <cstdint>
 #include <string>
@@ -47,8 +48,8 @@ struct Authentication {
 Result<Authentication> decode_authentication(Bytes body);
 std::vector<std::string_view> sasl_mechanisms(Bytes data);
 
-Result<std::uint8_t> decode_ready_for_query(
-    Bytes body);  // 'I', 'T' or 'E'; else protocol_violation
+// protocol_violation if it is no status that PostgreSQL has.
+Result<routing::TransactionStatus> decode_ready_for_query(Bytes body);
 Result<std::string_view> decode_command_complete(Bytes body);  // the command tag
 // First row helper for our own queries: text columns of a DataRow; a NULL is an empty view with
 // data()==nullptr.
@@ -65,7 +66,7 @@ void encode_authentication(Buffer& out, AuthenticationKind kind, Bytes data = {}
 void encode_sasl_mechanisms(Buffer& out, std::vector<std::string_view> mechanisms);
 void encode_parameter_status(Buffer& out, std::string_view name, std::string_view value);
 void encode_backend_key_data(Buffer& out, const BackendKeyData& key);
-void encode_ready_for_query(Buffer& out, std::uint8_t status);
+void encode_ready_for_query(Buffer& out, routing::TransactionStatus status);
 void encode_negotiate_protocol_version(Buffer& out,
                                        std::uint32_t newest_minor,
                                        const std::vector<std::string>& unknown_options);

@@ -156,9 +156,9 @@ public:
         if (block_ == Block::implicit_failed) roll_back();
     }
 
-    [[nodiscard]] std::uint8_t status() const {
-        if (block_ == Block::open) return 'T';
-        return block_ == Block::failed ? 'E' : 'I';
+    [[nodiscard]] TransactionStatus status() const {
+        if (block_ == Block::open) return TransactionStatus::in_block;
+        return block_ == Block::failed ? TransactionStatus::failed : TransactionStatus::idle;
     }
 
     struct Modes {
@@ -682,7 +682,7 @@ public:
     // Between requests.
     void check() const {
         require(state_.transaction_status() == reference_.status(), "another transaction status");
-        if (state_.transaction_status() != 'I') {
+        if (state_.transaction_status() != TransactionStatus::idle) {
             if (const auto slot = state_.transaction_on())
                 require(state_.irreplaceable(*slot), "an open transaction can be replaced");
             return;
@@ -730,7 +730,7 @@ private:
     bool change_transaction(const Effect& effect) {
         switch (effect.kind) {
             case Effect::Kind::begin:
-                if (state_.transaction_status() != 'I' || in_.byte() % 4 == 0) return false;
+                if (state_.transaction_status() != TransactionStatus::idle || in_.byte() % 4 == 0) return false;
                 deferred_.begin(effect, default_modes(), {});
                 state_.transaction_waits();
                 return true;
@@ -757,7 +757,7 @@ private:
         state_.transaction_waits();
     }
     void roll_back(Slot slot) {
-        if (connection(slot)->status() != 'I') connection(slot)->run("ROLLBACK");
+        if (connection(slot)->status() != TransactionStatus::idle) connection(slot)->run("ROLLBACK");
         connection(slot)->sync();
     }
 
@@ -780,7 +780,7 @@ private:
     // It is the one that the client is in.
     void check_transaction(Slot slot) const {
         const Server& server = *connection(slot);
-        require(server.status() == 'T', "no transaction was opened");
+        require(server.status() == TransactionStatus::in_block, "no transaction was opened");
         require(server.modes().isolation == reference_.modes().isolation, "another isolation level",
                 server.modes().isolation);
         if (slot == Slot::primary)
@@ -841,7 +841,7 @@ private:
 
     Slot choose(const std::vector<Sent>& request, Slot wish) {
         if (const auto slot = state_.transaction_on()) {
-            const bool may_move = deferred_.may_move() && state_.transaction_status() == 'T';
+            const bool may_move = deferred_.may_move() && state_.transaction_status() == TransactionStatus::in_block;
             const bool must = deferred_.is_full() || !may_follow(request);
             if (!may_move || (!must && wish == Slot::replica)) return *slot;
             leave_replica();
@@ -960,10 +960,10 @@ private:
     void end_request(Slot slot, const std::vector<Sent>& request) {
         connection(slot)->sync();
         reference_.sync();
-        const std::uint8_t status = connection(slot)->status();
+        const TransactionStatus status = connection(slot)->status();
         require(status == reference_.status(), "ends in another status");
         state_.ready(slot, status);
-        if (status == 'I' && deferred_.is_open()) deferred_.clear();
+        if (status == TransactionStatus::idle && deferred_.is_open()) deferred_.clear();
         const bool queries = std::any_of(request.begin(), request.end(), [](const Sent& sent) {
             return classified(sent).may_read();
         });
@@ -1109,7 +1109,7 @@ private:
     bool lose(Slot slot) {
         if (!connection(slot)) return true;
         history() += slot == Slot::primary ? "(the primary is lost)\n" : "(the replica is lost)\n";
-        if (slot == Slot::replica && deferred_.may_move() && state_.transaction_status() == 'T') {
+        if (slot == Slot::replica && deferred_.may_move() && state_.transaction_status() == TransactionStatus::in_block) {
             deferred_.wait();
             state_.transaction_waits();
         }

@@ -68,7 +68,7 @@ void print(const health::Checker& checker,
     nlohmann::json line{{"cpu", cpu_seconds()},
                         {"version", topology->version},
                         {"primary", topology->primary ? topology->primary->index : -1},
-                        {"suspects", evidence.suspects(*topology)},
+                        {"suspects", !evidence.suspects(*topology).empty()},
                         {"changes", changes},
                         {"fast_rounds", counters.fast_rounds},
                         {"nudges", counters.nudges}};

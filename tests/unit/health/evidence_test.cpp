@@ -8,6 +8,7 @@ namespace {
 using routing::Clock;
 using routing::kNever;
 using routing::ServerId;
+using routing::ServerSet;
 using routing::TimePoint;
 using namespace std::chrono_literals;
 
@@ -20,23 +21,23 @@ routing::Topology checked_at(TimePoint time) {
 
 TEST(Evidence, SuspectsNobodyAtFirst) {
     const Evidence evidence{2};
-    EXPECT_EQ(evidence.suspects(checked_at(kNever)), 0U);
+    EXPECT_EQ(evidence.suspects(checked_at(kNever)), ServerSet{});
 }
 
 TEST(Evidence, SuspectsAServerUntilAProbeSentLaterWasGood) {
     Evidence evidence{2};
     const auto before = Clock::now();
     evidence.server_unreachable(ServerId{1});
-    EXPECT_EQ(evidence.suspects(checked_at(before)), 0b10U);
-    EXPECT_EQ(evidence.suspects(checked_at(kNever)), 0b10U);
-    EXPECT_EQ(evidence.suspects(checked_at(evidence.doubted_at(ServerId{1}))), 0b10U);
-    EXPECT_EQ(evidence.suspects(checked_at(evidence.doubted_at(ServerId{1}) + 1ns)), 0U);
+    EXPECT_EQ(evidence.suspects(checked_at(before)), ServerSet{ServerId{1}});
+    EXPECT_EQ(evidence.suspects(checked_at(kNever)), ServerSet{ServerId{1}});
+    EXPECT_EQ(evidence.suspects(checked_at(evidence.doubted_at(ServerId{1}))), ServerSet{ServerId{1}});
+    EXPECT_EQ(evidence.suspects(checked_at(evidence.doubted_at(ServerId{1}) + 1ns)), ServerSet{});
 }
 
 TEST(Evidence, IgnoresAServerThatDoesNotExist) {
     Evidence evidence{2};
     evidence.server_unreachable(ServerId{2});
-    EXPECT_EQ(evidence.suspects(checked_at(kNever)), 0U);
+    EXPECT_EQ(evidence.suspects(checked_at(kNever)), ServerSet{});
 }
 
 TEST(Evidence, WakesTheCheckerForEveryDoubt) {
@@ -53,7 +54,7 @@ TEST(Evidence, SuspectsNobodyForWhatHappenedToOneSession) {
     int wakes = 0;
     evidence.on_wake([&] { ++wakes; });
     evidence.look_again(ServerId{1});
-    EXPECT_EQ(evidence.suspects(checked_at(kNever)), 0U);
+    EXPECT_EQ(evidence.suspects(checked_at(kNever)), ServerSet{});
     EXPECT_EQ(evidence.doubted_at(ServerId{1}), kNever);
     EXPECT_NE(evidence.look_wanted_at(ServerId{1}), kNever);
     EXPECT_EQ(evidence.look_wanted_at(ServerId{0}), kNever);
@@ -78,14 +79,14 @@ TEST(Evidence, KeepsTheLaterOfTwoDoubts) {
     EXPECT_EQ(evidence.doubted_at(ServerId{0}), now);
     evidence.doubt(ServerId{0}, now - 1s);
     EXPECT_EQ(evidence.doubted_at(ServerId{0}), now);
-    EXPECT_EQ(evidence.suspects(checked_at(now)), 0b01U);
+    EXPECT_EQ(evidence.suspects(checked_at(now)), ServerSet{ServerId{0}});
     EXPECT_EQ(wakes, 0);
 }
 
 TEST(Evidence, SuspectsAServerThatIsNotWhatItWas) {
     Evidence evidence{2};
     evidence.server_changed(ServerId{0});
-    EXPECT_EQ(evidence.suspects(checked_at(kNever)), 0b01U);
+    EXPECT_EQ(evidence.suspects(checked_at(kNever)), ServerSet{ServerId{0}});
 }
 
 TEST(Evidence, WakesTheCheckerOnlyAtTheFirstWishForFreshness) {

@@ -145,9 +145,9 @@ TEST(ReadyForQuery, KnowsThreeStates) {
     for (const auto status : {"I"sv, "T"sv, "E"sv}) {
         const auto decoded = decode_ready_for_query(as_bytes(status));
         ASSERT_TRUE(decoded);
-        EXPECT_EQ(*decoded, status[0]);
+        EXPECT_EQ(static_cast<char>(*decoded), status[0]);
     }
-    EXPECT_EQ(encoded([](Buffer& out) { encode_ready_for_query(out, 'T'); }), "Z\0\0\0\5T"sv);
+    EXPECT_EQ(encoded([](Buffer& out) { encode_ready_for_query(out, routing::TransactionStatus::in_block); }), "Z\0\0\0\5T"sv);
     EXPECT_EQ(error_of(decode_ready_for_query, ""sv), ProxyErrc::truncated);
     EXPECT_EQ(error_of(decode_ready_for_query, "II"sv), ProxyErrc::trailing_bytes);
     for (const auto status : {"i"sv, "\0"sv, "X"sv})

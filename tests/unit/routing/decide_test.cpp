@@ -70,7 +70,7 @@ SessionView seen(TimePoint primary_seen) {
 }
 
 SessionView avoiding(std::initializer_list<ServerId> ids, SessionView session = {}) {
-    for (const ServerId id : ids) session.avoid |= 1U << id.index;
+    for (const ServerId id : ids) session.avoid.add(id);
     return session;
 }
 
@@ -225,7 +225,7 @@ TEST(Decide, CopesWithAsManyServersAsThereMayBe) {
     auto topology = primary_and(std::vector<Server>(31, replica()));
     EXPECT_EQ(decide(a_read(), {}, topology, kNow).candidates.size(), 31U);
     SessionView session;
-    session.avoid = 0x7FFF'FFFF;
+    session.avoid = ServerSet::of_bits(0x7FFF'FFFF);
     EXPECT_EQ(decide(a_read(), session, topology, kNow).candidates, Candidates{ServerId{31}});
 }
 
@@ -431,7 +431,7 @@ TEST(Decide, TheLeastStaleReplicaServesEventualReadsAlone) {
     EXPECT_TRUE(least_stale(session, topology, kNow).candidates.empty()) << "level session";
     session.consistency = Consistency::eventual;
     expect(least_stale(session, topology, kNow), {kSecond}, Reason::stale_replica);
-    session.avoid = 1U << kSecond.index;
+    session.avoid = {kSecond};
     expect(least_stale(session, topology, kNow), {kFirst}, Reason::stale_replica);
     session.max_staleness = 15s;
     EXPECT_TRUE(least_stale(session, topology, kNow).candidates.empty());
@@ -805,14 +805,14 @@ TEST(Decide, NeverServesAReadThatGoesBackInTime) {
         session.floor.replica_seen = kNow - std::chrono::milliseconds{any(6)};
         if (any(2) && replicas)
             session.floor.last_replica = ServerId{static_cast<std::uint16_t>(1 + any(replicas))};
-        session.avoid = static_cast<std::uint32_t>(any(16));
+        session.avoid = ServerSet::of_bits(static_cast<std::uint32_t>(any(16)));
         session.degraded_reads = any(2) == 0;
         const auto route = decide(a_read(), session, topology, kNow);
 
         ASSERT_EQ(route.candidates.empty(), route.reason == Reason::no_primary)
             << "round " << round;
         for (const ServerId id : route.candidates) {
-            ASSERT_EQ(session.avoid >> id.index & 1U, 0U) << "round " << round;
+            ASSERT_FALSE(session.avoid.contains(id)) << "round " << round;
             if (!route.to_replica) {
                 ASSERT_EQ(topology.primary, id);
                 continue;
@@ -834,7 +834,7 @@ TEST(Decide, NeverServesAReadThatGoesBackInTime) {
 TEST(Decide, AReadThatMayRunNowhereIsForTheNextLookWhereServersAreUp) {
     auto topology = primary_and({replica(kNever)});
     SessionView session;
-    session.avoid = 1U << kPrimary.index;
+    session.avoid = {kPrimary};
     auto route = decide(a_read(), session, topology, kNow);
     EXPECT_TRUE(route.candidates.empty());
     EXPECT_TRUE(route.is_for_the_next_look);

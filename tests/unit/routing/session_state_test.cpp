@@ -17,6 +17,9 @@ using Kind = Effect::Kind;
 
 constexpr Slot kPrimary = Slot::primary;
 constexpr Slot kReplica = Slot::replica;
+constexpr TransactionStatus kIdle = TransactionStatus::idle;
+constexpr TransactionStatus kInBlock = TransactionStatus::in_block;
+constexpr TransactionStatus kFailed = TransactionStatus::failed;
 
 Statement statement(Kind kind, std::string name = {}, std::string sql = {}) {
     Statement s;
@@ -33,7 +36,7 @@ class SessionStateTest : public testing::Test {
 protected:
     // A statement of its own, answered with `status`.
     void run(const Statement& s,
-             std::uint8_t status = 'I',
+             TransactionStatus status = kIdle,
              std::string_view tag = "OK",
              Slot slot = kPrimary) {
         state_.completed(slot, s, 0, tag);
@@ -43,22 +46,22 @@ protected:
     void complete(const Statement& s, std::string_view tag = "OK", Slot slot = kPrimary) {
         state_.completed(slot, s, 0, tag);
     }
-    void error(std::uint8_t status, Slot slot = kPrimary) {
+    void error(TransactionStatus status, Slot slot = kPrimary) {
         state_.failed();
         state_.ready(slot, status);
     }
-    void begin(Slot slot = kPrimary) { run(statement(Kind::begin), 'T', "BEGIN", slot); }
-    void commit(std::string_view tag = "COMMIT") { run(statement(Kind::commit), 'I', tag); }
-    void rollback() { run(statement(Kind::rollback), 'I', "ROLLBACK"); }
+    void begin(Slot slot = kPrimary) { run(statement(Kind::begin), kInBlock, "BEGIN", slot); }
+    void commit(std::string_view tag = "COMMIT") { run(statement(Kind::commit), kIdle, tag); }
+    void rollback() { run(statement(Kind::rollback), kIdle, "ROLLBACK"); }
     void savepoint(const std::string& name) {
-        run(statement(Kind::savepoint, name), 'T', "SAVEPOINT");
+        run(statement(Kind::savepoint, name), kInBlock, "SAVEPOINT");
     }
-    void release(const std::string& name) { run(statement(Kind::release, name), 'T', "RELEASE"); }
+    void release(const std::string& name) { run(statement(Kind::release, name), kInBlock, "RELEASE"); }
     void roll_back_to(const std::string& name) {
-        run(statement(Kind::rollback_to, name), 'T', "ROLLBACK");
+        run(statement(Kind::rollback_to, name), kInBlock, "ROLLBACK");
     }
     void set_in_transaction(const std::string& name, const std::string& value) {
-        run(set(name, value), 'T', "SET");
+        run(set(name, value), kInBlock, "SET");
     }
 
     SessionState state_;
@@ -72,10 +75,10 @@ TEST_F(SessionStateTest, KnowsWhereATransactionIsOpen) {
     EXPECT_EQ(state_.transaction_on(), kReplica);
     EXPECT_TRUE(state_.irreplaceable(kReplica));
     EXPECT_FALSE(state_.irreplaceable(kPrimary));
-    error('E', kReplica);
-    EXPECT_EQ(state_.transaction_status(), 'E');
+    error(kFailed, kReplica);
+    EXPECT_EQ(state_.transaction_status(), kFailed);
     EXPECT_EQ(state_.transaction_on(), kReplica);
-    run(statement(Kind::rollback), 'I', "ROLLBACK", kReplica);
+    run(statement(Kind::rollback), kIdle, "ROLLBACK", kReplica);
     EXPECT_EQ(state_.transaction_on(), std::nullopt);
     EXPECT_FALSE(state_.irreplaceable(kReplica));
 }
@@ -83,7 +86,7 @@ TEST_F(SessionStateTest, KnowsWhereATransactionIsOpen) {
 TEST_F(SessionStateTest, TheOtherConnectionBeingIdleEndsNoTransaction) {
     begin();
     set_in_transaction("a", "1");
-    state_.ready(kReplica, 'I');
+    state_.ready(kReplica, kIdle);
     EXPECT_EQ(state_.transaction_on(), kPrimary);
     rollback();
     EXPECT_FALSE(state_.settings_pending(kReplica));
@@ -95,16 +98,16 @@ TEST_F(SessionStateTest, ALostConnectionEndsItsTransaction) {
     state_.disconnected(kReplica);
     EXPECT_EQ(state_.transaction_on(), kPrimary);
     state_.disconnected(kPrimary);
-    EXPECT_EQ(state_.transaction_status(), 'I');
+    EXPECT_EQ(state_.transaction_status(), kIdle);
     EXPECT_FALSE(state_.settings_pending(kReplica));
-    state_.ready(kPrimary, 'I');
+    state_.ready(kPrimary, kIdle);
     EXPECT_FALSE(state_.settings_pending(kReplica));
 }
 
 TEST_F(SessionStateTest, ALostConnectionDropsWhatItHadNotConfirmed) {
     complete(set("a", "1"));
     state_.disconnected(kPrimary);
-    state_.ready(kReplica, 'I');
+    state_.ready(kReplica, kIdle);
     EXPECT_FALSE(state_.settings_pending(kReplica));
 }
 
@@ -113,7 +116,7 @@ TEST_F(SessionStateTest, ALostConnectionDropsWhatItHadNotConfirmed) {
 TEST_F(SessionStateTest, SettingsFollowOnceTheyAreCommitted) {
     complete(set("a", "1"));
     EXPECT_FALSE(state_.settings_pending(kReplica));
-    state_.ready(kPrimary, 'I');
+    state_.ready(kPrimary, kIdle);
     EXPECT_TRUE(state_.settings_pending(kReplica));
     EXPECT_FALSE(state_.settings_pending(kPrimary));
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
@@ -134,7 +137,7 @@ TEST_F(SessionStateTest, RolledBackSettingsNeverWere) {
 TEST_F(SessionStateTest, CommitOfAFailedTransactionIsARollback) {
     begin();
     set_in_transaction("a", "1");
-    error('E');
+    error(kFailed);
     commit("ROLLBACK");
     EXPECT_FALSE(state_.settings_pending(kReplica));
 }
@@ -142,14 +145,14 @@ TEST_F(SessionStateTest, CommitOfAFailedTransactionIsARollback) {
 TEST_F(SessionStateTest, ACommitThatFailsIsARollback) {
     begin();
     set_in_transaction("a", "1");
-    error('I');  // a deferred constraint, say
+    error(kIdle);  // a deferred constraint, say
     EXPECT_FALSE(state_.settings_pending(kReplica));
 }
 
 TEST_F(SessionStateTest, CommitAndChainCommitsAndGoesOn) {
     begin();
     set_in_transaction("a", "1");
-    run(statement(Kind::commit), 'T', "COMMIT");
+    run(statement(Kind::commit), kInBlock, "COMMIT");
     EXPECT_EQ(state_.transaction_on(), kPrimary);
     set_in_transaction("b", "1");
     rollback();
@@ -159,7 +162,7 @@ TEST_F(SessionStateTest, CommitAndChainCommitsAndGoesOn) {
 TEST_F(SessionStateTest, RollbackAndChainRollsBackAndGoesOn) {
     begin();
     set_in_transaction("a", "1");
-    run(statement(Kind::rollback), 'T', "ROLLBACK");
+    run(statement(Kind::rollback), kInBlock, "ROLLBACK");
     set_in_transaction("b", "1");
     commit();
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET b = 1"));
@@ -173,20 +176,20 @@ TEST_F(SessionStateTest, LocalSettingsAndThoseOfThePrimaryStayThere) {
 }
 
 TEST_F(SessionStateTest, WhatMayHaveMadeTheReplicasConnectionWritableEndsItsUse) {
-    run(statement(Kind::set_on_primary, "default_transaction_read_only"), 'I', "SET", kReplica);
+    run(statement(Kind::set_on_primary, "default_transaction_read_only"), kIdle, "SET", kReplica);
     EXPECT_EQ(state_.pin(), Pin::opaque_settings);
 }
 
 TEST_F(SessionStateTest, ResetAllReachesWhatIsNotRepeated) {
     run(statement(Kind::set_on_primary, "default_transaction_isolation"));
-    run(statement(Kind::reset_all), 'I', "RESET", kReplica);
+    run(statement(Kind::reset_all), kIdle, "RESET", kReplica);
     EXPECT_THAT(state_.pending_settings(kPrimary), ElementsAre("RESET ALL"));
     EXPECT_FALSE(state_.settings_pending(kReplica));
 }
 
 TEST_F(SessionStateTest, DiscardAllReachesWhatAReplicaWasNotToBeTold) {
-    run(statement(Kind::opaque_settings), 'I', "SELECT 1", kReplica);
-    run(statement(Kind::discard_all), 'I', "DISCARD ALL");
+    run(statement(Kind::opaque_settings), kIdle, "SELECT 1", kReplica);
+    run(statement(Kind::discard_all), kIdle, "DISCARD ALL");
     EXPECT_EQ(state_.pin(), std::nullopt);
     EXPECT_THAT(state_.pending_settings(kReplica),
                 ElementsAre("SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"));
@@ -201,14 +204,14 @@ TEST_F(SessionStateTest, OnlyTheStatementThatCompletedCounts) {
     text.effects.push_back({Kind::set, 0, "a", "SET a = 1"});
     text.effects.push_back({Kind::set, 1, "b", "SET b = 1"});
     state_.completed(kPrimary, text, 1, "SET");
-    state_.ready(kPrimary, 'I');
+    state_.ready(kPrimary, kIdle);
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET b = 1"));
 }
 
 TEST_F(SessionStateTest, AnErrorUndoesTheImplicitTransaction) {
     complete(set("a", "1"));
     complete(set("b", "1"));
-    error('I');
+    error(kIdle);
     EXPECT_FALSE(state_.settings_pending(kReplica));
     run(set("c", "1"));  // the error is forgotten
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET c = 1"));
@@ -218,7 +221,7 @@ TEST_F(SessionStateTest, AnErrorUndoesOnlyWhatFollowedTheLastCommit) {
     complete(set("a", "1"));
     complete(statement(Kind::commit), "COMMIT");
     complete(set("b", "1"));
-    error('I');
+    error(kIdle);
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
 }
 
@@ -230,7 +233,7 @@ TEST_F(SessionStateTest, ATransactionInsideATextCommitsThere) {
     complete(set("b", "1"));
     complete(statement(Kind::rollback), "ROLLBACK");
     complete(set("c", "1"));
-    state_.ready(kPrimary, 'I');
+    state_.ready(kPrimary, kIdle);
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1", "SET c = 1"));
 }
 
@@ -238,7 +241,7 @@ TEST_F(SessionStateTest, BeginTakesInWhatTheTextDidBefore) {
     complete(set("a", "1"));
     complete(statement(Kind::begin), "BEGIN");
     complete(set("b", "1"));
-    state_.ready(kPrimary, 'T');
+    state_.ready(kPrimary, kInBlock);
     EXPECT_FALSE(state_.settings_pending(kReplica));
     rollback();
     EXPECT_FALSE(state_.settings_pending(kReplica));
@@ -249,7 +252,7 @@ TEST_F(SessionStateTest, AnErrorInAnOpenTransactionLeavesTheRestToRollbackTo) {
     set_in_transaction("a", "1");
     savepoint("s");
     set_in_transaction("b", "1");
-    error('E');
+    error(kFailed);
     roll_back_to("s");
     set_in_transaction("c", "1");
     commit();
@@ -366,12 +369,12 @@ TEST_F(SessionStateTest, TemporaryTablesPinUntilTheyAreDiscarded) {
 
 TEST_F(SessionStateTest, ARolledBackTemporaryTableDoesNotPin) {
     begin();
-    run(statement(Kind::create_temporary), 'T');
+    run(statement(Kind::create_temporary), kInBlock);
     rollback();
     EXPECT_EQ(state_.pin(), std::nullopt);
     run(statement(Kind::create_temporary));
     begin();
-    run(statement(Kind::discard_temporary), 'T');
+    run(statement(Kind::discard_temporary), kInBlock);
     rollback();
     EXPECT_EQ(state_.pin(), Pin::temporary_table);
 }
@@ -385,7 +388,7 @@ TEST_F(SessionStateTest, SettingsOfUnknownValuePinUntilAllIsDiscarded) {
     run(statement(Kind::discard_all));
     EXPECT_EQ(state_.pin(), std::nullopt);
     begin();
-    run(statement(Kind::opaque_settings), 'T');
+    run(statement(Kind::opaque_settings), kInBlock);
     rollback();
     EXPECT_EQ(state_.pin(), std::nullopt);
 }
@@ -422,7 +425,7 @@ TEST_F(SessionStateTest, StateOfTheServerProcessPinsUntilItIsUndone) {
 
 TEST_F(SessionStateTest, ACustomSettingIsKnownWhateverBecomesOfItsValue) {
     begin();
-    run(statement(Kind::set_local, "a.b"), 'T');
+    run(statement(Kind::set_local, "a.b"), kInBlock);
     rollback();
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("RESET \"a\".\"b\""));
     EXPECT_TRUE(state_.has_custom_settings());
@@ -459,14 +462,14 @@ TEST_F(SessionStateTest, TooManySettingsInATransactionPinAndStopGrowing) {
 TEST_F(SessionStateTest, TooManyEffectsAtOnceForgetNoPin) {
     begin();
     for (int i = 0; i < 10'000; ++i) set_in_transaction("a", std::string(100, 'x'));
-    run(statement(Kind::create_temporary), 'T');
+    run(statement(Kind::create_temporary), kInBlock);
     commit();
     run(statement(Kind::discard_temporary));
     EXPECT_EQ(state_.pin(), Pin::opaque_settings);
     begin();
     for (int i = 0; i < 10'000; ++i) set_in_transaction("a", std::string(100, 'x'));
-    run(statement(Kind::create_temporary), 'T');
-    run(statement(Kind::listen, "c"), 'T');
+    run(statement(Kind::create_temporary), kInBlock);
+    run(statement(Kind::listen, "c"), kInBlock);
     commit();
     EXPECT_EQ(state_.pin(), Pin::temporary_table);
 }
@@ -487,7 +490,7 @@ TEST_F(SessionStateTest, ListeningMakesAConnectionIrreplaceable) {
     run(statement(Kind::unlisten_all));
     EXPECT_FALSE(state_.irreplaceable(kPrimary));
     begin();
-    run(statement(Kind::listen, "a"), 'T');
+    run(statement(Kind::listen, "a"), kInBlock);
     rollback();
     EXPECT_FALSE(state_.irreplaceable(kPrimary));
 }
@@ -504,7 +507,7 @@ TEST_F(SessionStateTest, ManyChannelsTakeBoundedMemory) {
 // --- holdable cursors ---
 
 TEST_F(SessionStateTest, AHoldableCursorKeepsCursorStatementsOnItsConnection) {
-    run(statement(Kind::declare_hold, "c"), 'I', "DECLARE CURSOR", kReplica);
+    run(statement(Kind::declare_hold, "c"), kIdle, "DECLARE CURSOR", kReplica);
     EXPECT_EQ(state_.cursor_on(), kReplica);
     EXPECT_TRUE(state_.irreplaceable(kReplica));
     EXPECT_EQ(state_.pin(), std::nullopt);
@@ -512,16 +515,16 @@ TEST_F(SessionStateTest, AHoldableCursorKeepsCursorStatementsOnItsConnection) {
     EXPECT_EQ(state_.cursor_on(), kPrimary);
     run(statement(Kind::close, "c"));
     EXPECT_EQ(state_.cursor_on(), kReplica);
-    run(statement(Kind::close, "other"), 'I', "CLOSE CURSOR", kReplica);
+    run(statement(Kind::close, "other"), kIdle, "CLOSE CURSOR", kReplica);
     EXPECT_EQ(state_.cursor_on(), kReplica);
-    run(statement(Kind::close_all), 'I', "CLOSE CURSOR ALL", kReplica);
+    run(statement(Kind::close_all), kIdle, "CLOSE CURSOR ALL", kReplica);
     EXPECT_EQ(state_.cursor_on(), std::nullopt);
     EXPECT_FALSE(state_.irreplaceable(kReplica));
 }
 
 TEST_F(SessionStateTest, ACursorOfARolledBackTransactionIsGone) {
     begin();
-    run(statement(Kind::declare_hold, "c"), 'T');
+    run(statement(Kind::declare_hold, "c"), kInBlock);
     rollback();
     EXPECT_EQ(state_.cursor_on(), std::nullopt);
 }
@@ -529,26 +532,26 @@ TEST_F(SessionStateTest, ACursorOfARolledBackTransactionIsGone) {
 TEST_F(SessionStateTest, ClosingACursorIsNeverRolledBack) {
     run(statement(Kind::declare_hold, "c"));
     begin();
-    run(statement(Kind::close, "c"), 'T');
+    run(statement(Kind::close, "c"), kInBlock);
     rollback();
     EXPECT_EQ(state_.cursor_on(), std::nullopt);
 
     begin();
-    run(statement(Kind::declare_hold, "d"), 'T');
+    run(statement(Kind::declare_hold, "d"), kInBlock);
     savepoint("s");
-    run(statement(Kind::close, "d"), 'T');
+    run(statement(Kind::close, "d"), kInBlock);
     roll_back_to("s");
     commit();
     EXPECT_EQ(state_.cursor_on(), std::nullopt);
 }
 
 TEST_F(SessionStateTest, DiscardAllLeavesNothingOnTheOtherConnection) {
-    run(statement(Kind::declare_hold, "c"), 'I', "DECLARE CURSOR", kReplica);
+    run(statement(Kind::declare_hold, "c"), kIdle, "DECLARE CURSOR", kReplica);
     run(statement(Kind::declare_hold, "d"));
     run(statement(Kind::listen, "x"));
     run(set("a", "1"));
     state_.settings_applied(kReplica);
-    run(statement(Kind::discard_all), 'I', "DISCARD ALL");
+    run(statement(Kind::discard_all), kIdle, "DISCARD ALL");
     EXPECT_EQ(state_.cursor_on(), std::nullopt);
     EXPECT_FALSE(state_.irreplaceable(kPrimary));
     EXPECT_FALSE(state_.irreplaceable(kReplica));
@@ -564,14 +567,14 @@ TEST_F(SessionStateTest, AnErrorBehindDiscardAllDoesNotUndoIt) {
     state_.settings_applied(kReplica);
     complete(statement(Kind::discard_all), "DISCARD ALL");
     complete(set("b", "1"));
-    error('I');
+    error(kIdle);
     EXPECT_THAT(state_.pending_settings(kReplica),
                 ElementsAre("SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"));
     EXPECT_FALSE(state_.settings_pending(kPrimary));
 }
 
 TEST_F(SessionStateTest, ALostConnectionTakesItsCursorsAndChannels) {
-    run(statement(Kind::declare_hold, "c"), 'I', "DECLARE CURSOR", kReplica);
+    run(statement(Kind::declare_hold, "c"), kIdle, "DECLARE CURSOR", kReplica);
     run(statement(Kind::listen, "x"));
     state_.disconnected(kReplica);
     EXPECT_EQ(state_.cursor_on(), std::nullopt);
@@ -586,7 +589,7 @@ TEST_F(SessionStateTest, JudgesUnparsedTextsByTheirTags) {
     const auto pin_after = [](std::string_view tag) {
         SessionState state;
         state.completed(kPrimary, unparsed(), 0, tag);
-        state.ready(kPrimary, 'I');
+        state.ready(kPrimary, kIdle);
         return state.pin();
     };
     EXPECT_EQ(pin_after("SET"), Pin::opaque_settings);
@@ -601,34 +604,34 @@ TEST_F(SessionStateTest, JudgesUnparsedTextsByTheirTags) {
 TEST_F(SessionStateTest, AnUnparsedQueryMayHaveCalledSetConfig) {
     Statement query;
     query.effects.push_back({Kind::opaque_settings, 0, {}, {}});
-    run(query, 'I', "PREPARE");
+    run(query, kIdle, "PREPARE");
     EXPECT_EQ(state_.pin(), std::nullopt);
-    run(query, 'I', "SELECT 1");
+    run(query, kIdle, "SELECT 1");
     EXPECT_EQ(state_.pin(), Pin::opaque_settings);
 }
 
 TEST_F(SessionStateTest, AnUnparsedQueryMayHaveDoneWhatItNames) {
     Statement query;
     query.effects.push_back({Kind::lock, 0, {}, {}});
-    run(query, 'I', "SELECT 1");
+    run(query, kIdle, "SELECT 1");
     EXPECT_TRUE(state_.irreplaceable(kPrimary));
     query.effects.push_back({Kind::create_temporary, 0, {}, {}});
-    run(query, 'I', "SELECT 1");
+    run(query, kIdle, "SELECT 1");
     EXPECT_EQ(state_.pin(), Pin::temporary_table);
 }
 
 TEST_F(SessionStateTest, UnparsedTextsEndTransactions) {
     begin();
     set_in_transaction("a", "1");
-    run(unparsed(), 'I', "COMMIT");
+    run(unparsed(), kIdle, "COMMIT");
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
     EXPECT_EQ(state_.pin(), std::nullopt);
     begin();
     set_in_transaction("b", "1");
-    run(unparsed(), 'I', "ROLLBACK");  // or ROLLBACK TO: the tag does not say
+    run(unparsed(), kIdle, "ROLLBACK");  // or ROLLBACK TO: the tag does not say
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
     EXPECT_EQ(state_.pin(), Pin::opaque_settings);
-    run(unparsed(), 'I', "DISCARD ALL");
+    run(unparsed(), kIdle, "DISCARD ALL");
     EXPECT_EQ(state_.pin(), std::nullopt);
 }
 
@@ -636,7 +639,7 @@ TEST_F(SessionStateTest, AnUnparsedSavepointMakesLaterRollbacksUncertain) {
     begin();
     savepoint("s");
     set_in_transaction("a", "1");
-    run(unparsed(), 'T', "SAVEPOINT");  // another s, perhaps
+    run(unparsed(), kInBlock, "SAVEPOINT");  // another s, perhaps
     roll_back_to("s");
     commit();
     EXPECT_EQ(state_.pin(), Pin::opaque_settings);
@@ -654,7 +657,7 @@ TEST_F(SessionStateTest, SavepointsStayUsableAfterAnUnparsedRollback) {
     set_in_transaction("a", "1");
     set_in_transaction("b", "1");
     savepoint("s");
-    run(unparsed(), 'T', "ROLLBACK");
+    run(unparsed(), kInBlock, "ROLLBACK");
     set_in_transaction("c", "1");
     roll_back_to("s");
     commit();
@@ -664,7 +667,7 @@ TEST_F(SessionStateTest, SavepointsStayUsableAfterAnUnparsedRollback) {
 
 TEST_F(SessionStateTest, ReleasingAnUnknownSavepointReleasesTheKnownOnesInside) {
     begin();
-    run(unparsed(), 'T', "SAVEPOINT");  // s
+    run(unparsed(), kInBlock, "SAVEPOINT");  // s
     set_in_transaction("a", "1");
     savepoint("t");
     savepoint("s");
@@ -729,7 +732,7 @@ TEST_P(SessionStateRandomly, SavepointsCutAsTheServerCuts) {
                     break;
                 case 2:
                     if (!model.has(name)) break;
-                    if (any(2)) error('E');
+                    if (any(2)) error(kFailed);
                     roll_back_to(name), model.roll_back_to(name);
                     break;
                 default: {
@@ -798,29 +801,29 @@ TEST_F(SessionStateTest, AnOpaqueRollbackLeavesTheSearchPathUnknown) {
 
 TEST_F(SessionStateTest, AnAdvisoryLockIsLostWithItsConnection) {
     begin();
-    run(statement(Kind::lock), 'T', "SELECT 1");
+    run(statement(Kind::lock), kInBlock, "SELECT 1");
     rollback();
     EXPECT_TRUE(state_.irreplaceable(kPrimary)) << "it outlives its transaction";
     EXPECT_EQ(state_.pin(), std::nullopt);
-    run(statement(Kind::unlock_all), 'I', "SELECT 1", kReplica);
+    run(statement(Kind::unlock_all), kIdle, "SELECT 1", kReplica);
     EXPECT_TRUE(state_.irreplaceable(kPrimary)) << "other locks";
-    run(statement(Kind::unlock_all), 'I', "SELECT 1");
+    run(statement(Kind::unlock_all), kIdle, "SELECT 1");
     EXPECT_FALSE(state_.irreplaceable(kPrimary));
-    run(statement(Kind::lock), 'I', "SELECT 1");
-    run(statement(Kind::discard_all), 'I', "DISCARD ALL");
+    run(statement(Kind::lock), kIdle, "SELECT 1");
+    run(statement(Kind::discard_all), kIdle, "DISCARD ALL");
     EXPECT_FALSE(state_.irreplaceable(kPrimary));
-    run(statement(Kind::lock), 'I', "SELECT 1");
+    run(statement(Kind::lock), kIdle, "SELECT 1");
     state_.disconnected(kPrimary);
     EXPECT_FALSE(state_.irreplaceable(kPrimary));
 }
 
 TEST_F(SessionStateTest, ATransactionThatWaitsKeepsWhatWasStaged) {
     state_.transaction_waits();
-    EXPECT_EQ(state_.transaction_status(), 'T');
+    EXPECT_EQ(state_.transaction_status(), kInBlock);
     EXPECT_EQ(state_.transaction_on(), std::nullopt);
     state_.transaction_opened(kReplica);
     EXPECT_EQ(state_.transaction_on(), kReplica);
-    run(set("a", "1"), 'T', "SET", kReplica);
+    run(set("a", "1"), kInBlock, "SET", kReplica);
     state_.transaction_waits();
     state_.disconnected(kReplica);
     state_.transaction_opened(kPrimary);
@@ -833,10 +836,10 @@ TEST_F(SessionStateTest, ATransactionThatWaitsKeepsWhatWasStaged) {
 TEST_F(SessionStateTest, ATransactionThatIsDroppedLeavesNothing) {
     state_.transaction_waits();
     state_.transaction_opened(kReplica);
-    run(set("a", "1"), 'T', "SET", kReplica);
+    run(set("a", "1"), kInBlock, "SET", kReplica);
     state_.transaction_waits();
     state_.transaction_dropped();
-    EXPECT_EQ(state_.transaction_status(), 'I');
+    EXPECT_EQ(state_.transaction_status(), kIdle);
     EXPECT_FALSE(state_.settings_pending(kReplica));
     EXPECT_FALSE(state_.settings_pending(kPrimary));
 }
@@ -856,10 +859,10 @@ TEST_F(SessionStateTest, KnowsTheModesOfTransactionsToCome) {
     run(modes("default_transaction_isolation", {}));
     EXPECT_EQ(state_.default_modes().isolation, Isolation::read_committed);
     begin();
-    run(modes("default_transaction_read_only", {{}, false}), 'T', "SET");
+    run(modes("default_transaction_read_only", {{}, false}), kInBlock, "SET");
     rollback();
     EXPECT_EQ(state_.default_modes().read_only, true);
-    run(statement(Kind::reset_all), 'I', "RESET");
+    run(statement(Kind::reset_all), kIdle, "RESET");
     EXPECT_EQ(state_.default_modes(), (TransactionModes{Isolation::read_committed, {}}));
 }
 

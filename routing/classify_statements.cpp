@@ -13,6 +13,7 @@
 namespace pgsteer::routing {
 namespace {
 
+using Form = Effect::Form;
 using Kind = Effect::Kind;
 
 constexpr std::int32_t kCursorHold = 0x0020;  // parsenodes.h, CURSOR_OPT_HOLD
@@ -28,6 +29,11 @@ struct Context {
 
     [[nodiscard]] Effect effect(Kind kind, std::string_view name = {}) const {
         return {kind, index, std::string{name}, {}};
+    }
+    [[nodiscard]] Effect end(Kind kind, const PgQuery__TransactionStmt& node) const {
+        Effect effect = this->effect(kind);
+        if (node.chain) effect.form = Form::chain;
+        return effect;
     }
     [[nodiscard]] Effect replayed(Kind kind, std::string_view name = {}) const {
         return {kind, index, std::string{name}, std::string{text}};
@@ -81,7 +87,8 @@ TransactionModes modes_of(PgQuery__Node** options, std::size_t count) {
 Part begin(const PgQuery__TransactionStmt& node, const Context& context) {
     Part part = write(Reason::transaction_control, "BEGIN");
     const bool says_start = node.kind == PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START;
-    Effect effect = context.replayed(Kind::begin, says_start ? "start" : "");
+    Effect effect = context.replayed(Kind::begin);
+    if (says_start) effect.form = Form::start;
     effect.modes = modes_of(node.options, node.n_options);
     const bool read_only = effect.modes.read_only.value_or(false);
     const bool serializable = effect.modes.isolation == Isolation::serializable;
@@ -108,9 +115,9 @@ Part transaction(const Message* message, const Context& context) {
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START:
             return begin(node, context);
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT:
-            return end(context.effect(Kind::commit, node.chain ? "chain" : ""), "COMMIT");
+            return end(context.end(Kind::commit, node), "COMMIT");
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: {
-            Part part = end(context.effect(Kind::rollback, node.chain ? "chain" : ""), "ROLLBACK");
+            Part part = end(context.end(Kind::rollback, node), "ROLLBACK");
             part.raises_floor = false;  // nothing became visible by it
             return part;
         }
@@ -122,7 +129,8 @@ Part transaction(const Message* message, const Context& context) {
             return end(context.effect(Kind::rollback_to, node.savepoint_name), "ROLLBACK TO");
         case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_PREPARE: {
             Part part = write(Reason::transaction_control, "PREPARE TRANSACTION");
-            part.effects.push_back(context.effect(Kind::commit, "prepare"));
+            part.effects.push_back(context.effect(Kind::commit));
+            part.effects.back().form = Form::prepare;
             return part;
         }
         default:
@@ -203,10 +211,12 @@ Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) 
 Part set_modes(const PgQuery__VariableSetStmt& node,
                std::string_view name,
                const Context& context) {
+    const auto form = name == "transaction snapshot" ? Form::plain : Form::modes;
     const bool for_session = name == "session characteristics";
     Effect effect = for_session ? context.effect(Kind::set_on_primary, name)
                                 : context.replayed(Kind::set_transaction, name);
     effect.modes = modes_of(node.args, node.n_args);
+    effect.form = form;
     return session_control_on_primary(std::move(effect));
 }
 

@@ -69,7 +69,7 @@ void DeferredTransaction::completed(const Effect& effect) {
         case Kind::commit:  // AND CHAIN: another one like it
         case Kind::rollback:
             queried_ = false;
-            has_ended_ = effect.name != "chain";
+            has_ended_ = effect.form != Effect::Form::chain;
             return remove_from(0, false);
         case Kind::begin:    // a warning
         case Kind::prepare:  // of the session, and known to both connections

@@ -319,7 +319,7 @@ void SessionState::note_default_modes(const Effect& effect) {
         effect.kind == Effect::Kind::reset_all || effect.kind == Effect::Kind::discard_all;
     if (resets_all) default_modes_ = startup_modes_;
     if (effect.kind != Effect::Kind::set_on_primary) return;
-    if (effect.name == "session characteristics") return default_modes_.overlay(effect.modes);
+    if (effect.form == Effect::Form::modes) return default_modes_.overlay(effect.modes);
     if (effect.name == "default_transaction_isolation")
         default_modes_.isolation =
             effect.modes.isolation ? effect.modes.isolation : startup_modes_.isolation;

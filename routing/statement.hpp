@@ -29,17 +29,17 @@ enum class Hint : std::uint8_t { none, primary, replica };
 // as their CommandComplete messages arrive.
 struct Effect {
     enum class Kind : std::uint8_t {
-        begin,             // modes, sql; name = "start" for START TRANSACTION
-        commit,            // also END; name = "chain" with AND CHAIN, "prepare" for PREPARE TRANSACTION
-        rollback,          // also ABORT; name = "chain" with AND CHAIN
+        begin,             // modes, sql; form: start
+        commit,            // also END and PREPARE TRANSACTION; form: chain, prepare
+        rollback,          // also ABORT; form: chain
         savepoint,         // name; sql
         release,           // name
         rollback_to,       // name
         set,               // name; sql = the statement to replay (SET, or SELECT set_config(...) with constants)
         set_local,         // SET LOCAL: ends with the transaction; sql, to be repeated in it
-        set_transaction,   // SET TRANSACTION: name "transaction", modes, sql; SET LOCAL transaction_* and the like
-        set_on_primary,    // name: default_transaction_*, "session characteristics": never copied; modes: those
-                           // that were set, none: DEFAULT
+        set_transaction,   // form: modes, modes and sql; else SET LOCAL transaction_* and the like, name
+        set_on_primary,    // name: default_transaction_*, or form: modes; never copied; modes: those that
+                           // were set, none: DEFAULT
         reset,             // name; sql = the statement to replay
         reset_all,         // RESET ALL; sql
         opaque_settings,   // set_config() with arguments that are not constants. With a name: this setting
@@ -63,6 +63,14 @@ struct Effect {
         empties_database,  // name: fails (55006) as long as anybody else is connected to that database
         changes_logins,    // what a new session begins with, or who may begin one: ALTER ROLE ... SET
     };
+    // Which of the forms that the grammar has for it, where that makes a difference.
+    enum class Form : std::uint8_t {
+        plain,
+        start,    // START TRANSACTION instead of BEGIN
+        chain,    // AND CHAIN
+        prepare,  // PREPARE TRANSACTION
+        modes,    // SET TRANSACTION, SET SESSION CHARACTERISTICS AS TRANSACTION
+    };
     Kind kind;
     std::uint16_t statement_index = 0;
     std::string name;  // folded as the grammar does (unquoted: lower case)
@@ -73,6 +81,7 @@ struct Effect {
     TransactionModes modes = {};
     std::uint16_t column = 0;
     bool needs_row = false;  // opaque_settings: without a row nothing was set
+    Form form = Form::plain;
 };
 
 // Whether a statement may run in a transaction of which a replica takes care for the time being.

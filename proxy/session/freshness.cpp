@@ -61,7 +61,7 @@ bool may_hold_a_transaction_open(const routing::Statement& statement, bool& open
     for (const auto& effect : statement.effects) {
         if (effect.kind == Effect::Kind::begin) open = true;
         if (effect.kind == Effect::Kind::commit || effect.kind == Effect::Kind::rollback)
-            open = open && effect.name == "chain";
+            open = open && effect.form == Effect::Form::chain;
     }
     return false;
 }

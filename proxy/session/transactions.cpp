@@ -19,7 +19,7 @@ namespace {
 std::string_view tag_of(const Effect& effect) {
     switch (effect.kind) {
         case Effect::Kind::begin:
-            return effect.name == "start" ? "START TRANSACTION" : "BEGIN";
+            return effect.form == Effect::Form::start ? "START TRANSACTION" : "BEGIN";
         case Effect::Kind::commit:
             return "COMMIT";
         case Effect::Kind::rollback:
@@ -125,16 +125,17 @@ std::string_view ClientSession::change_transaction(const routing::Statement& sta
             state_.transaction_waits();
             break;
         case Effect::Kind::set_transaction:
-            if (!deferred_.is_fresh() || deferred_.is_full() || effect.name != "transaction")
+            if (!deferred_.is_fresh() || deferred_.is_full() || effect.form != Effect::Form::modes)
                 return {};
             deferred_.set_modes(effect);
             break;
         case Effect::Kind::commit:
         case Effect::Kind::rollback: {
             if (transaction_ != LostTransaction::none) return end_lost_transaction(effect);
-            if (!deferred_.is_waiting() || !deferred_.is_untouched() || effect.name == "prepare")
+            if (!deferred_.is_waiting() || !deferred_.is_untouched() ||
+                effect.form == Effect::Form::prepare)
                 return {};
-            if (effect.name == "chain") break;
+            if (effect.form == Effect::Form::chain) break;
             deferred_.clear();
             state_.transaction_dropped();
             break;

@@ -735,13 +735,13 @@ private:
                 state_.transaction_waits();
                 return true;
             case Effect::Kind::set_transaction:
-                if (!deferred_.is_fresh() || effect.name != "transaction") return false;
+                if (!deferred_.is_fresh() || effect.form != Effect::Form::modes) return false;
                 deferred_.set_modes(effect);
                 return true;
             case Effect::Kind::commit:
             case Effect::Kind::rollback:
                 if (!deferred_.is_waiting() || !deferred_.is_untouched()) return false;
-                if (effect.name == "chain") return true;
+                if (effect.form == Effect::Form::chain) return true;
                 deferred_.clear();
                 state_.transaction_dropped();
                 return true;

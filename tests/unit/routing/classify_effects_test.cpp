@@ -12,6 +12,7 @@
 namespace pgsteer::routing {
 namespace {
 
+using Form = Effect::Form;
 using Kind = Effect::Kind;
 
 struct Row {
@@ -21,7 +22,12 @@ struct Row {
 
 bool same(const Effect& a, const Effect& b) {
     return a.kind == b.kind && a.statement_index == b.statement_index && a.name == b.name &&
-           a.sql == b.sql;
+           a.sql == b.sql && a.form == b.form;
+}
+
+Effect of_form(Effect::Form form, Effect effect) {
+    effect.form = form;
+    return effect;
 }
 
 TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
@@ -29,13 +35,13 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
         {"SELECT 1", {}},
         {"DELETE FROM t", {}},
         {"BEGIN", {{Kind::begin, 0, "", "begin"}}},
-        {"START TRANSACTION READ ONLY", {{Kind::begin, 0, "start", "start transaction read only"}}},
+        {"START TRANSACTION READ ONLY", {of_form(Form::start, {Kind::begin, 0, "", "start transaction read only"})}},
         {"BEGIN READ ONLY; SELECT 1; COMMIT",
          {{Kind::begin, 0, "", "begin read only"}, {Kind::commit, 2, "", ""}}},
         {"ABORT", {{Kind::rollback, 0, "", ""}}},
-        {"PREPARE TRANSACTION 'x'", {{Kind::commit, 0, "prepare", ""}}},
-        {"COMMIT AND CHAIN", {{Kind::commit, 0, "chain", ""}}},
-        {"ROLLBACK AND CHAIN", {{Kind::rollback, 0, "chain", ""}}},
+        {"PREPARE TRANSACTION 'x'", {of_form(Form::prepare, {Kind::commit, 0, "", ""})}},
+        {"COMMIT AND CHAIN", {of_form(Form::chain, {Kind::commit, 0, "", ""})}},
+        {"ROLLBACK AND CHAIN", {of_form(Form::chain, {Kind::rollback, 0, "", ""})}},
         {"COMMIT AND NO CHAIN", {{Kind::commit, 0, "", ""}}},
         {"COMMIT PREPARED 'x'", {}},
         {"SAVEPOINT \"A b\"", {{Kind::savepoint, 0, "A b", "savepoint \"A b\""}}},
@@ -56,9 +62,9 @@ TEST(ClassifyEffects, AreListedInTheOrderOfTheText) {
           {Kind::create_temporary, 0, "", ""}}},
         {"SET LOCAL a = 1", {{Kind::set_local, 0, "a", "set local a = 1"}}},
         {"SET TRANSACTION READ ONLY",
-         {{Kind::set_transaction, 0, "transaction", "set transaction read only"}}},
+         {of_form(Form::modes, {Kind::set_transaction, 0, "transaction", "set transaction read only"})}},
         {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-         {{Kind::set_on_primary, 0, "session characteristics", ""}}},
+         {of_form(Form::modes, {Kind::set_on_primary, 0, "session characteristics", ""})}},
         {"SET default_transaction_isolation = 'serializable'",
          {{Kind::set_on_primary, 0, "default_transaction_isolation", ""}}},
         {"RESET default_transaction_read_only",

@@ -848,11 +848,12 @@ TEST_F(SessionStateTest, KnowsTheModesOfTransactionsToCome) {
     const auto modes = [](std::string name, TransactionModes said) {
         auto s = statement(Kind::set_on_primary, std::move(name));
         s.effects.front().modes = said;
+        if (s.effects.front().name.empty()) s.effects.front().form = Effect::Form::modes;
         return s;
     };
     const TransactionModes read_only{{}, true};
     state_.start_with(TransactionModes{Isolation::read_committed, {}});
-    run(modes("session characteristics", read_only));
+    run(modes("", read_only));
     EXPECT_EQ(state_.default_modes(), (TransactionModes{Isolation::read_committed, true}));
     run(modes("default_transaction_isolation", {Isolation::repeatable_read, {}}));
     EXPECT_EQ(state_.default_modes().isolation, Isolation::repeatable_read);

@@ -169,8 +169,10 @@ Statement whole(std::vector<Part> parts) {
     statement.if_harmless = judge(parts, &Part::if_harmless, &Part::fits_if_harmless).access;
     statement.in_transaction = in_transaction(parts);
     statement.uses = without_doubles(parts, statement.may_read());
-    for (const Part& part : parts)
+    for (const Part& part : parts) {
         statement.catalog_change = std::max(statement.catalog_change, part.catalog_change);
+        if (statement.shows == Shows::nothing) statement.shows = part.shows;
+    }
     statement.raises_floor =
         std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.raises_floor; });
     statement.uses_cursor =

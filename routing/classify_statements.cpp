@@ -293,11 +293,18 @@ Part prepare(const Message* message, const Context& context) {
     return part;
 }
 
+Shows shown(std::string_view name) {
+    if (name == "pgsteer.lsn") return Shows::lsn;
+    if (name == "pgsteer.last_route") return Shows::last_route;
+    return name.starts_with("pgsteer.") ? Shows::option : Shows::nothing;
+}
+
 Part show(const Message* message, const Context&) {
     const char* name = as<PgQuery__VariableShowStmt>(message)->name;
     Part part = write(Reason::server_local, std::string{"SHOW "} + name);
     part.raises_floor = false;  // shows settings, not data
-    if (std::string_view{name} == "pgsteer.last_route") part.in_transaction = InTransaction::stays;
+    part.shows = shown(name);
+    if (part.shows == Shows::last_route) part.in_transaction = InTransaction::stays;
     return part;
 }
 

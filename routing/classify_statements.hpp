@@ -25,6 +25,7 @@ struct Part {
     Access if_harmless = Access::write;
     bool fits_if_harmless = false;  // fits_read_only_transaction then
     CatalogChange catalog_change = CatalogChange::none;
+    Shows shows = Shows::nothing;
     std::shared_ptr<Part> prepares;  // PREPARE
     std::string executes;            // EXECUTE with constants
     std::vector<std::string> uses;

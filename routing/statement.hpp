@@ -91,6 +91,10 @@ enum class InTransaction : std::uint8_t {
     ties,    // reads the transaction's time, or opens or uses a cursor: the transaction stays there
 };
 
+// The first SHOW pgsteer.* of a text: it runs on a server like any other, once that has been told
+// the value.
+enum class Shows : std::uint8_t { nothing, lsn, last_route, option };
+
 // Whether the facts in a Catalog may be others once the statement has completed.
 enum class CatalogChange : std::uint8_t {
     none,
@@ -122,6 +126,7 @@ struct Statement {
     // What it is if nothing in `uses` stands against it; `access` if that does not depend on them.
     Access if_harmless = Access::write;
     CatalogChange catalog_change = CatalogChange::none;
+    Shows shows = Shows::nothing;
     Uses uses;  // of what is read; of a text that is no read the functions alone that it calls
 
     [[nodiscard]] bool may_read() const {

@@ -15,6 +15,7 @@ namespace pgsteer::proxy {
 using routing::Clock;
 using routing::Consistency;
 using routing::Effect;
+using routing::Shows;
 using routing::TransactionStatus;
 using namespace std::chrono_literals;
 
@@ -30,8 +31,6 @@ constexpr std::string_view kFlushingSample =
 constexpr std::string_view kSample = "SELECT pg_catalog.pg_current_wal_insert_lsn()";
 constexpr std::string_view kVerify =
     "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_last_wal_replay_lsn()";
-
-constexpr std::string_view kShow = "SHOW pgsteer.";
 
 constexpr std::uint32_t kUnreadSamples = 4;
 constexpr std::uint32_t kEveryUnread = 32;
@@ -261,16 +260,16 @@ bool ClientSession::ends_outside_transaction(const Batch& batch, wire::Bytes byt
 void ClientSession::add_shown(Slot slot, wire::Buffer& out, const Request& request) {
     if (!request.statement || side(slot).lease->transaction_status == TransactionStatus::failed)
         return;
-    const std::string_view shown = request.statement->statement.detail;
-    if (!shown.starts_with(kShow)) return;
+    const auto shows = request.statement->statement.shows;
+    if (shows == Shows::nothing) return;
     const auto& topology = worker_.topology();
     std::string sql;
-    if (shown == "SHOW pgsteer.lsn" && slot == Slot::primary && topology.primary) {
+    if (shows == Shows::lsn && slot == Slot::primary && topology.primary) {
         sql = fmt::format(
             "SELECT pg_catalog.set_config('pgsteer.lsn', pg_catalog.concat('{}/', "
             "pg_catalog.pg_current_wal_insert_lsn()), false)",
             topology[*topology.primary].incarnation.timeline);
-    } else if (shown == "SHOW pgsteer.last_route") {
+    } else if (shows == Shows::last_route) {
         sql = fmt::format("SELECT pg_catalog.set_config('pgsteer.last_route', '{}', false)",
                           last_route_text());
     }
@@ -281,7 +280,7 @@ void ClientSession::add_shown(Slot slot, wire::Buffer& out, const Request& reque
 }
 
 void ClientSession::note_route(Slot slot, const Request& request) {
-    if (request.statement && request.statement->statement.detail.starts_with(kShow)) return;
+    if (request.statement && request.statement->statement.shows != Shows::nothing) return;
     last_route_ = {request.server, slot, request.reason, request.retried, Clock::duration{-1}};
     const auto fresh_as_of = worker_.topology()[request.server].fresh_as_of;
     if (slot == Slot::replica && fresh_as_of != routing::kNever)

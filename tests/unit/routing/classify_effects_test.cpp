@@ -359,5 +359,14 @@ TEST(ClassifyEffects, AListOfSettingsIsAsGoodAsSet) {
     EXPECT_FALSE(classify("SELECT set_config('a', $1, false); SELECT 1").row_tells_settings);
 }
 
+TEST(ClassifyEffects, KnowWhichOfOurSettingsAreShown) {
+    EXPECT_EQ(classify("SHOW pgsteer.lsn").shows, Shows::lsn);
+    EXPECT_EQ(classify("show \"pgsteer.last_route\"").shows, Shows::last_route);
+    EXPECT_EQ(classify("SELECT 1; SHOW pgsteer.last_route").shows, Shows::last_route);
+    EXPECT_EQ(classify("SHOW pgsteer.consistency").shows, Shows::option);
+    EXPECT_EQ(classify("SHOW work_mem").shows, Shows::nothing);
+    EXPECT_EQ(classify("SHOW ALL").shows, Shows::nothing);
+}
+
 }  // namespace
 }  // namespace pgsteer::routing

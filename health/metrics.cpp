@@ -183,8 +183,7 @@ void add_errors_and_pins(Scrape& scrape, const Sources& sources) {
                    {{"sqlstate", full_name.substr(0, space)},
                     {"error", space == std::string::npos ? "" : full_name.substr(space + 1)}});
     }
-    constexpr auto kPins = static_cast<std::size_t>(routing::Pin::settings_failed) + 1;
-    for (std::size_t i = 0; i < kPins; ++i)
+    for (std::size_t i = 0; i < routing::kPinCount; ++i)
         scrape.add(
             Family::pins,
             total(sources, [i](const auto& worker) -> const Count& { return worker.pins[i]; }),

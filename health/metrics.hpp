@@ -110,7 +110,7 @@ struct WorkerCounters {
     Count cache_hits, cache_misses, cache_evictions, cache_bytes;
     Count cancels;
     Count verifications_passed, verifications_behind;  // replicas asked for their position
-    std::array<Count, 8> pins;                         // sessions pinned, by routing::Pin
+    std::array<Count, routing::kPinCount> pins;        // sessions pinned, by routing::Pin
     std::array<Count, kErrorKinds> errors;  // errors of our own sent to clients, by sqlstate slot
 };
 

@@ -126,8 +126,6 @@ void Stream::flush_later(const std::shared_ptr<State>& state) {
 
 bool Stream::backlogged() const { return state_->flushing; }
 
-std::size_t Stream::backlog_bytes() const { return state_->backlog.size() - state_->backlog_begin; }
-
 awaitable<void> Stream::drained() {
     const auto state = state_;
     while (state->flushing && state->open) co_await state->sent_signal.wait();

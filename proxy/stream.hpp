@@ -41,7 +41,6 @@ public:
     void write(std::span<const wire::Bytes> parts);
 
     [[nodiscard]] bool backlogged() const;
-    [[nodiscard]] std::size_t backlog_bytes() const;
     awaitable<void> drained();  // returns at once after an error or close()
 
     // Calls `ready` once, later, when the next read has something to say: bytes, an end, an error.

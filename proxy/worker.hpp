@@ -87,7 +87,6 @@ public:
 
     // --- for this worker's sessions ---
     [[nodiscard]] Executor executor() { return io_.get_executor(); }
-    [[nodiscard]] const Shared& shared() const { return *shared_; }
     [[nodiscard]] const conf::Config& config() const { return *shared_->config; }
     [[nodiscard]] health::Evidence& evidence() { return *shared_->evidence; }
     [[nodiscard]] auth::Credentials& credentials() { return *shared_->credentials; }
@@ -101,9 +100,7 @@ public:
     [[nodiscard]] std::uint64_t catalog_context(const routing::CatalogView& view);
     [[nodiscard]] routing::JudgedStatements& judged_statements() { return judged_statements_; }
     [[nodiscard]] std::uint64_t random() { return random_(); }
-    [[nodiscard]] std::span<const std::uint32_t> in_flight() const { return in_flight_; }
-    void started_on(routing::ServerId server) { ++in_flight_[server.index]; }
-    void finished_on(routing::ServerId server) { --in_flight_[server.index]; }
+    [[nodiscard]] std::span<std::uint32_t> in_flight() { return in_flight_; }  // see Flight
     [[nodiscard]] routing::ServerSet suspects(const routing::Topology& topology) const {
         return shared_->evidence->suspects(topology);
     }

@@ -97,8 +97,6 @@ std::string_view name(Pin pin) {
     switch (pin) {
         case Pin::temporary_table:
             return "temporary_table";
-        case Pin::hold_cursor:
-            return "hold_cursor";
         case Pin::backend_state:
             return "backend_state";
         case Pin::opaque_settings:

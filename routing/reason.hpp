@@ -64,11 +64,11 @@ std::string_view name(Reason reason);
 // Session state that lives on one server connection only.
 enum class Pin : std::uint8_t {
     temporary_table,
-    hold_cursor,
     backend_state,  // of the primary's server process, set by a function
     opaque_settings,
     settings_failed,
 };
+inline constexpr std::size_t kPinCount = static_cast<std::size_t>(Pin::settings_failed) + 1;
 std::string_view name(Pin pin);
 
 }  // namespace pgsteer::routing

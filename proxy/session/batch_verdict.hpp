@@ -1,7 +1,7 @@
 #pragma once
 
+#include "proxy/session/batch.hpp"
 #include "proxy/session/prepared_statements.hpp"
-#include "proxy/session/request.hpp"
 
 namespace pgsteer::proxy {
 

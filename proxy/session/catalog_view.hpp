@@ -18,7 +18,6 @@ public:
                std::string role,
                std::optional<std::string> search_path,
                bool changes_role);
-    [[nodiscard]] bool is_started() const { return store_ != nullptr; }
     [[nodiscard]] bool is_tried() const { return store_->is_tried(); }
 
     // To be called before statements are judged. `number` gives equal views the same number

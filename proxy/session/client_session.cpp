@@ -27,6 +27,7 @@ constexpr std::chrono::milliseconds kPause{1};  // in what a client sends
 ClientSession::ClientSession(Worker& worker, Socket socket)
     : worker_{worker},
       client_{std::move(socket)},
+      requests_{worker.in_flight()},
       hold_timer_{worker.executor()},
       answered_{worker.executor()} {}
 
@@ -150,7 +151,6 @@ void ClientSession::leave() {
         if (!lease->replies.empty() && !requests_.empty()) send_cancel(worker_, lease.connection());
         release(slot);
     }
-    for (const auto& request : requests_) worker_.finished_on(request.server);
     requests_.clear();
 }
 

@@ -6,6 +6,7 @@
 #include "proxy/pool/pool.hpp"
 #include "proxy/session/batch_verdict.hpp"
 #include "proxy/session/catalog_view.hpp"
+#include "proxy/session/flight.hpp"
 #include "proxy/session/parameter_status.hpp"
 #include "proxy/session/patience.hpp"
 #include "proxy/session/prepared_statements.hpp"
@@ -20,7 +21,6 @@
 #include "routing/session_state.hpp"
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -275,10 +275,8 @@ private:
     bool drop_repeated_prefix();
     void finish_front(Slot slot);
     UnansweredEnds skip_to_sync(Slot slot);
-    void requests_go_on(const UnansweredEnds& ends);
     void end_skipping(Slot slot);
     void find_out_about_syncs(Slot slot);
-    void end_requests(const UnansweredEnds& ends);
 
     // --- freshness.cpp: samples of the primary's position, verification of a replica's ---
     [[nodiscard]] static routing::Consistency level_of(conf::Consistency level);
@@ -334,7 +332,6 @@ private:
     void fail_front(ProxyErrc reason);
     void fail_cancelled();
     void withdraw_changes();
-    [[nodiscard]] bool all_retryable() const;
 
     Side& side(Slot slot) { return sides_[static_cast<std::size_t>(slot)]; }
     [[nodiscard]] const Side& side(Slot slot) const {
@@ -378,7 +375,7 @@ private:
     // What it is doing.
     std::array<Side, 2> sides_;
     Pool::Place place_in_pool_;
-    std::deque<Request> requests_;  // in flight, oldest first; all on one slot
+    Flight requests_;
     routing::SessionState state_;
     routing::DeferredTransaction deferred_;
     routing::DeferredTransaction settled_;  // before the oldest request in flight
@@ -410,7 +407,6 @@ private:
     wire::Buffer repeated_prefix_;  // already released: dropped when the answer comes again
     routing::TimePoint held_since_{};
     routing::TimePoint replies_at_{};  // read after the last recv from a server
-    std::size_t kept_bytes_ = 0;       // of Request::messages
     bool hold_timer_armed_ = false;
     Timer hold_timer_;
     Signal answered_;

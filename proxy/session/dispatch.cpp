@@ -115,7 +115,7 @@ bool ClientSession::is_pipeline_full() const {
     if (requests_.empty()) return false;
     const auto& lease = side(requests_.back().slot).lease;
     return (lease && lease->replies.size() > kMaxPipelined) ||
-           (kept_bytes_ > kMaxKeptBytes && requests_.size() > 1);
+           (requests_.kept_bytes() > kMaxKeptBytes && requests_.size() > 1);
 }
 
 // A request whose Sync is still to come has been answered when nothing more is owed to it.
@@ -470,9 +470,7 @@ awaitable<void> ClientSession::leave_open_request() {
         skipping_ = Skipping::for_us;
         co_return;
     }
-    worker_.finished_on(requests_.back().server);
-    moved_ = std::move(requests_.back());
-    requests_.pop_back();
+    moved_ = requests_.take_back();
 }
 
 // A Sync or Flush by itself goes where that is which it ends, or asks for.
@@ -498,7 +496,7 @@ awaitable<void> ClientSession::doubt_settled() {
         co_await timer.async_wait(as_result);
     }
     if (closing_ || requests_.empty() || !in_doubt()) co_return;
-    requests_go_on(side(requests_.back().slot).lease->replies.settle_as_ignored());
+    requests_.go_on(side(requests_.back().slot).lease->replies.settle_as_ignored());
     if (requests_.back().open && requests_.back().failed) skipping_ = Skipping::for_server;
 }
 
@@ -601,12 +599,11 @@ awaitable<void> ClientSession::dispatch() {
         if (requests_.empty()) settled_ = deferred_;
         if (requests_.empty() && options_for(statement->statement).explain.value_or(false))
             explain_route(choice);
-        const bool continues = !requests_.empty() && requests_.back().open;
+        const bool continues = requests_.is_open();
         if (!continues) {
-            auto& fresh = requests_.emplace_back();
-            if (moved_) fresh = std::move(*moved_);
-            fresh.server = side(choice.slot).lease->server;
-            worker_.started_on(fresh.server);
+            const auto server = side(choice.slot).lease->server;
+            auto& fresh =
+                moved_ ? requests_.start(std::move(*moved_), server) : requests_.start(server);
             fresh.slot = choice.slot;
             fresh.reason = choice.reason;
             fresh.raises_floor = statement->statement.raises_floor;
@@ -630,18 +627,13 @@ awaitable<void> ClientSession::dispatch() {
         if (!request.statement || request.statement == synthetic_verdicts().neutral)
             request.statement = statement;
         if (request.retryable) {
-            request.messages.insert(request.messages.end(), bytes.begin(), bytes.end());
-            kept_bytes_ += bytes.size();
+            requests_.keep(bytes);
             request.retryable =
                 request.messages.size() <= 2 * worker_.config().routing.retry_buffer;
         }
         if (judge.kept) note_kept(choice.slot, *judge.kept);
         send_batch(batch_, bytes, choice.slot, request, continues);
-        if (request.bare && request.open) {  // a Sync that the server ignores
-            worker_.finished_on(request.server);
-            kept_bytes_ -= request.messages.size();
-            requests_.pop_back();
-        }
+        if (request.bare && request.open) requests_.drop_back();  // a Sync that the server ignores
     }
     stream_dropped_ = choice.failure.has_value();
     streamed_to_ = choice.slot;
@@ -683,7 +675,6 @@ void ClientSession::refuse(const Batch& batch, const ConnectFailure& failure) {
         return leave();
     }
     send_error("ERROR", reason, failure.text);
-    if (moved_) kept_bytes_ -= moved_->messages.size();
     moved_.reset();
     if (ends_here) {
         send_ready();

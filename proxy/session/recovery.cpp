@@ -11,11 +11,6 @@
 
 namespace pgsteer::proxy {
 
-bool ClientSession::all_retryable() const {
-    return std::all_of(requests_.begin(), requests_.end(),
-                       [](const Request& request) { return request.retryable; });
-}
-
 // What the end of a connection says of its server: nothing if we closed it ourselves.
 void ClientSession::note_loss(const ServerConnection& connection, ProxyErrc reason) {
     if (!connection.stream.is_open()) return;
@@ -113,7 +108,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         if (!held_.empty()) release_held();
         fail_front(crashed ? ProxyErrc::server_process_crashed : reason);
     }
-    while (!requests_.empty() && !all_retryable()) fail_front(reason);
+    while (!requests_.empty() && !requests_.all_retryable()) fail_front(reason);
     if (requests_.empty()) {
         answered_.notify_all();
         co_return;
@@ -150,9 +145,7 @@ void ClientSession::fail_front(ProxyErrc reason) {
     }
     counters_->servers[request.server.index].failed.add();
     cancel_ = Cancel::none;
-    worker_.finished_on(request.server);
-    kept_bytes_ -= request.messages.size();
-    requests_.pop_front();
+    requests_.finish_front();
 }
 
 // The client has cancelled the oldest one.
@@ -166,7 +159,8 @@ void ClientSession::fail_cancelled() {
 // was released.
 awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
     withdraw_changes();
-    while (!requests_.empty() && !all_retryable()) fail_front(ProxyErrc::settings_not_applied);
+    while (!requests_.empty() && !requests_.all_retryable())
+        fail_front(ProxyErrc::settings_not_applied);
     if (!requests_.empty() && cancel_ != Cancel::none) fail_cancelled();
     if (requests_.empty()) co_return answered_.notify_all();
     running_again_ = true;
@@ -176,11 +170,9 @@ awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
     }
     withdraw_transaction();
     roll_back_on_replica();
-    auto again = std::move(requests_);
-    requests_.clear();
+    auto again = requests_.take_all();
     for (auto& request : again) {
         if (why != Why::behind) counters_->servers[request.server.index].retried.add();
-        worker_.finished_on(request.server);
         request.rows_seen = false;
         request.needed = {};
         request.retried = true;
@@ -202,8 +194,7 @@ awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
     auto& choice = search.choice;
     if (closing_) co_return;
     if (choice.failure && cancel_ == Cancel::asked) {
-        for (const auto& request : again) worker_.started_on(request.server);
-        requests_ = std::move(again);
+        for (auto& request : again) requests_.start(std::move(request), request.server);
         fail_cancelled();
         running_again_ = false;
         co_return co_await run_again(why, avoid);
@@ -219,9 +210,8 @@ awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
             request.needed = choice.needed;
             request.primary_read = std::move(choice.primary_read);
         }
-        if (!choice.failure) request.server = side(choice.slot).lease->server;
-        worker_.started_on(request.server);
-        auto& placed = requests_.emplace_back(std::move(request));
+        const auto server = choice.failure ? request.server : side(choice.slot).lease->server;
+        auto& placed = requests_.start(std::move(request), server);
         if (choice.failure) continue;
         auto batch = parse_batch(placed.messages);
         const bool was_open = placed.open;

@@ -233,10 +233,11 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
     auto& replies = side(slot).lease->replies;
     if (side(slot).asked_about_syncs && type == backend::kEmptyQueryResponse) {
         side(slot).asked_about_syncs = false;
-        end_requests(replies.settle_before_question());
+        requests_.end(replies.settle_before_question(),
+                      [this](const StatementChange& change) { prepared_.undo(change); });
     }
     if (replies.in_doubt() && type != backend::kReadyForQuery && !is_asynchronous(type))
-        requests_go_on(replies.settle());
+        requests_.go_on(replies.settle());
     switch (type) {
         case backend::kParameterStatus:
             return on_parameter(slot, body);
@@ -279,7 +280,7 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
         case backend::kPortalSuspended:
             return on_complete(slot, body, type);
         case backend::kCopyInResponse:
-            requests_go_on(replies.copy_in_started());
+            requests_.go_on(replies.copy_in_started());
             return Verdict::forward;
         case backend::kDataRow:
             if (owed->effects && owed->effects->statement.row_tells_settings)
@@ -351,7 +352,7 @@ ClientSession::Verdict ClientSession::on_parse_or_close_complete(Slot slot, std:
 
 ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, std::uint8_t type) {
     auto& replies = side(slot).lease->replies;
-    if (replies.copying()) requests_go_on(replies.copy_in_completed());
+    if (replies.copying()) requests_.go_on(replies.copy_in_completed());
     auto& owed = *replies.front();
     if (owed.what != Expect::execute && owed.what != Expect::query) return Verdict::broken;
     if (owed.internal) {
@@ -395,33 +396,6 @@ void ClientSession::end_skipping(Slot slot) {
     side(slot).lease->replies.push({.what = Expect::sync, .internal = true});
 }
 
-// The server will not answer what ended these requests: they end with those behind them.
-void ClientSession::requests_go_on(const UnansweredEnds& ends) {
-    for (auto place = ends.rbegin(); place != ends.rend(); ++place) {
-        if (*place >= requests_.size()) continue;
-        auto& request = requests_[*place];
-        const bool is_last = *place + 1 == requests_.size();
-        if (is_last && !request.bare) {
-            request.open = true;
-            continue;
-        }
-        const auto leaving =
-            requests_.begin() + static_cast<std::ptrdiff_t>(request.bare ? *place : *place + 1);
-        if (!request.bare) {
-            request.open = leaving->open;
-            request.changes.insert(request.changes.end(), leaving->changes.begin(),
-                                   leaving->changes.end());
-            request.writes = request.writes || leaving->writes;
-            request.may_commit = request.may_commit || leaving->may_commit;
-            request.raises_floor = request.raises_floor || leaving->raises_floor;
-            request.retryable = false;
-        }
-        worker_.finished_on(leaving->server);
-        kept_bytes_ -= leaving->messages.size();
-        requests_.erase(leaving);
-    }
-}
-
 // Behind a copy that has failed, and with it some of the Syncs between its data, or none, have been
 // ignored: the answer to this comes behind those to the others.
 void ClientSession::find_out_about_syncs(Slot slot) {
@@ -432,21 +406,6 @@ void ClientSession::find_out_about_syncs(Slot slot) {
     wire::encode_query(out, "");
     side(slot).lease->stream.write(wire::Bytes{out});
     side(slot).asked_about_syncs = true;
-}
-
-// They have been skipped, together with one that has been answered.
-void ClientSession::end_requests(const UnansweredEnds& ends) {
-    for (auto place = ends.rbegin(); place != ends.rend(); ++place) {
-        if (*place >= requests_.size()) continue;
-        const auto leaving = requests_.begin() + static_cast<std::ptrdiff_t>(*place);
-        while (leaving->changes.size() > leaving->changes_done) {
-            prepared_.undo(leaving->changes.back());
-            leaving->changes.pop_back();
-        }
-        worker_.finished_on(leaving->server);
-        kept_bytes_ -= leaving->messages.size();
-        requests_.erase(leaving);
-    }
 }
 
 ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
@@ -465,7 +424,7 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
         return on_own_error(slot, *owed, sqlstate, body);
     auto* request = requests_.empty() ? nullptr : &requests_.front();
     const bool may_run_again =
-        request != nullptr && request->retryable && !request->failed && all_retryable();
+        request != nullptr && request->retryable && !request->failed && requests_.all_retryable();
     if (slot == Slot::replica && may_run_again && routing::runs_again_on_primary(sqlstate)) {
         if (routing::may_be_the_catalogs_fault(sqlstate)) catalog_.was_wrong();
         skip_to_sync(slot);
@@ -484,7 +443,7 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     if (ends_session) side.has_said_farewell = true;
     const Expected cause = *owed;
     state_.failed();
-    requests_go_on(skip_to_sync(slot));
+    requests_.go_on(skip_to_sync(slot));
     if (requests_.empty()) return Verdict::forward;
     auto& failed = requests_.front();
     undo_changes(failed, cause);
@@ -523,7 +482,8 @@ ClientSession::Verdict ClientSession::on_own_error(Slot slot,
                                                    std::string_view sqlstate,
                                                    wire::Bytes body) {
     auto& side = this->side(slot);
-    const bool may_run_again = slot == Slot::replica && !requests_.empty() && all_retryable();
+    const bool may_run_again =
+        slot == Slot::replica && !requests_.empty() && requests_.all_retryable();
     switch (owed.purpose) {
         case Purpose::prepare:  // in front of a Query, which will not find it
             skip_to_sync(slot);
@@ -634,10 +594,8 @@ void ClientSession::finish_front(Slot slot) {
     if (request.queries && slot == Slot::replica) deferred_.queried();
     if (request.ties && slot == Slot::replica) deferred_.tie();
     if (settled_ != deferred_) settled_ = deferred_;
-    worker_.finished_on(request.server);
     cancel_ = Cancel::none;
-    kept_bytes_ -= request.messages.size();
-    requests_.pop_front();
+    requests_.finish_front();
 }
 
 }  // namespace pgsteer::proxy

@@ -3,7 +3,6 @@
 #include "proxy/primary_reads.hpp"
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/wire/bytes.hpp"
-#include "proxy/wire/message_types.hpp"
 #include "routing/route.hpp"
 #include "routing/statement_cache.hpp"
 #include "routing/topology.hpp"
@@ -43,46 +42,5 @@ struct Request {
     boost::container::small_vector<StatementChange, 1> changes;
     std::size_t changes_done = 0;
 };
-
-// The type of an item that no decoder understands; its own is in `target`.
-inline constexpr std::uint8_t kMalformed = 0;
-
-// Messages of the client in one go: one Query, or extended messages up to Sync, Flush or a limit.
-// Offsets are counted from the batch's first byte, so that they hold while the input buffer moves.
-struct BatchItem {
-    std::uint8_t type = 0;
-    std::uint8_t target = 0;  // Describe, Close: 'S' or 'P'; see kMalformed
-    std::size_t begin = 0;
-    std::size_t end = 0;      // behind the message, also where it has not arrived in full
-    std::size_t name_at = 0;  // Parse, Bind, Describe S, Close S: statement; Execute: portal
-    std::size_t name_size = 0;
-    std::size_t portal_at = 0;  // Bind
-    std::size_t portal_size = 0;
-    bool limited = false;  // Execute: with a limit of rows, so that the portal may go on later
-    routing::StatementPtr statement = nullptr;  // Parse, Query: classified; null: too large to be
-};
-
-struct Batch {
-    std::vector<BatchItem> items;
-    std::size_t bytes = 0;  // of all items
-    bool ends = false;      // Sync, Query or FunctionCall: the request is complete
-    void clear() {
-        items.clear();
-        bytes = 0;
-        ends = false;
-    }
-};
-
-// Also a malformed one.
-inline bool is_sync(const BatchItem& item) {
-    return (item.type == kMalformed ? item.target : item.type) == wire::frontend::kSync;
-}
-
-inline std::string_view name_of(const BatchItem& item, wire::Bytes batch) {
-    return wire::as_text(batch.subspan(item.name_at, item.name_size));
-}
-inline std::string_view portal_of(const BatchItem& item, wire::Bytes batch) {
-    return wire::as_text(batch.subspan(item.portal_at, item.portal_size));
-}
 
 }  // namespace pgsteer::proxy

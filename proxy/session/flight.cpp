@@ -1,0 +1,95 @@
+#include "proxy/session/flight.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace pgsteer::proxy {
+
+bool Flight::all_retryable() const {
+    return std::all_of(requests_.begin(), requests_.end(),
+                       [](const Request& request) { return request.retryable; });
+}
+
+Request& Flight::start(routing::ServerId server) {
+    ++in_flight_[server.index];
+    auto& request = requests_.emplace_back();
+    request.server = server;
+    return request;
+}
+
+Request& Flight::start(Request&& request, routing::ServerId server) {
+    ++in_flight_[server.index];
+    kept_bytes_ += request.messages.size();
+    auto& started = requests_.emplace_back(std::move(request));
+    started.server = server;
+    return started;
+}
+
+void Flight::keep(wire::Bytes messages) {
+    auto& kept = requests_.back().messages;
+    kept.insert(kept.end(), messages.begin(), messages.end());
+    kept_bytes_ += messages.size();
+}
+
+void Flight::finish_front() {
+    forget(requests_.front());
+    requests_.pop_front();
+}
+
+void Flight::drop_back() {
+    forget(requests_.back());
+    requests_.pop_back();
+}
+
+Request Flight::take_back() {
+    Request request = std::move(requests_.back());
+    forget(request);
+    requests_.pop_back();
+    return request;
+}
+
+Flight::Requests Flight::take_all() {
+    for (const auto& request : requests_) forget(request);
+    return std::exchange(requests_, {});
+}
+
+void Flight::clear() {
+    for (const auto& request : requests_) forget(request);
+    requests_.clear();
+}
+
+void Flight::go_on(const UnansweredEnds& ends) {
+    for (auto place = ends.rbegin(); place != ends.rend(); ++place) {
+        if (*place >= requests_.size()) continue;
+        auto& request = requests_[*place];
+        const bool is_last = *place + 1 == requests_.size();
+        if (is_last && !request.bare) {
+            request.open = true;
+            continue;
+        }
+        if (request.bare) {
+            erase(*place);
+            continue;
+        }
+        const auto& next = requests_[*place + 1];
+        request.open = next.open;
+        request.changes.insert(request.changes.end(), next.changes.begin(), next.changes.end());
+        request.writes = request.writes || next.writes;
+        request.may_commit = request.may_commit || next.may_commit;
+        request.raises_floor = request.raises_floor || next.raises_floor;
+        request.retryable = false;
+        erase(*place + 1);
+    }
+}
+
+void Flight::forget(const Request& request) {
+    --in_flight_[request.server.index];
+    kept_bytes_ -= request.messages.size();
+}
+
+void Flight::erase(std::size_t place) {
+    forget(requests_[place]);
+    requests_.erase(requests_.begin() + static_cast<std::ptrdiff_t>(place));
+}
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,85 @@
+// The requests of one session that are under way. Pure.
+#pragma once
+
+#include "proxy/session/reply_queue.hpp"
+#include "proxy/session/request.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <span>
+
+namespace pgsteer::proxy {
+
+// In the order of their answers, oldest first; all on one server connection. Keeps the account of
+// what they hold: the worker's number of requests on each server, and the bytes of what may be sent
+// again. A session that ends calls clear(). Worker-local.
+class Flight {
+public:
+    using Requests = std::deque<Request>;
+
+    // `in_flight`: requests of all the worker's sessions, by ServerId; outlives it.
+    explicit Flight(std::span<std::uint32_t> in_flight) : in_flight_{in_flight} {}
+    Flight(const Flight&) = delete;
+    Flight& operator=(const Flight&) = delete;
+
+    [[nodiscard]] bool empty() const { return requests_.empty(); }
+    [[nodiscard]] std::size_t size() const { return requests_.size(); }
+    [[nodiscard]] Request& front() { return requests_.front(); }
+    [[nodiscard]] const Request& front() const { return requests_.front(); }
+    [[nodiscard]] Request& back() { return requests_.back(); }
+    [[nodiscard]] const Request& back() const { return requests_.back(); }
+    [[nodiscard]] Requests::const_iterator begin() const { return requests_.begin(); }
+    [[nodiscard]] Requests::const_iterator end() const { return requests_.end(); }
+    [[nodiscard]] Requests::reverse_iterator rbegin() { return requests_.rbegin(); }
+    [[nodiscard]] Requests::reverse_iterator rend() { return requests_.rend(); }
+
+    // The newest is still coming in: neither its Sync nor anything that ends it instead has come.
+    [[nodiscard]] bool is_open() const { return !requests_.empty() && requests_.back().open; }
+    // True if there is none.
+    [[nodiscard]] bool all_retryable() const;
+    // Of Request::messages.
+    [[nodiscard]] std::size_t kept_bytes() const { return kept_bytes_; }
+
+    // A new one, or one that was taken, on this server.
+    Request& start(routing::ServerId server);
+    Request& start(Request&& request, routing::ServerId server);
+    // More of the newest one's messages, for another run.
+    void keep(wire::Bytes messages);
+    void finish_front();
+    void drop_back();
+    // To be started again.
+    [[nodiscard]] Request take_back();
+    [[nodiscard]] Requests take_all();
+    void clear();
+
+    // The server will not answer what ended these: each ends with the one behind it, a bare Sync
+    // with the one before it. The newest becomes open again.
+    void go_on(const UnansweredEnds& ends);
+    // They have been skipped, and end here. undo(change) is called for each of their changes that
+    // was not answered, newest first.
+    template <class Undo>
+    void end(const UnansweredEnds& ends, Undo&& undo);
+
+private:
+    void forget(const Request& request);
+    void erase(std::size_t place);
+
+    std::span<std::uint32_t> in_flight_;
+    Requests requests_;
+    std::size_t kept_bytes_ = 0;
+};
+
+template <class Undo>
+void Flight::end(const UnansweredEnds& ends, Undo&& undo) {
+    for (auto place = ends.rbegin(); place != ends.rend(); ++place) {
+        if (*place >= requests_.size()) continue;
+        auto& request = requests_[*place];
+        while (request.changes.size() > request.changes_done) {
+            undo(request.changes.back());
+            request.changes.pop_back();
+        }
+        erase(*place);
+    }
+}
+
+}  // namespace pgsteer::proxy

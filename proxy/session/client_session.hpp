@@ -236,7 +236,8 @@ private:
     Verdict handle_reply(Slot slot, std::uint8_t type, wire::Bytes body);
     [[nodiscard]] bool answers_us(Slot slot);
     Verdict handle_discarded(Slot slot, std::uint8_t type, wire::Bytes body);
-    Verdict on_parse_or_close_complete(Slot slot, std::uint8_t type);
+    Verdict on_asynchronous(Slot slot, std::uint8_t type, wire::Bytes body);
+    Verdict on_parse_or_close_complete(Slot slot);
     Verdict on_complete(Slot slot, wire::Bytes body, std::uint8_t type);
     Verdict on_error(Slot slot, wire::Bytes body);
     Verdict on_own_error(Slot slot,

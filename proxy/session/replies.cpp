@@ -189,40 +189,25 @@ bool ClientSession::answers_us(Slot slot) {
 ClientSession::Verdict ClientSession::handle_discarded(Slot slot,
                                                        std::uint8_t type,
                                                        wire::Bytes body) {
-    auto& replies = side(slot).lease->replies;
-    if (is_asynchronous(type)) {
-        if (type == backend::kParameterStatus) on_parameter(slot, body);
-        return Verdict::swallow;
-    }
-    auto* owed = replies.front();
-    if (owed == nullptr)
-        return type == backend::kErrorResponse ? Verdict::swallow : Verdict::broken;
-    switch (type) {
-        case backend::kErrorResponse:
+    auto& connection = *side(slot).lease.connection();
+    auto& replies = connection.replies;
+    switch (replies.fit(type)) {
+        case Fit::wrong:
+            return Verdict::broken;
+        case Fit::asynchronous:
+            if (type == backend::kParameterStatus) on_parameter(slot, body);
+            break;
+        case Fit::error:
             skip_to_sync(slot);
             if (replies.skipping()) end_skipping(slot);
             break;
-        case backend::kReadyForQuery:
-            if (!ends_request(owed->what)) return Verdict::broken;
+        case Fit::last:
             replies.pop();
+            if (type != backend::kReadyForQuery) break;
             if (const auto status = wire::decode_ready_for_query(body))
-                side(slot).lease->transaction_status = *status;
+                connection.transaction_status = *status;
             break;
-        case backend::kParseComplete:
-        case backend::kBindComplete:
-        case backend::kCloseComplete:
-        case backend::kPortalSuspended:
-            replies.pop();
-            break;
-        case backend::kRowDescription:
-        case backend::kNoData:
-            if (owed->what == Expect::describe) replies.pop();
-            break;
-        case backend::kCommandComplete:
-        case backend::kEmptyQueryResponse:
-            if (owed->what == Expect::execute) replies.pop();
-            break;
-        default:
+        case Fit::part:
             break;
     }
     return Verdict::swallow;
@@ -238,42 +223,33 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
     }
     if (replies.in_doubt() && type != backend::kReadyForQuery && !is_asynchronous(type))
         requests_.go_on(replies.settle());
-    switch (type) {
-        case backend::kParameterStatus:
-            return on_parameter(slot, body);
-        case backend::kNotificationResponse:
-            floor_.raise(replies_at_);
-            show_own_key(slot, body);
-            return Verdict::forward;
-        case backend::kErrorResponse:
+    switch (replies.fit(type)) {
+        case Fit::wrong:
+            return Verdict::broken;
+        case Fit::asynchronous:
+            return on_asynchronous(slot, type, body);
+        case Fit::error:
             return on_error(slot, body);
-        case backend::kReadyForQuery:
-            return on_ready(slot, body);
         default:
             break;
     }
-    auto* owed = replies.front();
-    if (type == backend::kNoticeResponse && is_last_warning(body)) return Verdict::swallow;
-    if (type == backend::kNoticeResponse)
-        return owed != nullptr && owed->internal ? Verdict::swallow : Verdict::forward;
-    if (owed == nullptr) return Verdict::broken;
-    if (!owed->internal && !requests_.empty() && !is_description(type))
+    if (type == backend::kReadyForQuery) return on_ready(slot, body);
+    const auto& owed = *replies.front();
+    if (!owed.internal && !requests_.empty() && !is_description(type))
         requests_.front().rows_seen = true;
+    const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
     switch (type) {
         case backend::kParseComplete:
         case backend::kCloseComplete:
-            return on_parse_or_close_complete(slot, type);
-        case backend::kBindComplete: {
-            if (owed->what != Expect::bind) return Verdict::broken;
-            const bool ours = owed->internal;
+            return on_parse_or_close_complete(slot);
+        case backend::kBindComplete:
             replies.pop();
-            return ours ? Verdict::swallow : Verdict::forward;
-        }
+            return verdict;
         case backend::kRowDescription:
         case backend::kNoData: {
-            const bool ours = owed->internal && owed->what == Expect::query;
-            if (owed->what == Expect::describe) replies.pop();
-            return ours ? Verdict::swallow : Verdict::forward;
+            if (owed.what != Expect::describe) return verdict;
+            replies.pop();
+            return Verdict::forward;
         }
         case backend::kCommandComplete:
         case backend::kEmptyQueryResponse:
@@ -283,18 +259,27 @@ ClientSession::Verdict ClientSession::handle_reply(Slot slot, std::uint8_t type,
             requests_.go_on(replies.copy_in_started());
             return Verdict::forward;
         case backend::kDataRow:
-            if (owed->effects && owed->effects->statement.row_tells_settings)
+            if (owed.effects && owed.effects->statement.row_tells_settings)
                 note_set_values(slot, body);
-            if (owed->internal) note_position(slot, body);
-            return owed->internal ? Verdict::swallow : Verdict::forward;
-        case backend::kParameterDescription:
-        case backend::kCopyData:
-        case backend::kCopyDone:
-        case backend::kCopyOutResponse:
-        case backend::kFunctionCallResponse:
-            return owed->internal ? Verdict::swallow : Verdict::forward;
+            if (owed.internal) note_position(slot, body);
+            return verdict;
         default:
-            return Verdict::broken;
+            return verdict;
+    }
+}
+
+ClientSession::Verdict ClientSession::on_asynchronous(Slot slot,
+                                                      std::uint8_t type,
+                                                      wire::Bytes body) {
+    switch (type) {
+        case backend::kParameterStatus:
+            return on_parameter(slot, body);
+        case backend::kNotificationResponse:
+            floor_.raise(replies_at_);
+            show_own_key(slot, body);
+            return Verdict::forward;
+        default:
+            return is_last_warning(body) || answers_us(slot) ? Verdict::swallow : Verdict::forward;
     }
 }
 
@@ -329,11 +314,9 @@ void ClientSession::note_confirmed(PreparedStatement& statement, Slot slot) {
     statement.prepared_on[static_cast<std::size_t>(slot)] = side(slot).lease->lease_number;
 }
 
-ClientSession::Verdict ClientSession::on_parse_or_close_complete(Slot slot, std::uint8_t type) {
+ClientSession::Verdict ClientSession::on_parse_or_close_complete(Slot slot) {
     auto& replies = side(slot).lease->replies;
     const auto owed = std::move(*replies.front());
-    if (owed.what != (type == backend::kParseComplete ? Expect::parse : Expect::close))
-        return Verdict::broken;
     replies.pop();
     if (owed.internal) {
         if (owed.prepared) note_confirmed(*owed.prepared, slot);
@@ -354,7 +337,6 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
     auto& replies = side(slot).lease->replies;
     if (replies.copying()) requests_.go_on(replies.copy_in_completed());
     auto& owed = *replies.front();
-    if (owed.what != Expect::execute && owed.what != Expect::query) return Verdict::broken;
     if (owed.internal) {
         if (owed.prepared) note_confirmed(*owed.prepared, slot);
         if (owed.what == Expect::execute) replies.pop();
@@ -532,14 +514,11 @@ ClientSession::Verdict ClientSession::answer_with_own_error() {
 ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     auto& connection = *side(slot).lease.connection();
     const auto status = wire::decode_ready_for_query(body);
-    auto* owed = connection.replies.front();
-    if (!status || owed == nullptr ||
-        (owed->what != Expect::sync && owed->what != Expect::query &&
-         owed->what != Expect::function_call))
-        return Verdict::broken;
-    const bool internal = owed->internal;
-    const auto purpose = owed->purpose;
-    const bool was_doubtful = owed->doubtful;
+    const auto& owed = *connection.replies.front();
+    if (!status) return Verdict::broken;
+    const bool internal = owed.internal;
+    const auto purpose = owed.purpose;
+    const bool was_doubtful = owed.doubtful;
     connection.replies.pop();
     if (connection.replies.in_doubt() || (was_doubtful && !connection.replies.empty()))
         find_out_about_syncs(slot);

@@ -59,6 +59,15 @@ struct Expected {
     return what == Expect::sync || what == Expect::query || what == Expect::function_call;
 }
 
+// How a message of the server fits to what it owes.
+enum class Fit : std::uint8_t {
+    wrong,         // no server that keeps to the protocol would send it now
+    asynchronous,  // it answers nothing: ParameterStatus, NoticeResponse, NotificationResponse
+    error,         // ErrorResponse: in place of the answer, or the last words of a server that ends
+    part,          // of the answer to the front, of which there is more to come
+    last,          // the answer to the front ends with it
+};
+
 // Of the client's messages in the queue that end a request, counted from its front: which ones will
 // never be answered. Ascending.
 using UnansweredEnds = std::vector<std::size_t>;
@@ -75,6 +84,8 @@ public:
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front();
+    // `type` is a backend message's. PostgreSQL docs, "Message Flow". Its caller pops what ends.
+    [[nodiscard]] Fit fit(std::uint8_t type);
     void pop();
     // ErrorResponse in an extended query: everything up to the next Sync is skipped by the server,
     // also a Query or FunctionCall. Calls dropped(entry) for each entry that will never be

@@ -5,9 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <random>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -439,6 +441,72 @@ TEST(ReplyQueue, AnErrorSkipsToTheNextSyncWhoeverSentIt) {
     ours.push({.what = Expect::sync, .internal = true});
     ours.push({.what = Expect::query});
     EXPECT_TRUE(ours.skips_to_own_sync());
+}
+
+// --- which message fits ---
+
+constexpr std::array kExpectations{Expect::parse, Expect::bind,  Expect::close,
+                                   Expect::describe, Expect::execute, Expect::sync,
+                                   Expect::query, Expect::function_call};
+
+struct FitCase {
+    std::string_view messages;   // types
+    std::vector<Expect> part;    // where it is a part of the answer
+    std::vector<Expect> last;    // where it ends the answer; wrong where it is neither
+};
+
+class FitTest : public testing::TestWithParam<FitCase> {};
+
+TEST_P(FitTest, SaysWhatEachMessageIsToEachExpectation) {
+    const auto& row = GetParam();
+    const auto has = [](const std::vector<Expect>& all, Expect what) {
+        return std::find(all.begin(), all.end(), what) != all.end();
+    };
+    for (const char type : row.messages)
+        for (const auto what : kExpectations) {
+            auto queue = queue_of({what});
+            const auto fit = has(row.last, what)   ? Fit::last
+                             : has(row.part, what) ? Fit::part
+                                                   : Fit::wrong;
+            EXPECT_EQ(queue.fit(static_cast<std::uint8_t>(type)), fit)
+                << type << " to " << static_cast<int>(what);
+            EXPECT_EQ(queue.size(), 1U);
+        }
+}
+
+const std::vector<Expect> kAll{kExpectations.begin(), kExpectations.end()};
+
+INSTANTIATE_TEST_SUITE_P(
+    Messages,
+    FitTest,
+    testing::Values(FitCase{"1", {}, {Expect::parse}},
+                    FitCase{"2", {}, {Expect::bind}},
+                    FitCase{"3", {}, {Expect::close}},
+                    FitCase{"Z", {}, {Expect::sync, Expect::query, Expect::function_call}},
+                    FitCase{"CIs", {Expect::query}, {Expect::execute}},
+                    FitCase{"Tn", kAll, {Expect::describe}},
+                    FitCase{"DtGHdcV", kAll, {}},
+                    FitCase{"RKv?x", {}, {}}));
+
+TEST(ReplyQueue, WhatAnswersNothingFitsAlways) {
+    for (const auto what : kExpectations) {
+        auto queue = queue_of({what});
+        for (const char type : {'S', 'N', 'A'})
+            EXPECT_EQ(queue.fit(static_cast<std::uint8_t>(type)), Fit::asynchronous);
+        EXPECT_EQ(queue.fit('E'), Fit::error);
+    }
+    ReplyQueue nothing;
+    EXPECT_EQ(nothing.fit('A'), Fit::asynchronous);
+    EXPECT_EQ(nothing.fit('E'), Fit::error) << "the last words of a server";
+    EXPECT_EQ(nothing.fit('Z'), Fit::wrong);
+    EXPECT_EQ(nothing.fit('D'), Fit::wrong);
+}
+
+TEST(ReplyQueue, TheEndOfACopyIsPassedOver) {
+    auto queue = queue_of({Expect::copy_end, Expect::sync});
+    EXPECT_EQ(queue.fit('Z'), Fit::last);
+    queue = queue_of({Expect::copy_end});
+    EXPECT_EQ(queue.fit('C'), Fit::wrong);
 }
 
 }  // namespace

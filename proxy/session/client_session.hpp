@@ -7,6 +7,7 @@
 #include "proxy/session/batch_verdict.hpp"
 #include "proxy/session/catalog_view.hpp"
 #include "proxy/session/flight.hpp"
+#include "proxy/session/outbox.hpp"
 #include "proxy/session/parameter_status.hpp"
 #include "proxy/session/patience.hpp"
 #include "proxy/session/prepared_statements.hpp"
@@ -266,14 +267,13 @@ private:
                        const routing::Statement& statement,
                        std::uint16_t index,
                        std::string_view tag);
-    void release_replies(std::size_t complete_pieces);
-    std::size_t cut_pieces(const std::uint8_t* end);
-    void hold_replies(std::size_t from_piece);
+    void release_replies(std::size_t complete, std::size_t end);
+    void hold_replies();
     void release_held();
+    void die_of_another_answer();
     void quiet(error_code ec);
     void watch_discarded_run(std::chrono::milliseconds patience);
     void end_discarded_run();
-    bool drop_repeated_prefix();
     void finish_front(Slot slot);
     UnansweredEnds skip_to_sync(Slot slot);
     void end_skipping(Slot slot);
@@ -403,9 +403,7 @@ private:
     Portals portals_;
     SessionCatalog catalog_;
     bool names_may_change_ = false;    // by what is in flight
-    std::vector<wire::Bytes> pieces_;  // of the replies being processed
-    wire::Buffer held_;             // of the oldest request's answer, while it may be run elsewhere
-    wire::Buffer repeated_prefix_;  // already released: dropped when the answer comes again
+    Outbox outbox_;
     routing::TimePoint held_since_{};
     routing::TimePoint replies_at_{};  // read after the last recv from a server
     bool hold_timer_armed_ = false;
@@ -420,7 +418,6 @@ private:
     // holds for whatever is done about that.
     enum class Cancel : std::uint8_t { none, asked, passed_on };
     Cancel cancel_ = Cancel::none;
-    bool prefix_ends_in_error_ = false;
     std::optional<routing::Pin> counted_pin_;
     routing::ServerSet refused_;          // replicas that do not let this session in
     routing::TimePoint refused_until_{};  // then they are looked at again

@@ -85,7 +85,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         transaction_ = busy ? LostTransaction::reported : LostTransaction::to_report;
         deferred_.clear();
         settled_.clear();
-        if (!held_.empty()) release_held();
+        release_held();
         if (busy && requests_.front().failed) co_return leave();
         if (crashed) fail_front(ProxyErrc::server_process_crashed);
         while (!requests_.empty()) fail_front(ProxyErrc::transaction_lost_read_only);
@@ -105,7 +105,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         co_return leave();
     }
     if (!requests_.front().retryable) {
-        if (!held_.empty()) release_held();
+        release_held();
         fail_front(crashed ? ProxyErrc::server_process_crashed : reason);
     }
     while (!requests_.empty() && !requests_.all_retryable()) fail_front(reason);
@@ -113,7 +113,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         answered_.notify_all();
         co_return;
     }
-    wire::Buffer{}.swap(held_);
+    outbox_.forget_held();
     const routing::ServerSet avoid{server};
     co_await run_again(Why::lost, avoid);
 }
@@ -135,7 +135,7 @@ void ClientSession::fail_front(ProxyErrc reason) {
     auto& request = requests_.front();
     for (auto change = request.changes.rbegin(); change != request.changes.rend(); ++change)
         prepared_.undo(*change);
-    wire::Buffer{}.swap(repeated_prefix_);
+    outbox_.expect_again({});
     fail_transaction();
     send_error("ERROR", reason);
     if (request.open) {
@@ -177,7 +177,7 @@ awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
         request.needed = {};
         request.retried = true;
     }
-    repeated_prefix_ = again.front().released;
+    outbox_.expect_again(again.front().released);
     const auto& first = again.front();
     const bool waits =
         why == Why::behind &&

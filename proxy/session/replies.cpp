@@ -117,20 +117,12 @@ ClientSession::Outcome ClientSession::process_replies(Slot slot) {
     const auto data = connection.in.data();
     std::size_t position = 0;
     std::size_t complete = 0;  // bytes up to here belong to answers that are complete
-    pieces_.clear();
-    const auto forward = [&](std::size_t begin, std::size_t end) {
-        if (!pieces_.empty() &&
-            pieces_.back().data() + pieces_.back().size() == data.data() + begin) {
-            pieces_.back() = {pieces_.back().data(), pieces_.back().size() + end - begin};
-        } else if (end > begin) {
-            pieces_.push_back(data.subspan(begin, end - begin));
-        }
-    };
+    outbox_.start(data);
     bool broken = false;
     while (position < data.size() && !closing_) {
         if (side.partial > 0) {
             const auto count = std::min<std::uint64_t>(side.partial, data.size() - position);
-            if (!side.partial_swallowed) forward(position, position + count);
+            if (!side.partial_swallowed) outbox_.forward(position, position + count);
             side.partial -= count;
             position += count;
             continue;
@@ -160,18 +152,17 @@ ClientSession::Outcome ClientSession::process_replies(Slot slot) {
             break;
         }
         if (verdict == Verdict::run_again) {
-            pieces_.resize(cut_pieces(data.data() + complete));
-            wire::Buffer{}.swap(held_);
+            outbox_.take_back(complete);
             side.discarding = true;
         }
-        if (verdict == Verdict::forward) forward(position, position + available);
+        if (verdict == Verdict::forward) outbox_.forward(position, position + available);
         side.partial = message_bytes - available;
         side.partial_swallowed = verdict != Verdict::forward;
         position += available;
         if (requests_.size() < requests_before) complete = position;
     }
     if (closing_) return Outcome::ok;
-    release_replies(complete == position ? pieces_.size() : cut_pieces(data.data() + complete));
+    release_replies(complete, position);
     connection.in.consume(position);
     if (side.discarding && !connection.replies.empty()) watch_discarded_run(kDiscardedPatience);
     if (cancel_ == Cancel::asked) pass_cancel_on();
@@ -413,7 +404,7 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
         if (requests_.back().open || replies.skipping()) end_skipping(slot);
         return Verdict::run_again;
     }
-    prefix_ends_in_error_ = !repeated_prefix_.empty();
+    outbox_.error_comes();
     if (request != nullptr) {
         if (request->reason == routing::Reason::failed_on_replica && request->statement &&
             routing::runs_again_on_primary(sqlstate))
@@ -502,9 +493,7 @@ ClientSession::Verdict ClientSession::on_own_error(Slot slot,
 
 // The server speaks of what an error of ours has led to: the client hears of that one.
 ClientSession::Verdict ClientSession::answer_with_own_error() {
-    for (const auto& piece : pieces_) held_.insert(held_.end(), piece.begin(), piece.end());
-    pieces_.clear();
-    held_.insert(held_.end(), own_error_.begin(), own_error_.end());
+    outbox_.hold_with(wire::Bytes{own_error_});
     wire::Buffer{}.swap(own_error_);
     requests_.front().own_error = false;
     release_held();

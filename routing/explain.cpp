@@ -129,10 +129,25 @@ std::string_view name(Effect::Kind kind) {
     return "?";
 }
 
+std::string_view name(Effect::Form form) {
+    switch (form) {
+        case Effect::Form::start:
+            return " start";
+        case Effect::Form::chain:
+            return " chain";
+        case Effect::Form::prepare:
+            return " prepare";
+        case Effect::Form::plain:
+        case Effect::Form::modes:  // its name says so
+            break;
+    }
+    return "";
+}
+
 std::string effects_of(const Statement& statement) {
     std::string lines;
     for (const Effect& effect : statement.effects) {
-        lines += fmt::format("effect:     {}", name(effect.kind));
+        lines += fmt::format("effect:     {}{}", name(effect.kind), name(effect.form));
         if (!effect.name.empty()) lines += fmt::format(" {}", effect.name);
         if (!effect.sql.empty()) lines += fmt::format(" (repeated elsewhere: {})", effect.sql);
         if (statement.statement_count > 1)

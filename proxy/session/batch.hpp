@@ -48,6 +48,12 @@ struct Batch {
     }
 };
 
+// Whether a message of the client completes a request.
+[[nodiscard]] constexpr bool ends_batch(std::uint8_t type) {
+    return type == wire::frontend::kSync || type == wire::frontend::kQuery ||
+           type == wire::frontend::kFunctionCall;
+}
+
 // Also a malformed one.
 inline bool is_sync(const BatchItem& item) {
     return (item.type == kMalformed ? item.target : item.type) == wire::frontend::kSync;

@@ -58,7 +58,7 @@ awaitable<void> ClientSession::serve() {
     for (;;) {
         for (auto step = next_step();; step = next_step()) {
             if (step == Step::need_more) {
-                if (batch_.items.empty()) break;
+                if (batcher_.batch().items.empty()) break;
                 const bool more = co_await more_comes();
                 if (closing_) co_return;
                 if (more) break;
@@ -73,6 +73,9 @@ awaitable<void> ClientSession::serve() {
                     break;
                 case Step::copy:
                     copy_on();
+                    break;
+                case Step::skipped_sync:
+                    send_ready();
                     break;
                 case Step::terminate:
                     co_return co_await finish_writes();
@@ -202,7 +205,7 @@ void ClientSession::die(ProxyErrc reason, std::string_view message) {
 void ClientSession::drain() {
     draining_ = true;
     if (registered_ && is_idle() && state_.transaction_status() == TransactionStatus::idle &&
-        batch_.items.empty() && streamed_ == 0)
+        batcher_.is_between_messages())
         die(ProxyErrc::shutting_down);
 }
 

@@ -5,6 +5,7 @@
 #include "proxy/deadline.hpp"
 #include "proxy/pool/pool.hpp"
 #include "proxy/session/batch_verdict.hpp"
+#include "proxy/session/batcher.hpp"
 #include "proxy/session/catalog_view.hpp"
 #include "proxy/session/flight.hpp"
 #include "proxy/session/outbox.hpp"
@@ -56,7 +57,7 @@ public:
 
 private:
     using Slot = routing::Slot;
-    enum class Step : std::uint8_t { need_more, dispatch, stream, copy, terminate, violation };
+    using Step = Batcher::Step;
     enum class Verdict : std::uint8_t { forward, swallow, run_again, broken };
     enum class Outcome : std::uint8_t { ok, run_again, broken };
 
@@ -119,14 +120,12 @@ private:
 
     // --- client_messages.cpp: from bytes to batches ---
     Step next_step();
-    Step collect(const wire::Bytes& rest, std::uint8_t type, std::size_t message_bytes);
+    [[nodiscard]] routing::StatementPtr classify(std::string_view sql) const;
     [[nodiscard]] Batch parse_batch(
         wire::Bytes bytes) const;  // of messages that were collected before
-    [[nodiscard]] Step violation() const;
     awaitable<void> end_at_violation();
     void stream_on();
     void copy_on();
-    void skip_or_answer_sync(std::uint8_t type);
     [[nodiscard]] bool is_copying_in() const;
 
     // --- dispatch.cpp: from batches to a server ---
@@ -225,7 +224,6 @@ private:
     awaitable<void> answered();  // until no request is in flight and none is being run again, or
                                  // more of the client is needed for that
     void ask_for_answers(const Request& request);
-    void drop_skipped(std::size_t batch_bytes);
     awaitable<void> doubt_settled();
     [[nodiscard]] bool waits_for_names() const;
     [[nodiscard]] bool follows_its_request() const;
@@ -343,17 +341,8 @@ private:
     Worker& worker_;
     Stream client_;
     InputBuffer in_;
-    Batch batch_;
-    std::size_t streamed_ = 0;  // bytes of the client's current message still to be passed on
+    Batcher batcher_{in_};
     Slot streamed_to_ = Slot::primary;
-    bool stream_dropped_ = false;  // they are thrown away: their request has failed
-    // The request that is coming in has failed: as a server, ignore all up to its Sync.
-    enum class Skipping : std::uint8_t {
-        no,
-        for_server,  // it has said so, and will answer the Sync
-        for_us,  // we have answered the error, or have ended it there: the Sync is answered here
-    };
-    Skipping skipping_ = Skipping::no;
     bool reading_ = false;                  // waits for the client, so that its end is noticed
     bool terminating_ = false;              // it has said good-bye, and need not be there any more
     std::optional<std::uint64_t> gone_at_;  // bytes received when it was first seen to have gone

@@ -104,8 +104,8 @@ routing::Candidates ClientSession::worth_asking(const routing::Candidates& unpro
 
 // A read is kept for a retry up to the size of its answer's buffer.
 std::size_t ClientSession::max_read_bytes() const {
-    const bool continues =
-        !batch_.ends && batch_.bytes >= kMaxBatchBytes;  // and nobody knows with what
+    const bool continues = !batcher_.batch().ends &&
+                           batcher_.batch().bytes >= kMaxBatchBytes;  // and nobody knows with what
     return continues
                ? 0
                : std::max<std::size_t>(worker_.config().routing.retry_buffer, kLeastReadBytes);
@@ -128,7 +128,7 @@ bool ClientSession::is_answered() const {
 
 awaitable<void> ClientSession::answered() {
     bool asked = false;  // a request may be found to be open only while it is waited for
-    while (!is_answered() && !closing_ && skipping_ == Skipping::no && !is_copying_in()) {
+    while (!is_answered() && !closing_ && batcher_.skipping() == Skipping::no && !is_copying_in()) {
         if (!asked && !requests_.empty() && requests_.back().open) {
             ask_for_answers(requests_.back());
             asked = true;
@@ -175,7 +175,7 @@ ClientSession::Next ClientSession::look(Search& search) {
     const auto& statement = search.statement.statement;
     if (!demand.again) {
         if (running_again_ || side(Slot::replica).discarding) return Next::answer;
-        if (skipping_ != Skipping::no)  // nothing is sent
+        if (batcher_.skipping() != Skipping::no)  // nothing is sent
             return fail(search, ProxyErrc::shutting_down);
         if (is_copying_in())  // that server has to say what it thinks of it
             return chosen(search, requests_.back().slot, Reason::in_transaction);
@@ -467,7 +467,7 @@ awaitable<void> ClientSession::leave_open_request() {
         if (state_.transaction_status() == TransactionStatus::idle && deferred_.is_open())
             deferred_.clear();
         finish_front(left);
-        skipping_ = Skipping::for_us;
+        batcher_.skip(Skipping::for_us);
         co_return;
     }
     moved_ = requests_.take_back();
@@ -475,10 +475,10 @@ awaitable<void> ClientSession::leave_open_request() {
 
 // A Sync or Flush by itself goes where that is which it ends, or asks for.
 bool ClientSession::follows_its_request() const {
-    if (batch_.items.size() != 1 || requests_.empty() || running_again_ ||
+    if (batcher_.batch().items.size() != 1 || requests_.empty() || running_again_ ||
         side(requests_.back().slot).discarding)
         return false;
-    const auto type = batch_.items.front().type;
+    const auto type = batcher_.batch().items.front().type;
     return (type == wire::frontend::kSync || type == wire::frontend::kFlush) &&
            side(requests_.back().slot).lease;
 }
@@ -497,7 +497,7 @@ awaitable<void> ClientSession::doubt_settled() {
     }
     if (closing_ || requests_.empty() || !in_doubt()) co_return;
     requests_.go_on(side(requests_.back().slot).lease->replies.settle_as_ignored());
-    if (requests_.back().open && requests_.back().failed) skipping_ = Skipping::for_server;
+    if (requests_.back().open && requests_.back().failed) batcher_.skip(Skipping::for_server);
 }
 
 // What a name means may depend on requests that are still in flight: what is skipped in them has
@@ -511,35 +511,24 @@ bool ClientSession::waits_for_names() const {
            !is_copying_in();
 }
 
-// Its request has failed while the batch waited: nothing of it counts but a Sync.
-void ClientSession::drop_skipped(std::size_t batch_bytes) {
-    const auto& last = batch_.items.back();
-    const bool ends = is_sync(last);
-    in_.consume(ends ? last.begin : batch_bytes);
-    streamed_ = ends ? 0 : batch_.bytes - batch_bytes;
-    stream_dropped_ = true;
-    batch_.clear();
-}
-
 awaitable<void> ClientSession::dispatch() {
-    const auto batch_bytes = std::min(batch_.bytes, in_.size());
-    if (!requests_.empty() && batch_.items.front().type != wire::frontend::kSync)
+    const auto& batch = batcher_.batch();
+    if (!requests_.empty() && batch.items.front().type != wire::frontend::kSync)
         co_await doubt_settled();
     if (closing_) co_return;
-    if (skipping_ != Skipping::no) co_return drop_skipped(batch_bytes);
+    if (batcher_.skipping() != Skipping::no) co_return batcher_.skip_batch();
     const bool is_flush =
-        batch_.items.size() == 1 && batch_.items.front().type == wire::frontend::kFlush;
+        batch.items.size() == 1 && batch.items.front().type == wire::frontend::kFlush;
     if (is_flush && (requests_.empty() || !requests_.back().open)) {  // of what is sent anyway
-        in_.consume(batch_bytes);
-        co_return batch_.clear();
+        co_return batcher_.consume(false);
     }
-    auto bytes = in_.data().first(batch_bytes);
+    auto bytes = batcher_.bytes();
     if (requests_.empty()) names_may_change_ = false;
     catalog_.update(state_.search_path(), names_may_change_,
                     [this](const auto& view) { return worker_.catalog_context(view); });
     CatalogJudge judge{catalog_.number(), catalog_.view(), worker_.judged_statements()};
     bool names_uncertain = false;
-    const auto statement = strictest(batch_, bytes,
+    const auto statement = strictest(batch, bytes,
                                      {prepared_, portals_, parameter_view_.can_classify(),
                                       max_read_bytes(), &judge, &names_uncertain});
     if (names_uncertain && waits_for_names()) {
@@ -551,14 +540,13 @@ awaitable<void> ClientSession::dispatch() {
     const auto& said = statement->statement;
     if (routing::may_be_newer_than_catalog(said.reason)) catalog_.does_not_know(said.detail);
     const bool returns_rows = said.may_read() || said.access == Access::begin;
-    const bool ties = judge.ties || (returns_rows && leaves_portal(batch_, bytes));
+    const bool ties = judge.ties || (returns_rows && leaves_portal(batch, bytes));
     if (statement->statement.access == Access::read_only) unread_samples_ = 0;
     if (said.access != Access::read_only) {  // no reads: these need no server
         const bool is_answered_here = co_await answer_transaction_control();
         if (closing_) co_return;
         if (is_answered_here) {
-            in_.consume(batch_bytes);
-            batch_.clear();
+            batcher_.consume(false);
             co_return;
         }
     }
@@ -567,7 +555,7 @@ awaitable<void> ClientSession::dispatch() {
         if (closing_) co_return;
     }
     Search search{*statement,
-                  {.may_verify = may_verify(batch_), .ties = ties, .arrived = received_at_}};
+                  {.may_verify = may_verify(batch), .ties = ties, .arrived = received_at_}};
     auto& choice = search.choice;
     if (is_ignored_in_lost_transaction(*statement)) {
         const auto reason = transaction_ == LostTransaction::to_report
@@ -581,7 +569,7 @@ awaitable<void> ClientSession::dispatch() {
     } else if (worker_.crashes().is_refused(statement->key, received_at_) && !is_copying_in()) {
         co_await answered();
         fail(search, ProxyErrc::statement_crashes);
-    } else if (auto problem = bad_option(batch_); !problem.empty() && !is_copying_in()) {
+    } else if (auto problem = bad_option(batch); !problem.empty() && !is_copying_in()) {
         co_await answered();
         fail(search, ConnectFailure{ProxyErrc::invalid_option, {}, {}, std::move(problem)});
     } else if (const auto next = look(search); next != Next::chosen) {
@@ -590,11 +578,11 @@ awaitable<void> ClientSession::dispatch() {
         choosing_ = false;
     }
     if (closing_) co_return;
-    if (skipping_ != Skipping::no) co_return drop_skipped(batch_bytes);
+    if (batcher_.skipping() != Skipping::no) co_return batcher_.skip_batch();
     if (choice.failure) {
-        refuse(batch_, *choice.failure);
+        refuse(batch, *choice.failure);
     } else {
-        bytes = in_.data().first(batch_bytes);
+        bytes = batcher_.bytes();
         if (deferred_.is_open() && choice.slot == Slot::primary) leave_replica();
         if (requests_.empty()) settled_ = deferred_;
         if (requests_.empty() && options_for(statement->statement).explain.value_or(false))
@@ -613,7 +601,7 @@ awaitable<void> ClientSession::dispatch() {
             moved_.reset();
             fresh.open = true;
             fresh.bare =
-                batch_.items.size() == 1 && batch_.items.front().type == wire::frontend::kSync;
+                batch.items.size() == 1 && batch.items.front().type == wire::frontend::kSync;
         }
         auto& request = requests_.back();
         if (choice.primary_read) request.primary_read = std::move(choice.primary_read);
@@ -632,14 +620,11 @@ awaitable<void> ClientSession::dispatch() {
                 request.messages.size() <= 2 * worker_.config().routing.retry_buffer;
         }
         if (judge.kept) note_kept(choice.slot, *judge.kept);
-        send_batch(batch_, bytes, choice.slot, request, continues);
+        send_batch(batch, bytes, choice.slot, request, continues);
         if (request.bare && request.open) requests_.drop_back();  // a Sync that the server ignores
     }
-    stream_dropped_ = choice.failure.has_value();
     streamed_to_ = choice.slot;
-    streamed_ = batch_.bytes - batch_bytes;
-    in_.consume(batch_bytes);
-    batch_.clear();
+    batcher_.consume(!choice.failure);
     while (!closing_ && is_pipeline_full()) co_await answered_.wait();
     // What comes behind a read whose replica is being asked could not be taken back with it.
     while (!closing_ && side(choice.slot).verifying) co_await answered_.wait();
@@ -679,7 +664,7 @@ void ClientSession::refuse(const Batch& batch, const ConnectFailure& failure) {
     if (ends_here) {
         send_ready();
     } else {
-        skipping_ = Skipping::for_us;
+        batcher_.skip(Skipping::for_us);
     }
 }
 

@@ -139,7 +139,7 @@ void ClientSession::fail_front(ProxyErrc reason) {
     fail_transaction();
     send_error("ERROR", reason);
     if (request.open) {
-        skipping_ = Skipping::for_us;
+        batcher_.skip(Skipping::for_us);
     } else {
         send_ready();
     }

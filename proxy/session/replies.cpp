@@ -420,7 +420,7 @@ ClientSession::Verdict ClientSession::on_error(Slot slot, wire::Bytes body) {
     if (requests_.empty()) return Verdict::forward;
     auto& failed = requests_.front();
     undo_changes(failed, cause);
-    if (requests_.back().open && requests_.back().failed) skipping_ = Skipping::for_server;
+    if (requests_.back().open && requests_.back().failed) batcher_.skip(Skipping::for_server);
     const bool follows_from_own = failed.own_error && (sqlstate == "26000" || sqlstate == "25P02");
     return follows_from_own ? answer_with_own_error() : Verdict::forward;
 }

@@ -93,15 +93,15 @@ routing::SessionView::Transaction ClientSession::transaction_view(
 // BEGIN, and what can follow it without a server: SET TRANSACTION, COMMIT, ROLLBACK, if nothing
 // else comes with it; the end of a transaction that was lost. True: it has been answered.
 awaitable<bool> ClientSession::answer_transaction_control() {
-    if (deferred_.is_waiting() && requests_.empty() && batch_.items.size() == 1 &&
-        batch_.items.front().type == wire::frontend::kSync) {
+    if (deferred_.is_waiting() && requests_.empty() && batcher_.batch().items.size() == 1 &&
+        batcher_.batch().items.front().type == wire::frontend::kSync) {
         send_ready();
         co_return true;
     }
-    const auto cached = only_statement(batch_, in_.data(), prepared_);
+    const auto cached = only_statement(batcher_.batch(), in_.data(), prepared_);
     if (!cached || !is_transaction_control(cached->statement)) co_return false;
-    if (!has_no_parameters(batch_, in_.data(), prepared_)) co_return false;
-    if (leaves_portal(batch_, in_.data())) co_return false;
+    if (!has_no_parameters(batcher_.batch(), in_.data(), prepared_)) co_return false;
+    if (leaves_portal(batcher_.batch(), in_.data())) co_return false;
     co_await answered();
     if (closing_ || !requests_.empty()) co_return false;
     const auto tag = change_transaction(cached->statement);
@@ -149,7 +149,7 @@ std::string_view ClientSession::change_transaction(const routing::Statement& sta
 // All it has read was right, and a client that knows of the loss hears ROLLBACK, as in any failed
 // transaction.
 std::string_view ClientSession::end_lost_transaction(const Effect& effect) {
-    if (!effect.name.empty()) return {};
+    if (effect.form != Effect::Form::plain) return {};
     const bool told = transaction_ == LostTransaction::reported;
     transaction_ = LostTransaction::none;
     return told ? "ROLLBACK" : tag_of(effect);
@@ -158,7 +158,7 @@ std::string_view ClientSession::end_lost_transaction(const Effect& effect) {
 // In a server's place, to a batch of one statement that returns no rows.
 void ClientSession::answer_batch(std::string_view tag) {
     wire::Buffer out;
-    for (const auto& item : batch_.items) {
+    for (const auto& item : batcher_.batch().items) {
         switch (item.type) {
             case wire::frontend::kParse:
                 prepared_.define(name_of(item, in_.data()),

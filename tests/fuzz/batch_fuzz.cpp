@@ -1,17 +1,15 @@
-// The bytes of a logged-in client, framed and read as ClientSession does: received one byte at a
-// time they must give the same messages, and the same end, as received all at once.
-#include "proxy/session/batch.hpp"
-#include "proxy/wire/header.hpp"
+// The bytes of a logged-in client, framed and read as a session does: received one byte at a time
+// they must give the same messages, and the same end, as received all at once.
+#include "proxy/session/batcher.hpp"
 #include "proxy/wire/message_types.hpp"
 
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <sanitizer/asan_interface.h>
+#include <string>
 #include <vector>
 
 using namespace pgsteer::proxy;
-namespace frontend = pgsteer::proxy::wire::frontend;
 
 namespace {
 
@@ -19,108 +17,138 @@ void require(bool truth) {
     if (!truth) std::abort();
 }
 
-bool may_be_read_in_part(std::uint8_t type) {
-    return type == frontend::kBind || type == frontend::kFunctionCall;
-}
+// One message of a batch, in places of all that was received.
+struct Seen {
+    std::uint8_t type = 0;
+    std::uint8_t target = 0;
+    std::size_t begin = 0;
+    std::size_t end = 0;
+    std::string name;
+    std::string portal;
+    bool limited = false;
+    bool operator==(const Seen&) const = default;
+};
 
-bool is_copy(std::uint8_t type) {
-    return type == frontend::kCopyData || type == frontend::kCopyDone ||
-           type == frontend::kCopyFail;
-}
+// What has not arrived yet must not be touched.
+class Arrivals {
+public:
+    ~Arrivals() { allow(); }
+    void receive(InputBuffer& in, wire::Bytes bytes) {
+        allow();
+        while (!bytes.empty()) {
+            const auto room = in.prepare();
+            const auto count = std::min(room.size(), bytes.size());
+            std::memcpy(room.data(), bytes.data(), count);
+            in.commit(count);
+            bytes = bytes.subspan(count);
+            rest_ = room.subspan(count);
+        }
+        ASAN_POISON_MEMORY_REGION(rest_.data(), rest_.size());
+    }
+    void allow() { ASAN_UNPOISON_MEMORY_REGION(rest_.data(), rest_.size()); }
 
-// Reads on as far as the bytes received so far allow.
+private:
+    std::span<std::uint8_t> rest_;
+};
+
 class Reader {
 public:
-    void receive(wire::Bytes all) {
-        while (!stopped && at < all.size() && step(all)) {
+    void receive(wire::Bytes bytes) {
+        arrivals_.receive(in_, bytes);
+        while (!stopped && step()) {
         }
     }
 
-    std::vector<ReadItem> items;
-    std::size_t at =
-        0;  // of the next message; beyond what was received if the last one is still coming
-    bool stopped = false;  // by Terminate or an error
-    error_code error;
+    std::vector<Seen> seen;
+    std::vector<std::string> texts;
+    std::string sent;  // all that a server gets
+    bool stopped = false;
+    std::uint8_t unknown_type = 0;
+    std::size_t unread() const { return in_.size(); }
 
 private:
-    bool stop(error_code why) {
-        stopped = true;
-        error = why;
+    bool step() {
+        using Step = Batcher::Step;
+        const auto next = batcher_.next([this](std::string_view sql) {
+            texts.emplace_back(sql);
+            return pgsteer::routing::StatementPtr{};
+        });
+        switch (next) {
+            case Step::need_more:
+                return false;
+            case Step::dispatch:
+                note_batch();
+                sent += wire::as_text(batcher_.bytes());
+                batcher_.consume(true);
+                return true;
+            case Step::copy:
+                require(batcher_.is_between_messages());
+                batcher_.begin_copy(true);
+                stream();
+                return true;
+            case Step::stream:
+                stream();
+                return true;
+            case Step::skipped_sync:
+                require(false);
+                return false;
+            case Step::terminate:
+            case Step::violation:
+                unknown_type = batcher_.unknown_type();
+                stopped = true;
+                return false;
+        }
         return false;
     }
 
-    bool step(wire::Bytes all) {
-        const auto rest = all.subspan(at);
-        const auto header = wire::peek_header(rest, wire::kMaxLargeBody);
-        if (!header) return stop(header.error());
-        if (!*header) return false;
-        const auto [type, body_size] = **header;
-        const auto limit = wire::max_frontend_body(type);
-        if (limit == 0) return stop(ProxyErrc::unknown_message);
-        if (body_size > limit) return stop(ProxyErrc::bad_length);
-        const auto message_bytes = (*header)->message_bytes();
-        if (is_copy(type)) {
-            at += message_bytes;
-            return true;
+    void stream() {
+        batcher_.stream([this](wire::Bytes bytes) { sent += wire::as_text(bytes); });
+    }
+
+    void note_batch() {
+        const auto& batch = batcher_.batch();
+        const auto bytes = batcher_.bytes();
+        require(!batch.items.empty() && batch.items.back().end == batch.bytes);
+        std::size_t at = 0;
+        for (const auto& item : batch.items) {
+            require(item.begin == at && item.end > at);
+            at = item.end;
+            require(item.name_at + item.name_size <= std::min(bytes.size(), item.end));
+            require(item.portal_at + item.portal_size <= std::min(bytes.size(), item.end));
+            Seen one{item.type,
+                     item.target,
+                     sent.size() + item.begin,
+                     sent.size() + item.end,
+                     std::string{name_of(item, bytes)},
+                     std::string{portal_of(item, bytes)},
+                     item.limited};
+            require(one.name.find('\0') == std::string::npos);
+            require(one.portal.find('\0') == std::string::npos);
+            seen.push_back(std::move(one));
         }
-        if (rest.size() < message_bytes && !may_be_read_in_part(type) &&
-            message_bytes <= kMaxWholeMessage)
-            return false;
-        if (type == frontend::kTerminate) return stop({});
-
-        auto read = read_item(all, at, type, message_bytes);
-        if (!read) return stop(read.error());
-        if (!*read) return false;
-        check(**read, all, message_bytes);
-        items.push_back(std::move(**read));
-        at += message_bytes;
-        return true;
+        for (std::size_t i = 0; i + 1 < batch.items.size(); ++i)
+            require(!ends_batch(batch.items[i].type) && !is_sync(batch.items[i]));
     }
 
-    void check(const ReadItem& read, wire::Bytes all, std::size_t message_bytes) const {
-        const auto& item = read.item;
-        require(item.begin == at && item.end == at + message_bytes);
-        require(item.name_at + item.name_size <= all.size() &&
-                item.name_at + item.name_size <= item.end);
-        require(item.portal_at + item.portal_size <= all.size() &&
-                item.portal_at + item.portal_size <= item.end);
-        require(!read.has_sql || (item.end <= all.size() && message_bytes <= kMaxWholeMessage));
-        require(read.has_sql || read.sql.empty());
-        require(name_of(item, all).find('\0') == std::string_view::npos);
-        require(portal_of(item, all).find('\0') == std::string_view::npos);
-    }
+    InputBuffer in_;
+    Batcher batcher_{in_};
+    Arrivals arrivals_;
 };
-
-bool same(const ReadItem& a, const ReadItem& b) {
-    return a.item.type == b.item.type && a.item.target == b.item.target &&
-           a.item.begin == b.item.begin && a.item.end == b.item.end &&
-           a.item.name_at == b.item.name_at && a.item.name_size == b.item.name_size &&
-           a.item.portal_at == b.item.portal_at && a.item.portal_size == b.item.portal_size &&
-           a.has_sql == b.has_sql && a.sql == b.sql;
-}
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    const std::unique_ptr<std::uint8_t[]> copy{new std::uint8_t[size]};
-    if (size > 0) std::memcpy(copy.get(), data, size);
-
     Reader at_once;
-    at_once.receive({copy.get(), size});
-
-    // What has not arrived yet must not be touched.
+    at_once.receive({data, size});
     Reader growing;
-    ASAN_POISON_MEMORY_REGION(copy.get(), size);
-    for (std::size_t received = 1; received <= size; ++received) {
-        ASAN_UNPOISON_MEMORY_REGION(copy.get(), received);
-        growing.receive({copy.get(), received});
-    }
+    for (std::size_t received = 0; received < size && !growing.stopped; ++received)
+        growing.receive({data + received, 1});
 
     require(at_once.stopped == growing.stopped);
-    require(at_once.error == growing.error);
-    require(at_once.at == growing.at);
-    require(at_once.items.size() == growing.items.size());
-    for (std::size_t i = 0; i < at_once.items.size(); ++i)
-        require(same(at_once.items[i], growing.items[i]));
+    require(at_once.unknown_type == growing.unknown_type);
+    require(at_once.seen == growing.seen);
+    require(at_once.texts == growing.texts);
+    require(at_once.sent == growing.sent);
+    require(std::string_view{reinterpret_cast<const char*>(data), size}.starts_with(at_once.sent));
     return 0;
 }

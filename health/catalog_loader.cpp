@@ -1,7 +1,9 @@
 #include "health/catalog_loader.hpp"
 
+#include "health/catalog_bodies.hpp"
 #include "health/catalog_connection.hpp"
 #include "health/read_in_parts.hpp"
+#include "health/rows.hpp"
 #include "routing/classify.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -12,6 +14,10 @@
 #include <stdexcept>
 #include <utility>
 
+// GCC 12, depending on what it inlines: a coroutine's frame comes from Asio's own operator new, and
+// goes by its operator delete.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 namespace pgsteer::health {
 
 namespace asio = boost::asio;
@@ -19,7 +25,6 @@ using routing::CatalogFacts;
 using routing::Clock;
 using routing::TimePoint;
 using namespace std::chrono_literals;
-using Row = std::vector<std::optional<std::string>>;
 
 namespace {
 
@@ -81,7 +86,11 @@ constexpr std::string_view kFingerprintSql =
     "  FROM pg_catalog.pg_cast x WHERE x.oid >= 16384"
     " UNION ALL SELECT 'do ' || pg_catalog.count(*) || ' ' || pg_catalog.sum("
     "pg_catalog.hashtextextended(x.xmin::text || '.' || x.oid::text, 0)::numeric)"
-    "  FROM pg_catalog.pg_constraint x WHERE x.contypid <> 0 AND x.oid >= 16384"
+    "  FROM pg_catalog.pg_constraint x WHERE (x.contypid <> 0 OR x.contype IN ('c', 'f'))"
+    "  AND x.oid >= 16384"
+    " UNION ALL SELECT 'de ' || pg_catalog.count(*) || ' ' || pg_catalog.sum("
+    "pg_catalog.hashtextextended(x.xmin::text || '.' || x.oid::text, 0)::numeric)"
+    "  FROM pg_catalog.pg_attrdef x WHERE x.oid >= 16384"
     " UNION ALL SELECT 'am ' || pg_catalog.count(*) || ' ' || pg_catalog.sum("
     "pg_catalog.hashtextextended(x.xmin::text || '.' || x.oid::text, 0)::numeric)"
     "  FROM pg_catalog.pg_amproc x WHERE x.oid >= 16384"
@@ -94,25 +103,18 @@ constexpr std::string_view kFingerprintSql =
     "  FROM pg_catalog.pg_db_role_setting x"
     ") v";
 
-// Procedures cannot be called in a read, trigger functions not at all: of the former those alone
-// that may leave something behind.
+// Procedures cannot be called in a read, trigger functions not at all.
 constexpr std::string_view kFunctionsSql =
     "SELECT n.nspname, p.proname, p.provolatile = 'v' AND p.prokind <> 'a',"
     " p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1 AND t.typtype IN ('c', 'p', 'd'),"
-    " e.extname, CASE WHEN e.oid IS NULL AND b.keeps THEN pg_catalog.left(p.prosrc, 65536) END"
+    " e.extname"
     " FROM pg_catalog.pg_proc p"
     " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
     " LEFT JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0]"
     " LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass"
     " AND d.objid = p.oid AND d.deptype = 'e'"
     " LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid"
-    " JOIN pg_catalog.pg_language l ON l.oid = p.prolang"
-    // Whether routing::read_body() may find something in it.
-    " CROSS JOIN LATERAL (SELECT l.lanname NOT IN ('c', 'internal') AND p.prosrc ~*"
-    " '\\m(set_config|setseed|set|reset|load|gd)\\M|_shared|dblink_|hll_set_|hypopg_|isn_weak|set_limit"
-    "|icu_set_|randinit|randseed|sepgsql_|unit_reset|origin_session|pg_(start_)?backup_?' AS keeps) b"
-    " WHERE (n.nspname <> 'pg_catalog' OR p.oid >= 16384)"
-    " AND (p.prokind <> 'p' OR (e.oid IS NULL AND b.keeps))"
+    " WHERE (n.nspname <> 'pg_catalog' OR p.oid >= 16384) AND p.prokind <> 'p'"
     " AND n.nspname !~ '^pg_temp_'"
     " AND p.prorettype NOT IN ('pg_catalog.trigger'::pg_catalog.regtype,"
     " 'pg_catalog.event_trigger'::pg_catalog.regtype)";
@@ -191,6 +193,16 @@ constexpr Definitions kDefinitions[] = {
      " JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace"
      " WHERE k.contypid <> 0 AND k.contype = 'c' AND k.oid >= 16384",
      &CatalogFacts::domains},
+    // What is not in prosrc: BEGIN ATOMIC, and RETURN.
+    {"p.oid", "n.nspname, p.proname",
+     "COALESCE(pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid),"
+     " E'\n((?:BEGIN ATOMIC|RETURN ).*)'), 'nothing')",
+     "pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+     " JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.oid >= 16384"
+     " AND p.prosrc = '' AND l.lanname = 'sql' AND p.prokind IN ('f', 'p') AND n.nspname !~ '^pg_temp_'"
+     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = p.oid"
+     " AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e')",
+     &CatalogFacts::sql_bodies},
 };
 
 // Of the functions below types only those that are not built in can surprise; of casts any.
@@ -230,11 +242,6 @@ constexpr std::string_view kRoleSettingsSql =
 
 #undef PGSTEER_CALLEE
 #undef PGSTEER_JOIN_CALLEE
-
-std::string text(const Row& row, std::size_t column) {
-    return column < row.size() && row[column] ? *row[column] : std::string{};
-}
-bool is_true(const Row& row, std::size_t column) { return text(row, column) == "t"; }
 
 CatalogFacts::Callee callee(const Row& row, std::size_t first) {
     return {text(row, first), text(row, first + 1), is_true(row, first + 2),
@@ -285,8 +292,8 @@ struct Section {
 constexpr Section kSections[] = {
     {kFunctionsSql,
      [](const Row& row, CatalogFacts& facts) {
-         facts.functions.push_back({text(row, 0), text(row, 1), is_true(row, 2), is_true(row, 3),
-                                    text(row, 4), text(row, 5)});
+         facts.functions.push_back(
+             {text(row, 0), text(row, 1), is_true(row, 2), is_true(row, 3), text(row, 4)});
      }},
     {kAggregatesSql,
      [](const Row& row, CatalogFacts& facts) {
@@ -404,6 +411,8 @@ asio::awaitable<CatalogAnswer> look_at_catalog(
             co_await read_definitions(client, definitions, deadline, facts, answer.unreadable);
         if (answer.error) co_return answer;
     }
+    answer.error = co_await read_bodies(client, *overrides, deadline, facts);
+    if (answer.error) co_return answer;
     client.close();
     answer.catalog = routing::build_catalog(std::move(facts), std::move(overrides));
     co_return answer;

@@ -1,6 +1,7 @@
 #include "health/probe.hpp"
 
 #include "conf/log.hpp"
+#include "health/rows.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/address.hpp>
@@ -18,7 +19,6 @@ using routing::Clock;
 using routing::Lsn;
 using routing::TimePoint;
 using namespace std::chrono_literals;
-using Row = std::vector<std::optional<std::string>>;
 
 namespace {
 
@@ -81,10 +81,6 @@ Number number(const Row& row, std::size_t column, int base = 10) {
 std::optional<Lsn> position(const Row& row, std::size_t column) {
     if (column >= row.size() || !row[column]) return std::nullopt;
     return routing::parse_lsn(*row[column]);
-}
-
-bool is_true(const Row& row, std::size_t column) {
-    return column < row.size() && row[column] && *row[column] == "t";
 }
 
 PgError unexpected(std::string text) { return {PgError::Kind::rejected, {}, std::move(text)}; }

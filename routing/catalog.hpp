@@ -2,6 +2,7 @@
 // routing asks. Built-ins are not in it: builtins.hpp has the reviewed list of them.
 #pragma once
 
+#include "routing/function_body.hpp"
 #include "routing/kept_state.hpp"
 #include "routing/reason.hpp"
 #include "routing/search_path.hpp"
@@ -47,7 +48,12 @@ struct CatalogFacts {
         bool is_volatile = false;
         bool takes_row = false;      // may be called with one argument, a row: `t.f`
         std::string extension = {};  // that it is a member of
-        std::string body = {};       // if there is something in it to be looked at
+    };
+    // Of a function, a procedure, or a trigger function, which nobody calls by its name.
+    struct Body {
+        std::string schema, name;
+        bool is_trigger = false;
+        BodyFacts facts;
     };
     // The function that something else calls. Of built-in ones the reviewed list decides.
     struct Callee {
@@ -74,7 +80,13 @@ struct CatalogFacts {
         Kind kind{};
         bool has_triggers = false;  // of users; on it or on what is below it
     };
-    struct Definition {  // SQL of a view, or an expression of a policy or domain
+    // Functions that keep something are called behind whoever writes to it: by triggers, rules,
+    // defaults, checks; its own, those below it and where a foreign key cascades to.
+    struct Written {
+        std::string schema, name;
+        Kept::What keeps = Kept::What::nothing;
+    };
+    struct Definition {  // SQL of a view or function, or an expression of a policy or domain
         std::string schema, name, sql;
     };
     struct Implicit {      // a function that is called without being named
@@ -88,10 +100,13 @@ struct CatalogFacts {
     };
 
     std::vector<Function> functions;
+    std::vector<Body> bodies;            // where there may be something in it
+    std::vector<Definition> sql_bodies;  // of BEGIN ATOMIC and RETURN
     std::vector<Aggregate> aggregates;
     std::vector<Operator> operators;
     std::vector<Type> types;
     std::vector<Relation> relations;
+    std::vector<Written> written;
     std::vector<Definition> views;
     std::vector<Definition> policies;
     std::vector<Definition> domains;
@@ -124,11 +139,13 @@ public:
     };
     struct Operator : Named {
         bool is_volatile = false;
+        Kept::What keeps = Kept::What::nothing;
     };
     struct Relation : Named {
         std::optional<Reason> obstacle;  // what keeps a read of it from the replicas
         std::string_view detail;
         bool has_triggers = false;  // a write to it may run anything
+        Kept::What writes_keep = Kept::What::nothing;
     };
 
     // All of that name, in any schema.
@@ -138,6 +155,8 @@ public:
     [[nodiscard]] std::span<const Relation> relations(std::string_view name) const;
     // What keeps every read of this database from the replicas.
     [[nodiscard]] const std::optional<Obstacle>& obstacle() const { return obstacle_; }
+    // A write to some relation may leave something behind.
+    [[nodiscard]] bool writes_keep() const { return writes_keep_; }
     [[nodiscard]] const FunctionOverrides& overrides() const { return *overrides_; }
     [[nodiscard]] SessionDefaults defaults_of(std::string_view role) const;
     [[nodiscard]] std::size_t memory_bytes() const;
@@ -160,6 +179,7 @@ private:
     std::optional<std::string> default_isolation_;
     std::optional<std::string> default_read_only_;
     std::optional<Obstacle> obstacle_;
+    bool writes_keep_ = false;
     std::shared_ptr<const FunctionOverrides> overrides_ =
         std::make_shared<const FunctionOverrides>();
     std::uint64_t epoch_ = 0;

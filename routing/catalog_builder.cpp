@@ -2,7 +2,7 @@
 #include "routing/builtins.hpp"
 #include "routing/catalog.hpp"
 #include "routing/classify.hpp"
-#include "routing/function_body.hpp"
+#include "routing/kept_functions.hpp"
 #include "routing/verdict.hpp"
 
 #include <algorithm>
@@ -34,7 +34,7 @@ std::optional<Obstacle> obstacle_of(CatalogFacts::Relation::Kind kind) {
 class CatalogBuilder {
 public:
     CatalogBuilder(CatalogFacts facts, std::shared_ptr<const FunctionOverrides> overrides)
-        : facts_{std::move(facts)} {
+        : facts_{std::move(facts)}, kept_{facts_, *overrides} {
         catalog_->overrides_ = std::move(overrides);
     }
 
@@ -81,28 +81,12 @@ private:
         return is_volatile(callee.schema, callee.name, !is_harmless);
     }
 
-    // Of other functions, those alone count that it calls by their names.
-    static Kept::What kept_by(const std::string& body) {
-        if (body.empty()) return Kept::What::nothing;
-        const auto facts = read_body(body);
-        auto most = facts.keeps;
-        for (const auto& [schema, name] : facts.calls)
-            if (name.find('_') != std::string::npos) most = std::max(most, kept_by_name(name));
-        return most;
-    }
-    // Whoever configures a function as one that reads knows what it leaves behind.
-    [[nodiscard]] Kept::What kept_by(const CatalogFacts::Function& function) const {
-        if (catalog_->overrides().judge(function.schema, function.name) ==
-            FunctionOverrides::Says::read_only)
-            return Kept::What::nothing;
-        return std::max(kept_by_member(function.extension, function.name), kept_by(function.body));
-    }
-
     void add_functions();
     void add_operators();
     void add_types();
     void add_relations();
     void finish_names();
+    void note_written(const CatalogFacts::Written& written);
     void resolve_relations();
     std::optional<Obstacle> resolve(const Name& name, int depth);
     std::optional<Obstacle> judge(const std::string& sql, int depth);
@@ -115,6 +99,7 @@ private:
     }
 
     CatalogFacts facts_;
+    KeptFunctions kept_;
     std::shared_ptr<Catalog> catalog_ = std::make_shared<Catalog>();
     std::map<Name, Relation> relations_;
 };
@@ -128,9 +113,16 @@ void CatalogBuilder::add_functions() {
         if (aggregate != aggregates.end()) function.is_volatile |= aggregate->second;
         function.is_volatile = is_volatile(function.schema, function.name, function.is_volatile);
     }
+    // Procedures: CALL is no read, so that nothing is asked of others.
+    const auto add_kept = [&](const std::string& schema, const std::string& name) {
+        if (kept_.of(schema, name) != Kept::What::nothing)
+            facts_.functions.push_back({schema, name, true, false});
+    };
+    for (const auto& body : facts_.sql_bodies) add_kept(body.schema, body.name);
+    for (const auto& body : facts_.bodies)
+        if (!body.is_trigger) add_kept(body.schema, body.name);
     const auto key = [](const CatalogFacts::Function& function) {
-        return std::tie(function.name, function.schema, function.is_volatile, function.takes_row,
-                        function.extension, function.body);
+        return std::tie(function.name, function.schema, function.is_volatile, function.takes_row);
     };
     std::sort(facts_.functions.begin(), facts_.functions.end(),
               [&](const auto& a, const auto& b) { return key(a) < key(b); });
@@ -192,13 +184,28 @@ void CatalogBuilder::finish_names() {
         return Catalog::Named{catalog_->keep(object.name), schemas.at(object.schema)};
     };
     for (const auto& function : facts_.functions)
-        catalog_->functions_.push_back(
-            {named(function), function.is_volatile, function.takes_row, kept_by(function)});
+        catalog_->functions_.push_back({named(function), function.is_volatile, function.takes_row,
+                                        kept_.of(function.schema, function.name)});
     for (const auto& entry : facts_.operators)
-        catalog_->operators_.push_back({named(entry), is_volatile(entry.calls)});
+        catalog_->operators_.push_back({named(entry), is_volatile(entry.calls),
+                                        kept_.of(entry.calls.schema, entry.calls.name)});
     for (const auto& entry : facts_.types) catalog_->types_.push_back(named(entry));
     for (const auto& entry : facts_.relations)
         catalog_->relations_.push_back({named(entry), {}, {}, entry.has_triggers});
+    for (const auto& entry : facts_.written) note_written(entry);
+}
+
+void CatalogBuilder::note_written(const CatalogFacts::Written& written) {
+    if (written.keeps == Kept::What::nothing) return;
+    catalog_->writes_keep_ = true;
+    auto known = catalog_->relations_.begin();
+    const auto by_name = [](const Catalog::Named& relation, std::string_view name) {
+        return relation.name < name;
+    };
+    known = std::lower_bound(known, catalog_->relations_.end(), written.name, by_name);
+    for (; known != catalog_->relations_.end() && known->name == written.name; ++known)
+        if (known->schema == written.schema)
+            known->writes_keep = std::max(known->writes_keep, written.keeps);
 }
 
 void CatalogBuilder::resolve_relations() {

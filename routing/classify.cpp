@@ -131,14 +131,15 @@ InTransaction in_transaction(const std::vector<Part>& parts) {
     return result;
 }
 
-// Of what is no read only the functions matter, for what they may leave behind.
-Uses without_doubles(const std::vector<Part>& parts, bool may_read) {
+template <class Counts>
+Uses without_doubles(const std::vector<Part>& parts,
+                     std::vector<std::string> Part::*records,
+                     Counts counts) {
     Uses uses;
     std::unordered_set<std::string_view> seen;
     for (const Part& part : parts)
-        for (const std::string& record : part.uses)
-            if ((may_read || Uses::is_unknown_function(record)) && seen.insert(record).second)
-                uses.add(record);
+        for (const std::string& record : part.*records)
+            if (counts(record) && seen.insert(record).second) uses.add(record);
     uses.shrink_to_fit();
     return uses;
 }
@@ -168,7 +169,12 @@ Statement whole(std::vector<Part> parts) {
     statement.detail = std::move(judged.detail);
     statement.if_harmless = judge(parts, &Part::if_harmless, &Part::fits_if_harmless).access;
     statement.in_transaction = in_transaction(parts);
-    statement.uses = without_doubles(parts, statement.may_read());
+    // Of what is no read only the functions matter, for what they may leave behind.
+    statement.uses = without_doubles(parts, &Part::uses, [&](const std::string& record) {
+        return statement.may_read() || Uses::is_unknown_function(record);
+    });
+    statement.written =
+        without_doubles(parts, &Part::written, [](const std::string&) { return true; });
     for (const Part& part : parts) {
         statement.catalog_change = std::max(statement.catalog_change, part.catalog_change);
         if (statement.shows == Shows::nothing) statement.shows = part.shows;

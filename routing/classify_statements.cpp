@@ -701,11 +701,30 @@ void note_call(const PgQuery__FuncCall& call, std::string_view builtin, Part& pa
         {Use::Kind::function, false, schema, string_of(call.funcname[call.n_funcname - 1])}));
 }
 
+// What is written to: triggers may leave something behind, as its catalog knows.
+void note_written(const Message* message, Part& part) {
+    const auto note = [&](const PgQuery__RangeVar* relation) {
+        if (relation != nullptr)
+            part.written.push_back(Uses::record(
+                {Use::Kind::relation, false, relation->schemaname, relation->relname}));
+    };
+    if (const auto* insert = as<PgQuery__InsertStmt>(message)) note(insert->relation);
+    if (const auto* update = as<PgQuery__UpdateStmt>(message)) note(update->relation);
+    if (const auto* deletion = as<PgQuery__DeleteStmt>(message)) note(deletion->relation);
+    if (const auto* merge = as<PgQuery__MergeStmt>(message)) note(merge->relation);
+    if (const auto* copy = as<PgQuery__CopyStmt>(message); copy != nullptr && copy->is_from)
+        note(copy->relation);
+    if (const auto* truncate = as<PgQuery__TruncateStmt>(message))
+        for (std::size_t i = 0; i < truncate->n_relations; ++i)
+            note(as<PgQuery__RangeVar>(truncate->relations[i]));
+}
+
 // What may stand anywhere in a statement and outlives it.
 void note_hidden_effects(const Message* statement, const Context& context, Part& part) {
     const bool creates = creates_objects(statement);
     const SettingsList list = settings_list(statement);
     walk(statement, [&](const Message* message) {
+        note_written(message, part);
         if (const auto* call = as<PgQuery__FuncCall>(message)) {
             const std::string_view name = builtin_name(*call);
             if (name == "set_config") note_set_config(statement, *call, list, context, part);
@@ -755,7 +774,7 @@ void note_catalog_change(const Message* statement, Part& part) {
         kind == "CallStmt" || kind == "DoStmt" ? CatalogChange::possible : CatalogChange::certain;
 }
 
-// DO: what its text may keep, and what it calls.
+// DO: what its text may keep, what it calls, and what it writes to.
 void note_block(const Message* statement, const Context& context, Part& part) {
     const auto* block = as<PgQuery__DoStmt>(statement);
     if (block == nullptr) return;
@@ -772,6 +791,8 @@ void note_block(const Message* statement, const Context& context, Part& part) {
             part.effects.push_back(context.effect(Kind::backend_state, "DO"));
         for (const auto& [schema, name] : facts.calls)
             part.uses.push_back(Uses::record({Use::Kind::function, false, schema, name}));
+        for (const auto& [schema, name] : facts.writes)
+            part.written.push_back(Uses::record({Use::Kind::relation, false, schema, name}));
     }
 }
 

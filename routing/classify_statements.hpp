@@ -29,6 +29,7 @@ struct Part {
     std::shared_ptr<Part> prepares;  // PREPARE
     std::string executes;            // EXECUTE with constants
     std::vector<std::string> uses;
+    std::vector<std::string> written;
 };
 
 // `text` is the statement's own text, without its semicolon; what Effect::sql holds.

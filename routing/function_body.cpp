@@ -8,7 +8,7 @@
 namespace pgsteer::routing {
 namespace {
 
-constexpr std::size_t kMaxCalls = 256;
+constexpr std::size_t kMaxNames = 256;
 
 struct Word {
     std::string text;  // in lower case; a character that is no part of a name stands for itself
@@ -53,6 +53,7 @@ public:
         for (at_ = 0; at_ < words_.size(); ++at_) {
             if (begins_statement()) note_statement();
             note_name();
+            note_write();
         }
         return std::move(facts_);
     }
@@ -94,12 +95,57 @@ private:
             return note(sets_locally() ? Kept::What::names : Kept::What::settings);
         const auto builtin = builtin_function(name).kind;
         if (builtin == BuiltinKind::state) note(Kept::What::state);
-        if (builtin != BuiltinKind::unknown) return;
         const bool is_qualified = at_ > 1 && word(at_ - 1) == "." && is_name(at_ - 2);
-        std::pair<std::string, std::string> call{is_qualified ? word(at_ - 2) : "", name};
-        const bool is_new =
-            std::find(facts_.calls.begin(), facts_.calls.end(), call) == facts_.calls.end();
-        if (is_new && facts_.calls.size() < kMaxCalls) facts_.calls.push_back(std::move(call));
+        const auto schema = is_qualified ? word(at_ - 2) : std::string_view{};
+        if (builtin != BuiltinKind::unknown && (schema.empty() || schema == "pg_catalog")) return;
+        add(facts_.calls, schema, name);
+    }
+
+    // INSERT INTO t, UPDATE t, DELETE FROM t, MERGE INTO t, COPY t, TRUNCATE t, u.
+    void note_write() {
+        const auto verb = word(at_);
+        const auto next = word(at_ + 1);
+        if ((verb == "insert" && next == "into") || (verb == "merge" && next == "into") ||
+            (verb == "delete" && next == "from"))
+            note_table(at_ + 2);
+        if (verb == "copy" || (verb == "update" && next != "set" && next != "of"))
+            note_table(at_ + 1);
+        if (verb != "truncate") return;
+        auto at = note_table(next == "table" ? at_ + 2 : at_ + 1);
+        while (word(at) == ",") at = note_table(at + 1);
+    }
+
+    // Returns the place behind it.
+    std::size_t note_table(std::size_t at) {
+        if (word(at) == "only") ++at;
+        std::string_view schema;
+        std::string_view name = take_name(at);
+        while (word(at) == ".") {
+            schema = name;
+            name = take_name(++at);
+        }
+        if (name == "pg_settings") note(Kept::What::settings);
+        if (!name.empty()) add(facts_.writes, schema, name);
+        return at;
+    }
+
+    // Of a quoted name of several words the last.
+    std::string_view take_name(std::size_t& at) {
+        const bool is_quoted = word(at) == "\"";
+        if (is_quoted) ++at;
+        std::string_view name;
+        while (is_name(at)) {
+            name = word(at++);
+            if (!is_quoted) break;
+        }
+        if (is_quoted && word(at) == "\"") ++at;
+        return name;
+    }
+
+    static void add(BodyFacts::Names& names, std::string_view schema, std::string_view name) {
+        std::pair<std::string, std::string> added{schema, name};
+        if (names.size() < kMaxNames && std::find(names.begin(), names.end(), added) == names.end())
+            names.push_back(std::move(added));
     }
 
     // The third argument of this call is true.
@@ -123,5 +169,12 @@ private:
 }  // namespace
 
 BodyFacts read_body(std::string_view text) { return Body{text}.read(); }
+
+std::string spelled_in_body(std::string_view name) {
+    const auto words = words_of(name);
+    const auto last = std::find_if(words.rbegin(), words.rend(),
+                                   [](const Word& word) { return is_part(word.text.front()); });
+    return last != words.rend() ? last->text : std::string{};
+}
 
 }  // namespace pgsteer::routing

@@ -17,7 +17,7 @@ struct Kept {
         state,       // what neither undoes: until the connection is closed
     };
     What what = What::nothing;
-    std::string by;  // the function
+    std::string by;  // the function, or the table behind whose writes it is called
 
     // No other session may be given the connection, since DISCARD ALL is not enough.
     [[nodiscard]] bool outlives_discard_all() const {

@@ -128,6 +128,7 @@ struct Statement {
     CatalogChange catalog_change = CatalogChange::none;
     Shows shows = Shows::nothing;
     Uses uses;  // of what is read; of a text that is no read the functions alone that it calls
+    Uses written;  // relations that it writes to
 
     [[nodiscard]] bool may_read() const {
         return if_harmless == Access::read_only || if_harmless == Access::begin_read_only;

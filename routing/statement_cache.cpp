@@ -132,7 +132,9 @@ StatementPtr judge(const StatementPtr& statement,
                    JudgedStatements& shared,
                    std::shared_ptr<const Kept>* kept) {
     const Statement& said = statement->statement;
-    if (!said.may_read() && said.uses.empty()) return statement;
+    const bool writes_keep =
+        !said.written.empty() && view.catalog != nullptr && view.catalog->writes_keep();
+    if (!said.may_read() && said.uses.empty() && !writes_keep) return statement;
     const auto answer = [&](const Judged& known) {
         if (known.kept && kept != nullptr && (!*kept || (*kept)->what < known.kept->what))
             *kept = known.kept;
@@ -144,7 +146,7 @@ StatementPtr judge(const StatementPtr& statement,
     statement->next_judged =
         static_cast<std::uint8_t>((statement->next_judged + 1U) % statement->judged.size());
     entry = {context, nullptr, nullptr};
-    if (Kept found = find_kept(said.uses, view); found.what != Kept::What::nothing)
+    if (Kept found = find_kept(said, view); found.what != Kept::What::nothing)
         entry.kept = std::make_shared<const Kept>(std::move(found));
     if (!said.may_read()) return answer(entry);
     Verdict judged = verdict(said, view);

@@ -45,7 +45,9 @@ Found op(const Use& use, const Catalog& catalog, const SearchPath& path) {
     Found found;
     for_each_meant(catalog.operators(use.name), use, path, [&](const Catalog::Operator& candidate) {
         is_known = true;
-        if (candidate.is_volatile)
+        if (candidate.keeps != Kept::What::nothing)
+            found = {Reason::backend_state, "operator " + spelled(candidate)};
+        else if (candidate.is_volatile)
             found = {Reason::volatile_function, "operator " + spelled(candidate)};
         return !found;
     });
@@ -82,7 +84,10 @@ Found relation(const Use& use, const Catalog& catalog, const SearchPath& path) {
 Found field(const Use& use, const Catalog& catalog, const SearchPath& path) {
     Found found;
     for_each_meant(catalog.functions(use.name), use, path, [&](const Catalog::Function& candidate) {
-        if (candidate.takes_row && candidate.is_volatile)
+        if (!candidate.takes_row) return true;
+        if (candidate.keeps != Kept::What::nothing)
+            found = {Reason::backend_state, spelled(candidate) + " (of a row)"};
+        else if (candidate.is_volatile)
             found = {Reason::volatile_function, spelled(candidate) + " (of a row)"};
         return !found;
     });
@@ -116,22 +121,35 @@ Found find_obstacle(const Uses& uses, const Catalog& catalog, const SearchPath& 
     return found;
 }
 
-Kept find_kept(const Uses& uses, const CatalogView& view) {
+Kept find_kept(const Statement& statement, const CatalogView& view) {
     Kept most;
-    uses.for_each([&](const Use& use) {
-        if (use.kind != Use::Kind::function || use.is_builtin) return true;
-        const auto note = [&](Kept::What what) {
-            if (what > most.what) most = {what, std::string{use.name}};
-        };
-        if (view.catalog == nullptr) {
-            note(kept_by_name(use.name));
-            return true;
-        }
-        for_each_meant(view.catalog->functions(use.name), use, view.search_path,
-                       [&](const Catalog::Function& candidate) {
-                           note(candidate.keeps);
-                           return true;
-                       });
+    const auto note = [&](Kept::What what, const Use& use) {
+        if (what > most.what) most = {what, std::string{use.name}};
+        return true;
+    };
+    const auto* catalog = view.catalog;
+    statement.uses.for_each([&](const Use& use) {
+        if (catalog == nullptr)
+            return use.kind != Use::Kind::function || use.is_builtin ||
+                   note(kept_by_name(use.name), use);
+        const auto visit = [&](const auto& object) { return note(object.keeps, use); };
+        if (use.kind == Use::Kind::function)
+            for_each_meant(catalog->functions(use.name), use, view.search_path, visit);
+        if (use.kind == Use::Kind::field)
+            for_each_meant(catalog->functions(use.name), use, view.search_path,
+                           [&](const Catalog::Function& function) {
+                               return note(
+                                   function.takes_row ? function.keeps : Kept::What::nothing, use);
+                           });
+        if (use.kind == Use::Kind::op)
+            for_each_meant(catalog->operators(use.name), use, view.search_path, visit);
+        return true;
+    });
+    if (catalog == nullptr || !catalog->writes_keep()) return most;
+    statement.written.for_each([&](const Use& use) {
+        for_each_meant(
+            catalog->relations(use.name), use, view.search_path,
+            [&](const Catalog::Relation& relation) { return note(relation.writes_keep, use); });
         return true;
     });
     return most;

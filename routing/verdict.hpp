@@ -27,9 +27,9 @@ std::optional<Obstacle> find_obstacle(const Uses& uses,
                                       const Catalog& catalog,
                                       const SearchPath& search_path);
 
-// What the functions among the names leave behind that keeps most. Without a catalog a name is
-// enough.
-Kept find_kept(const Uses& uses, const CatalogView& view);
+// What the functions and operators that it names, and what is called behind its writes, leave
+// behind that keeps most. Without a catalog a function's name is enough.
+Kept find_kept(const Statement& statement, const CatalogView& view);
 
 // The catalog does not have a name that the statement uses: it may have been made since.
 bool may_be_newer_than_catalog(Reason reason);

@@ -33,6 +33,47 @@ SETUP = """
         $$ BEGIN EXECUTE format('SET DateStyle = %L', $1); END $$;
     CREATE FUNCTION kept.prepares() RETURNS void LANGUAGE plpgsql AS
         $$ BEGIN EXECUTE 'PREPARE of_a_function AS SELECT 42'; END $$;
+    CREATE FUNCTION kept.outer_tenant(text) RETURNS text LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM kept.set_tenant($1); RETURN $1; END $$;
+    CREATE FUNCTION kept.outermost(text, int) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+        IF $2 > 0 THEN RETURN kept.outermost($1, $2 - 1); END IF; RETURN kept.outer_tenant($1); END $$;
+    CREATE FUNCTION kept.outermost(text) RETURNS text LANGUAGE sql AS 'SELECT kept.outermost($1, 3)';
+    CREATE SCHEMA kept_too; GRANT USAGE ON SCHEMA kept_too TO app;
+    CREATE FUNCTION kept_too."Seed twice"() RETURNS void LANGUAGE sql STABLE AS 'SELECT kept.seed(); SELECT kept.seed()';
+    CREATE FUNCTION kept_too.reseed() RETURNS void LANGUAGE sql AS 'SELECT kept_too."Seed twice"()';
+    CREATE PROCEDURE kept_too.seeds() LANGUAGE plpgsql AS $$ BEGIN PERFORM kept_too.reseed(); END $$;
+    CREATE FUNCTION kept_too.outer_local(text) RETURNS text LANGUAGE sql AS 'SELECT kept.local_tenant($1)';
+    CREATE FUNCTION kept.atomic_tenant(text) RETURNS text LANGUAGE sql
+        BEGIN ATOMIC SELECT set_config('app.tenant', $1, false); END;
+    CREATE FUNCTION kept.atomic_local(text) RETURNS text LANGUAGE sql RETURN set_config('app.tenant', $1, true);
+    CREATE FUNCTION kept.atomic_outer() RETURNS void LANGUAGE sql BEGIN ATOMIC SELECT kept_too.reseed(); END;
+    CREATE PROCEDURE kept.atomic_procedure() LANGUAGE sql BEGIN ATOMIC SELECT kept_too.reseed(); END;
+    CREATE FUNCTION kept.seeding(float8, text) RETURNS float8 LANGUAGE sql STABLE AS
+        'SELECT CASE WHEN setseed(0.5) IS NULL THEN $1 ELSE $1 END';
+    CREATE AGGREGATE kept.seed_all(text) (sfunc = kept.seeding, stype = float8, initcond = '0');
+    CREATE OPERATOR kept.### (leftarg = float8, rightarg = text, function = kept.seeding);
+    CREATE FUNCTION kept.on_change() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM set_config('app.tenant', 'b', false); RETURN NULL; END $$;
+    CREATE FUNCTION kept.on_seed() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM kept_too.reseed(); RETURN NULL; END $$;
+    CREATE FUNCTION kept.on_plain() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+    CREATE TABLE kept.changed (id int, note text); CREATE TABLE kept.plain (id int);
+    CREATE TABLE kept.emptied (id int); CREATE TABLE kept.seeded (id int);
+    CREATE TABLE kept.above (id int PRIMARY KEY); INSERT INTO kept.above SELECT generate_series(1, 9);
+    CREATE TABLE kept.below (id int REFERENCES kept.above ON DELETE CASCADE); INSERT INTO kept.below SELECT generate_series(1, 9);
+    CREATE TABLE kept.parts (id int) PARTITION BY LIST (id);
+    CREATE TABLE kept.part_1 PARTITION OF kept.parts FOR VALUES IN (1);
+    CREATE TABLE kept.ruled (id int); CREATE TABLE kept.defaulted (id int, tenant text DEFAULT kept.outer_tenant('b'));
+    CREATE VIEW kept.changed_view AS SELECT id FROM kept.changed;
+    CREATE TRIGGER t AFTER INSERT OR UPDATE OR DELETE ON kept.changed EXECUTE FUNCTION kept.on_change();
+    CREATE TRIGGER t AFTER TRUNCATE ON kept.emptied EXECUTE FUNCTION kept.on_change();
+    CREATE TRIGGER t AFTER INSERT ON kept.seeded FOR EACH ROW EXECUTE FUNCTION kept.on_seed();
+    CREATE TRIGGER t AFTER DELETE ON kept.below FOR EACH ROW EXECUTE FUNCTION kept.on_change();
+    CREATE TRIGGER t AFTER INSERT ON kept.part_1 FOR EACH ROW EXECUTE FUNCTION kept.on_change();
+    CREATE TRIGGER t AFTER INSERT ON kept.plain FOR EACH ROW EXECUTE FUNCTION kept.on_plain();
+    CREATE RULE r AS ON INSERT TO kept.ruled DO ALSO SELECT set_config('app.tenant', 'b', false);
+    CREATE FUNCTION kept.change() RETURNS void LANGUAGE sql AS 'INSERT INTO kept.changed VALUES (1)';
+    GRANT ALL ON ALL TABLES IN SCHEMA kept TO app; REVOKE ALL ON kept.docs FROM app; GRANT SELECT ON kept.docs TO app;
     SELECT pg_replication_origin_create('kept_origin');
     GRANT EXECUTE ON FUNCTION pg_replication_origin_session_setup(text) TO app;
     GRANT EXECUTE ON FUNCTION pg_replication_origin_session_is_setup() TO app;
@@ -42,7 +83,7 @@ TEARDOWN = """
     SELECT pg_replication_origin_drop('kept_origin');
     REVOKE EXECUTE ON FUNCTION pg_replication_origin_session_setup(text) FROM app;
     REVOKE EXECUTE ON FUNCTION pg_replication_origin_session_is_setup() FROM app;
-    DROP SCHEMA kept CASCADE;
+    DROP SCHEMA kept CASCADE; DROP SCHEMA kept_too CASCADE;
     DROP EXTENSION hll; DROP EXTENSION isn; DROP EXTENSION dblink; DROP EXTENSION pg_trgm;
 """
 
@@ -82,6 +123,8 @@ def runs_on_a_replica(cluster, session, sql="SELECT 1"):
     return "primary" not in cluster.where_ran(marker)
 
 
+SEEN = "SELECT current_setting('app.tenant', true)"
+ROWS = "SELECT body FROM kept.docs ORDER BY body"
 SCRIPTS = {
     "set_limit": ["SELECT show_limit()", "SELECT set_limit(0.9)", "SELECT show_limit()",
                   "SELECT 'word' % 'words'", "SELECT 'word' % 'word'", "RESET ALL",
@@ -119,6 +162,31 @@ SCRIPTS = {
     "large_object": ["BEGIN", "SELECT lo_create(4242)", "SELECT lo_open(4242, 393216)", "SELECT lowrite(0, 'abc')",
                      "SELECT 1", "SELECT lo_lseek(0, 0, 0)", "SELECT loread(0, 10)", "ROLLBACK",
                      "SELECT loread(0, 10)"],
+    **{f"settings_in_{name}": [sql, SEEN, ROWS, "RESET ALL", SEEN] for name, sql in {
+        "a_function_of_a_function": "SELECT kept.outer_tenant('b')",
+        "a_recursive_function": "SELECT kept.outermost('b')",
+        "an_atomic_function": "SELECT kept.atomic_tenant('b')",
+        "a_trigger": "INSERT INTO kept.changed VALUES (1)",
+        "a_trigger_of_an_update": "UPDATE kept.changed SET note = 'x' WHERE id < 0",
+        "a_trigger_of_a_delete": "DELETE FROM kept.changed WHERE id < 0",
+        "a_trigger_of_a_merge": "MERGE INTO kept.changed c USING (VALUES (-1)) v(id) ON c.id = v.id"
+                                " WHEN NOT MATCHED THEN INSERT VALUES (1)",
+        "a_trigger_of_truncate": "TRUNCATE kept.plain, kept.emptied",
+        "a_trigger_of_a_write_in_with": "WITH w AS (INSERT INTO kept.changed VALUES (1) RETURNING id) SELECT 1 FROM w",
+        "a_trigger_of_a_block": "DO $$ BEGIN INSERT INTO kept.changed VALUES (1); END $$",
+        "a_trigger_of_a_function": "SELECT kept.change()",
+        "a_trigger_below_a_cascade": "DELETE FROM kept.above WHERE id = (SELECT min(id) FROM kept.above)",
+        "a_trigger_of_a_partition": "INSERT INTO kept.parts VALUES (1)",
+        "a_trigger_below_a_view": "INSERT INTO kept.changed_view VALUES (1)",
+        "a_rule": "INSERT INTO kept.ruled VALUES (1)",
+        "a_default": "INSERT INTO kept.defaulted VALUES (1)"}.items()},
+    **{f"setseed_in_{name}": [sql, "SELECT random()", "/* pgsteer: primary */ SELECT random()"] for name, sql in {
+        "functions_of_functions": "SELECT kept_too.reseed()",
+        "functions_of_a_procedure": "CALL kept_too.seeds()",
+        "functions_of_an_atomic_function": "SELECT kept.atomic_outer()",
+        "an_aggregate": "SELECT kept.seed_all('x')",
+        "an_operator": "SELECT 1 OPERATOR(kept.###) 'x'",
+        "functions_of_a_trigger": "INSERT INTO kept.seeded VALUES (1)"}.items()},
     "setseed_inserted": ["SELECT random() < 2 FROM (VALUES (setseed(0.5)::text)) v", "SELECT random()"],
 }
 
@@ -165,7 +233,7 @@ def backend(session):
     return session.execute("/* pgsteer: primary */ SELECT pg_backend_pid()").fetchone()[0]
 
 
-CLEAN = ["SET DateStyle = German", "SELECT set_limit(0.9)", "SELECT pg_advisory_lock(1)",
+CLEAN = ["INSERT INTO kept.plain VALUES (1)", "SET DateStyle = German", "SELECT set_limit(0.9)", "SELECT pg_advisory_lock(1)",
          "CREATE TEMP TABLE t (id int)", "PREPARE p AS SELECT 1", "SET work_mem = '8MB'",
          "SET pgsteer.consistency = 'strict'", "SELECT count(*) FROM pg_class"]
 KEPT = {
@@ -185,6 +253,13 @@ KEPT = {
     "DO $$ BEGIN PERFORM setseed(0.5); END $$": None,
     "SELECT kept.set_tenant('x')": "SELECT current_setting('app.tenant', true)",
     "SELECT kept.local_tenant('x')": "SELECT current_setting('app.tenant', true)",
+    "SELECT kept.outermost('x', 5)": "SELECT current_setting('app.tenant', true)",
+    "SELECT kept_too.outer_local('x')": "SELECT current_setting('app.tenant', true)",
+    "SELECT kept.atomic_local('x')": "SELECT current_setting('app.tenant', true)",
+    "SELECT kept.atomic_outer()": None,
+    "CALL kept.atomic_procedure()": None,
+    "INSERT INTO kept.changed VALUES (1)": "SELECT current_setting('app.tenant', true)",
+    "CALL kept_too.seeds()": None,
     "RESET app.user": "SELECT current_setting('app.user', true)",
     "LOAD '$libdir/plugins/nosuch'": None,  # app may load from there alone
 }
@@ -239,8 +314,6 @@ def test_a_temporary_slot_ends_with_its_session(cluster, small):
 
 # --- names of custom settings: NULL where they were never used, '' ever after
 
-SEEN = "SELECT current_setting('app.tenant', true)"
-ROWS = "SELECT body FROM kept.docs ORDER BY body"
 BOTH = [SEEN, f"/* pgsteer: primary */ {SEEN}", ROWS, f"/* pgsteer: primary */ {ROWS}"]
 CUSTOM = {
     "never": [],
@@ -276,3 +349,30 @@ def test_reads_of_custom_settings_still_run_on_replicas(cluster, knowing):
         session.execute("BEGIN; SET LOCAL app.tenant = 'a'; COMMIT")
         until(lambda: runs_on_a_replica(cluster, session, SEEN), "they do")
         assert session.execute(SEEN).fetchone() == ("",)
+
+
+def test_rows_that_are_copied_in_fire_triggers(cluster, knowing):
+    def script(server):
+        with connect(server) as session:
+            with session.cursor().copy("COPY kept.changed (id) FROM STDIN") as copy:
+                copy.write_row((1,))
+            return [answer(session, sql) for sql in (SEEN, ROWS)]
+    assert script(knowing) == script(cluster.primary)
+
+
+@pytest.mark.core
+def test_a_function_made_later_is_followed_as_well(cluster, knowing):
+    """The catalog is loaded again; by then another function on the way has gone."""
+    cluster.primary.sql("""
+        CREATE FUNCTION kept.gone() RETURNS text LANGUAGE sql AS $$ SELECT kept.outer_tenant('b') $$;
+        CREATE FUNCTION kept.made_later() RETURNS text LANGUAGE sql STABLE AS $$ SELECT kept.outer_tenant('b') $$;
+        DROP FUNCTION kept.gone();
+        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kept TO app""")
+    cluster.wait_until_replayed()
+    def reason():
+        with connect(knowing) as session:
+            session.execute("SELECT kept.made_later()")
+            return session.execute("SHOW pgsteer.last_route").fetchone()[0]
+    until(lambda: "reason=backend_state" in reason(), "the catalog knows it")
+    assert answers(knowing, ["SELECT kept.made_later()", SEEN]) == answers(
+        cluster.primary, ["SELECT kept.made_later()", SEEN])

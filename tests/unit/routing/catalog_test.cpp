@@ -459,44 +459,92 @@ TEST(CatalogState, MembersThatSetItRunOnThePrimaryWhateverTheyAreDeclared) {
     };
     const auto member = classify("SELECT hll_set_defaults(1)");
     EXPECT_EQ(verdict(member, in("public")).reason, Reason::backend_state);
-    EXPECT_EQ(find_kept(member.uses, in("public")).what, Kept::What::state);
-    EXPECT_EQ(find_kept(member.uses, in("public")).by, "hll_set_defaults");
+    EXPECT_EQ(find_kept(member, in("public")).what, Kept::What::state);
+    EXPECT_EQ(find_kept(member, in("public")).by, "hll_set_defaults");
     EXPECT_EQ(verdict(member, in("app")).access, Access::read_only) << "another of the same name";
-    EXPECT_EQ(find_kept(member.uses, in("app")).what, Kept::What::nothing);
-    EXPECT_EQ(find_kept(member.uses, {}).what, Kept::What::state)
-        << "no catalog: the name is enough";
+    EXPECT_EQ(find_kept(member, in("app")).what, Kept::What::nothing);
+    EXPECT_EQ(find_kept(member, {}).what, Kept::What::state) << "no catalog: the name is enough";
     const auto limit = classify("SELECT set_limit(0.5)");
-    EXPECT_EQ(find_kept(limit.uses, in("public")).what, Kept::What::resettable);
-    EXPECT_EQ(find_kept(limit.uses, in("app")).what, Kept::What::nothing);
+    EXPECT_EQ(find_kept(limit, in("public")).what, Kept::What::resettable);
+    EXPECT_EQ(find_kept(limit, in("app")).what, Kept::What::nothing);
     EXPECT_EQ(verdict(classify("SELECT show_limit()"), in("public")).access, Access::read_only);
     const auto write = classify("CREATE TABLE t AS SELECT public.hll_set_defaults(1)");
-    EXPECT_EQ(find_kept(write.uses, in("app")).what, Kept::What::state);
+    EXPECT_EQ(find_kept(write, in("app")).what, Kept::What::state);
     EXPECT_FALSE(write.may_read());
     const auto trusted = build_catalog(
         facts, std::make_shared<const FunctionOverrides>(std::vector<std::string>{"public.hll_*"},
                                                          std::vector<std::string>{}));
-    EXPECT_EQ(find_kept(member.uses, {trusted.get(), {true, {"public"}}}).what,
-              Kept::What::nothing);
+    EXPECT_EQ(find_kept(member, {trusted.get(), {true, {"public"}}}).what, Kept::What::nothing);
 }
 
-TEST(CatalogState, WhatAFunctionSetsInsideOfItselfCounts) {
-    Facts facts;
-    facts.functions = {
-        {"app", "login", kStable, false, "", "SELECT set_config('app.user', $1, false)"},
-        {"app", "local", kStable, false, "", "SELECT set_config('app.user', $1, true)"},
-        {"app", "sketch", kVolatile, false, "", "SELECT hll_set_defaults(1, 2, 3, 4)"},
-        {"app", "plain", kStable, false, "", "UPDATE t SET a = 1"}};
-    const auto catalog = build_catalog(facts, std::make_shared<const FunctionOverrides>());
-    const CatalogView view{catalog.get(), {true, {"app"}}};
-    const auto kept = [&](const char* sql) { return find_kept(classify(sql).uses, view).what; };
-    EXPECT_EQ(kept("SELECT login('x')"), Kept::What::settings);
-    EXPECT_EQ(kept("DO $$ BEGIN PERFORM login('x'); END $$"), Kept::What::settings);
-    EXPECT_EQ(kept("INSERT INTO t SELECT login('x')"), Kept::What::settings);
-    EXPECT_EQ(kept("SELECT local('x')"), Kept::What::names);
-    EXPECT_EQ(kept("CALL sketch()"), Kept::What::state);
-    EXPECT_EQ(kept("SELECT plain()"), Kept::What::nothing);
-    EXPECT_EQ(verdict(classify("SELECT login('x')"), view).reason, Reason::backend_state);
-    EXPECT_EQ(verdict(classify("SELECT plain()"), view).access, Access::read_only);
+CatalogFacts::Body body(std::string name, std::string_view text, bool is_trigger = false) {
+    return {"app", std::move(name), is_trigger, read_body(text)};
+}
+
+class CatalogKept : public testing::Test {
+protected:
+    CatalogKept() {
+        Facts facts;
+        for (const char* name : {"login", "local", "plain", "outer", "atomic", "total"})
+            facts.functions.push_back({"app", name, kStable, std::string_view{name} == "login"});
+        facts.bodies = {body("login", "SELECT set_config('app.user', $1, false)"),
+                        body("local", "SELECT set_config('app.user', $1, true)"),
+                        body("sketch", "SELECT hll_set_defaults(1, 2, 3, 4)"),
+                        body("plain", "UPDATE t SET a = 1"),
+                        body("outer", "SELECT app.login('x')"),
+                        body("on_change", "BEGIN PERFORM outer('x'); END", true)};
+        facts.functions.push_back({"public", "hll_set_defaults", kVolatile, false, "hll"});
+        facts.sql_bodies = {{"app", "atomic", "BEGIN ATOMIC\n SELECT app.outer('x'); END"},
+                            {"app", "steps", "BEGIN ATOMIC\n SELECT app.local('x'); END"}};
+        facts.aggregates = {{"app", "total", {"app", "local", kStable}}};
+        facts.operators = {{"app", "###", {"app", "outer", kStable}}};
+        facts.relations = {{"app", "audited", {}}, {"app", "quiet", {}}, {"other", "audited", {}}};
+        facts.written = {{"app", "audited", Kept::What::settings}};
+        catalog_ = build_catalog(facts, std::make_shared<const FunctionOverrides>());
+    }
+    [[nodiscard]] Kept kept(std::string_view sql) const { return find_kept(classify(sql), view()); }
+    [[nodiscard]] CatalogView view() const { return {catalog_.get(), {true, {"app"}}}; }
+    CatalogPtr catalog_;
+};
+
+TEST_F(CatalogKept, WhatAFunctionSetsInsideOfItselfCounts) {
+    EXPECT_EQ(kept("SELECT login('x')").what, Kept::What::settings);
+    EXPECT_EQ(kept("DO $$ BEGIN PERFORM login('x'); END $$").what, Kept::What::settings);
+    EXPECT_EQ(kept("INSERT INTO t SELECT login('x')").what, Kept::What::settings);
+    EXPECT_EQ(kept("SELECT local('x')").what, Kept::What::names);
+    EXPECT_EQ(kept("CALL sketch()").what, Kept::What::state);
+    EXPECT_EQ(kept("SELECT plain()").what, Kept::What::nothing);
+    EXPECT_EQ(kept("SELECT quiet.login FROM quiet").what, Kept::What::settings) << "of a row";
+    EXPECT_EQ(kept("SELECT quiet.outer FROM quiet").what, Kept::What::nothing) << "a column";
+    EXPECT_EQ(verdict(classify("SELECT login('x')"), view()).reason, Reason::backend_state);
+    EXPECT_EQ(verdict(classify("SELECT plain()"), view()).access, Access::read_only);
+}
+
+TEST_F(CatalogKept, AsDoesWhatThoseSetThatItCalls) {
+    EXPECT_EQ(kept("SELECT outer('x')").what, Kept::What::settings);
+    EXPECT_EQ(kept("SELECT atomic()").what, Kept::What::settings);
+    EXPECT_EQ(kept("CALL steps()").what, Kept::What::names);
+    EXPECT_EQ(kept("SELECT total(a) FROM t").what, Kept::What::names);
+    EXPECT_EQ(kept("SELECT 1 ### 2").what, Kept::What::settings);
+    EXPECT_EQ(verdict(classify("SELECT 1 ### 2"), view()).reason, Reason::backend_state);
+    EXPECT_TRUE(catalog_->functions("on_change").empty()) << "nobody calls it";
+}
+
+TEST_F(CatalogKept, AsDoesWhatIsCalledBehindAWrite) {
+    for (const char* sql :
+         {"INSERT INTO audited VALUES (1)", "UPDATE ONLY app.audited SET a = 1",
+          "DELETE FROM audited", "TRUNCATE quiet, audited", "COPY audited FROM STDIN",
+          "MERGE INTO audited a USING quiet q ON a.id = q.id WHEN MATCHED THEN DELETE",
+          "WITH w AS (DELETE FROM audited RETURNING 1) SELECT * FROM w",
+          "DO $$ BEGIN DELETE FROM \"audited\"; END $$", "EXPLAIN ANALYZE DELETE FROM audited"}) {
+        EXPECT_EQ(kept(sql).what, Kept::What::settings) << sql;
+        EXPECT_EQ(kept(sql).by, "audited") << sql;
+    }
+    for (const char* sql :
+         {"INSERT INTO quiet SELECT * FROM audited", "DELETE FROM other.audited",
+          "SELECT * FROM audited", "COPY audited TO STDOUT", "INSERT INTO unknown VALUES (1)"})
+        EXPECT_EQ(kept(sql).what, Kept::What::nothing) << sql;
+    EXPECT_EQ(find_kept(classify("DELETE FROM audited"), {}).what, Kept::What::nothing);
 }
 
 }  // namespace

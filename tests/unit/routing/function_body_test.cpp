@@ -45,9 +45,32 @@ TEST(FunctionBody, NamesWhatItMayCall) {
         testing::IsSupersetOf({std::pair<std::string, std::string>{"", "f"},
                                std::pair<std::string, std::string>{"app", "g"},
                                std::pair<std::string, std::string>{"", "h"}}));
+    EXPECT_THAT(read_body("SELECT app.lower(1), pg_catalog.upper('x')").calls,
+                testing::ElementsAre(std::pair<std::string, std::string>{"app", "lower"}))
+        << "not the built-in one";
     std::string many;
     for (int i = 0; i < 10'000; ++i) many += "f" + std::to_string(i) + "() ";
     EXPECT_LE(read_body(many).calls.size(), 256U);
+}
+
+TEST(FunctionBody, NamesWhatItMayWriteTo) {
+    using Name = std::pair<std::string, std::string>;
+    EXPECT_THAT(
+        read_body("INSERT INTO app.A VALUES (1); UPDATE ONLY b SET x = 1; DELETE FROM c;"
+                  " EXECUTE 'MERGE INTO \"The D\"'; TRUNCATE TABLE e, x.\"f\"; COPY g FROM 'x';"
+                  " INSERT INTO h VALUES (1) ON CONFLICT DO UPDATE SET x = 1;"
+                  " SELECT 1 FROM i FOR UPDATE OF i")
+            .writes,
+        testing::ElementsAre(Name{"app", "a"}, Name{"", "b"}, Name{"", "c"}, Name{"", "d"},
+                             Name{"", "e"}, Name{"x", "f"}, Name{"", "g"}, Name{"", "h"}));
+    EXPECT_EQ(read_body("UPDATE pg_settings SET setting = $1").keeps, What::settings);
+}
+
+TEST(FunctionBody, SpellsNamesAsTheyAreFoundInIt) {
+    EXPECT_EQ(spelled_in_body("Set_Tenant"), "set_tenant");
+    EXPECT_EQ(spelled_in_body("The D"), "d");
+    EXPECT_EQ(spelled_in_body("a$b"), "b");
+    EXPECT_EQ(spelled_in_body("$"), "");
 }
 
 }  // namespace

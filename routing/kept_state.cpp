@@ -82,7 +82,18 @@ auto of_name(std::string_view function) {
     return std::equal_range(kMembers.begin(), kMembers.end(), Member{function, {}}, before);
 }
 
+// pg_proc.dat: lo_open to lo_tell, lo_unlink, lo_create, lo_truncate, and those of 64 bits.
+constexpr std::array<std::uint32_t, 13> kLargeObjectCalls{715, 952, 953,  954,  955,  956, 957,
+                                                          958, 964, 1004, 3170, 3171, 3172};
+
 }  // namespace
+
+Kept kept_by_call(std::uint32_t oid) {
+    if (std::find(kLargeObjectCalls.begin(), kLargeObjectCalls.end(), oid) !=
+        kLargeObjectCalls.end())
+        return {};
+    return {Kept::What::state, "FunctionCall"};
+}
 
 Kept::What kept_by_member(std::string_view extension, std::string_view function) {
     if (extension.empty()) return Kept::What::nothing;

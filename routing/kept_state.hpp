@@ -33,4 +33,8 @@ Kept::What kept_by_member(std::string_view extension, std::string_view function)
 // keeps.
 Kept::What kept_by_name(std::string_view function);
 
+// What a FunctionCall message may leave that names a function by its OID: nothing if it is one of
+// the large objects' own, which libpq calls so; of others it is not asked what they are.
+Kept kept_by_call(std::uint32_t oid);
+
 }  // namespace pgsteer::routing

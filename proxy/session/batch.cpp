@@ -1,5 +1,6 @@
 #include "proxy/session/batch.hpp"
 
+#include "proxy/wire/body_reader.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
@@ -102,6 +103,8 @@ Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
             if (!body.empty()) return ProxyErrc::trailing_bytes;
             break;
         case frontend::kFunctionCall:
+            if (!complete && body.size() < sizeof(item.function)) return std::optional<ReadItem>{};
+            if (body.size() >= sizeof(item.function)) item.function = wire::BodyReader{body}.u32();
             break;
         default:
             return ProxyErrc::protocol_violation;

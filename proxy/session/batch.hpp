@@ -33,6 +33,7 @@ struct BatchItem {
     std::size_t name_size = 0;
     std::size_t portal_at = 0;  // Bind
     std::size_t portal_size = 0;
+    std::uint32_t function = 0;  // FunctionCall: its OID; 0: cut short, an error of the server's
     bool limited = false;  // Execute: with a limit of rows, so that the portal may go on later
     routing::StatementPtr statement = nullptr;  // Parse, Query: classified; null: too large to be
 };

@@ -188,6 +188,7 @@ void ClientSession::expect_item(
             break;
         }
         case wire::frontend::kFunctionCall:
+            note_kept(slot, routing::kept_by_call(item.function));
             if (replies.push({.what = Expect::function_call})) ended = true;
             break;
         case wire::frontend::kSync:

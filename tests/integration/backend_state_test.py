@@ -5,8 +5,9 @@ import re
 import psycopg
 import pytest
 
+from support import raw
 from support.cluster import new_marker
-from support.session import connect
+from support.session import connect, dsn
 from support.waiting import until
 
 SETUP = """
@@ -376,3 +377,59 @@ def test_a_function_made_later_is_followed_as_well(cluster, knowing):
     until(lambda: "reason=backend_state" in reason(), "the catalog knows it")
     assert answers(knowing, ["SELECT kept.made_later()", SEEN]) == answers(
         cluster.primary, ["SELECT kept.made_later()", SEEN])
+
+
+# --- functions called by their OID
+
+LARGE_OBJECTS = {"lo_open": 952, "lo_close": 953, "loread": 954, "lowrite": 955, "lo_lseek": 956, "lo_creat": 957,
+                 "lo_tell": 958, "lo_unlink": 964, "lo_create": 715, "lo_truncate": 1004, "lo_lseek64": 3170,
+                 "lo_tell64": 3171, "lo_truncate64": 3172}
+
+
+def call(oid, *arguments):
+    """A FunctionCall message, everything as text."""
+    body = oid.to_bytes(4, "big") + b"\0\0" + len(arguments).to_bytes(2, "big")
+    for argument in arguments:
+        body += len(argument).to_bytes(4, "big") + argument
+    return raw.message(b"F", body + b"\0\0")
+
+
+def test_large_object_functions_have_the_oids_that_are_known(cluster):
+    assert LARGE_OBJECTS == cluster.primary.value(
+        "SELECT json_object_agg(proname, oid::int) FROM pg_proc WHERE proname = ANY(%s)", list(LARGE_OBJECTS))
+
+
+CALLS = {"setseed": (call(1599, b"0.5"), "SELECT random()"),
+         "set_config": (call(2078, b"app.tenant", b"b", b"false"), ROWS)}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", CALLS)
+def test_what_a_function_call_has_set_is_seen_and_given_to_nobody(cluster, small, name):
+    message, read = CALLS[name]
+
+    def script(server):
+        with raw.log_in(dsn(server)) as session:
+            session.send(message)
+            called = [kind for kind, _ in session.read_until_ready()]
+            seen = []
+            for _ in range(2):
+                session.send(raw.query(read))
+                seen.append(raw.rows(session.read_until_ready()))
+            return called, seen
+    direct = script(cluster.primary)
+    with connect(small) as session:
+        pid = backend(session)
+    assert script(small) == direct
+    with connect(small) as session:
+        assert backend(session) != pid
+
+
+def test_a_connection_with_large_objects_is_given_to_the_next(small):
+    with connect(small) as session:
+        pid = backend(session)
+    with raw.log_in(dsn(small)) as session:
+        session.send(call(LARGE_OBJECTS["lo_creat"], b"131072"))
+        assert [kind for kind, _ in session.read_until_ready()] == ["V", "Z"]
+    with connect(small) as session:
+        assert backend(session) == pid

@@ -88,6 +88,7 @@ void expect_read(const Kind& kind, const ReadItem& read, Bytes batch, std::size_
     EXPECT_EQ(read.sql, kind.sql);
     EXPECT_EQ(read.has_sql, kind.type == frontend::kQuery || kind.type == frontend::kParse);
     EXPECT_EQ(read.item.statement, nullptr);
+    EXPECT_EQ(read.item.function, kind.type == frontend::kFunctionCall ? 1234U : 0U);
 }
 
 TEST_P(ReadItemOf, SaysWhatRoutingNeeds) {
@@ -175,6 +176,21 @@ TEST(ReadItem, NeedsOnlyTheNamesOfABind) {
         EXPECT_EQ((*result)->item.end, bytes.size());
         EXPECT_EQ(name_of((*result)->item, bytes), "statement");
         EXPECT_EQ(portal_of((*result)->item, bytes), "portal");
+    }
+}
+
+TEST(ReadItem, NeedsOnlyTheOidOfAFunctionCall) {
+    const auto bytes = message(frontend::kFunctionCall, "\0\0\4\xD2"s + std::string(300'000, 'x'));
+    const std::size_t oid_end = wire::kHeaderBytes + 4;
+    for (std::size_t size = wire::kHeaderBytes; size < oid_end; ++size) {
+        const auto result = read_front(bytes, size);
+        ASSERT_TRUE(result) << size;
+        EXPECT_FALSE(*result) << size;
+    }
+    for (const auto size : {oid_end, bytes.size()}) {
+        const auto result = read_front(bytes, size);
+        ASSERT_TRUE(result && *result) << size;
+        EXPECT_EQ((*result)->item.function, 1234U);
     }
 }
 

@@ -16,7 +16,7 @@ CHECK = os.path.join(ROOT, "tests", "consistency", "check")
 
 def check(*options):
     done = subprocess.run([sys.executable, CHECK, "--binary", find_binary(), *options], text=True,
-                          capture_output=True, timeout=(550 if "--reads" in options else 100) * SLOWDOWN,
+                          capture_output=True, timeout=1200 * SLOWDOWN,
                           check=False)
     print(done.stdout, done.stderr)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -62,7 +62,7 @@ class Pgsteer:
         self.folder = tempfile.mkdtemp(prefix="pgsteer-proxy-")
         servers = [cluster.primary, *(cluster.replicas if replicas is None else replicas)]
         base = {
-            "listen": {"address": self.host, "port": self.port},
+            "listen": {"address": self.host, "port": self.port, "login_timeout": "2m"},  # machines may be slow
             "admin": {"address": self.host, "port": self.admin_port},
             "workers": 2,
             "shutdown_timeout": "10s",

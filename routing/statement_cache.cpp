@@ -124,6 +124,10 @@ StatementPtr allowed(const CachedStatement& original, const Verdict& verdict) {
     return made;
 }
 
+bool may_keep_by_writing(const Statement& said, const CatalogView& view) {
+    return !said.written.empty() && view.catalog != nullptr && view.catalog->writes_keep();
+}
+
 }  // namespace
 
 StatementPtr judge(const StatementPtr& statement,
@@ -132,9 +136,7 @@ StatementPtr judge(const StatementPtr& statement,
                    JudgedStatements& shared,
                    std::shared_ptr<const Kept>* kept) {
     const Statement& said = statement->statement;
-    const bool writes_keep =
-        !said.written.empty() && view.catalog != nullptr && view.catalog->writes_keep();
-    if (!said.may_read() && said.uses.empty() && !writes_keep) return statement;
+    if (!said.may_read() && said.uses.empty() && !may_keep_by_writing(said, view)) return statement;
     const auto answer = [&](const Judged& known) {
         if (known.kept && kept != nullptr && (!*kept || (*kept)->what < known.kept->what))
             *kept = known.kept;

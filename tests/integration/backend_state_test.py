@@ -40,7 +40,8 @@ SETUP = """
         IF $2 > 0 THEN RETURN kept.outermost($1, $2 - 1); END IF; RETURN kept.outer_tenant($1); END $$;
     CREATE FUNCTION kept.outermost(text) RETURNS text LANGUAGE sql AS 'SELECT kept.outermost($1, 3)';
     CREATE SCHEMA kept_too; GRANT USAGE ON SCHEMA kept_too TO app;
-    CREATE FUNCTION kept_too."Seed twice"() RETURNS void LANGUAGE sql STABLE AS 'SELECT kept.seed(); SELECT kept.seed()';
+    CREATE FUNCTION kept_too."Seed twice"() RETURNS void LANGUAGE sql STABLE AS
+        'SELECT kept.seed(); SELECT kept.seed()';
     CREATE FUNCTION kept_too.reseed() RETURNS void LANGUAGE sql AS 'SELECT kept_too."Seed twice"()';
     CREATE PROCEDURE kept_too.seeds() LANGUAGE plpgsql AS $$ BEGIN PERFORM kept_too.reseed(); END $$;
     CREATE FUNCTION kept_too.outer_local(text) RETURNS text LANGUAGE sql AS 'SELECT kept.local_tenant($1)';
@@ -61,7 +62,8 @@ SETUP = """
     CREATE TABLE kept.changed (id int, note text); CREATE TABLE kept.plain (id int);
     CREATE TABLE kept.emptied (id int); CREATE TABLE kept.seeded (id int);
     CREATE TABLE kept.above (id int PRIMARY KEY); INSERT INTO kept.above SELECT generate_series(1, 9);
-    CREATE TABLE kept.below (id int REFERENCES kept.above ON DELETE CASCADE); INSERT INTO kept.below SELECT generate_series(1, 9);
+    CREATE TABLE kept.below (id int REFERENCES kept.above ON DELETE CASCADE);
+    INSERT INTO kept.below SELECT generate_series(1, 9);
     CREATE TABLE kept.parts (id int) PARTITION BY LIST (id);
     CREATE TABLE kept.part_1 PARTITION OF kept.parts FOR VALUES IN (1);
     CREATE TABLE kept.ruled (id int); CREATE TABLE kept.defaulted (id int, tenant text DEFAULT kept.outer_tenant('b'));
@@ -234,7 +236,8 @@ def backend(session):
     return session.execute("/* pgsteer: primary */ SELECT pg_backend_pid()").fetchone()[0]
 
 
-CLEAN = ["INSERT INTO kept.plain VALUES (1)", "SET DateStyle = German", "SELECT set_limit(0.9)", "SELECT pg_advisory_lock(1)",
+CLEAN = ["INSERT INTO kept.plain VALUES (1)", "SET DateStyle = German", "SELECT set_limit(0.9)",
+         "SELECT pg_advisory_lock(1)",
          "CREATE TEMP TABLE t (id int)", "PREPARE p AS SELECT 1", "SET work_mem = '8MB'",
          "SET pgsteer.consistency = 'strict'", "SELECT count(*) FROM pg_class"]
 KEPT = {

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.proxy import Pgsteer
 
 # Statement, the first version that knows it.
 NEWER = [
@@ -119,3 +120,35 @@ def test_a_search_path_that_the_server_reports_is_told_to_the_client(news, versi
         assert version < 18 or news.info.parameter_status("search_path") == '"$user", public'
     finally:
         news.execute("DROP SCHEMA newer CASCADE")
+
+
+KEPT = """
+    CREATE SCHEMA kept; GRANT USAGE ON SCHEMA kept TO app;
+    CREATE TABLE kept.changed (id int); GRANT ALL ON kept.changed TO app;
+    CREATE FUNCTION kept.style() RETURNS text LANGUAGE sql STABLE AS
+        $$ SELECT set_config('DateStyle', 'German', false) $$;
+    CREATE FUNCTION kept.outer_style() RETURNS text LANGUAGE sql STABLE AS $$ SELECT kept.style() $$;
+    CREATE FUNCTION kept.on_change() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM kept.outer_style(); RETURN NULL; END $$;
+    CREATE TRIGGER t AFTER INSERT ON kept.changed EXECUTE FUNCTION kept.on_change();
+"""
+ATOMIC = "CREATE FUNCTION kept.atomic() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT kept.outer_style(); END"
+
+
+@pytest.mark.versions
+def test_what_functions_keep_is_found_inside_of_others(cluster, leases, version):
+    cluster.primary.sql(KEPT)
+    if version > 13:
+        cluster.primary.sql(ATOMIC)
+    cluster.wait_until_replayed()
+    try:
+        with Pgsteer(cluster, {"workers": 1}, leases=leases) as knowing:
+            for sql in ["SELECT kept.outer_style()", "INSERT INTO kept.changed VALUES (1)",
+                        *["SELECT kept.atomic()"] * (version > 13)]:
+                seen = []
+                for server in cluster.primary, knowing:
+                    with psycopg.connect(_dsn(server.host, server.port), autocommit=True) as session:
+                        seen.append([outcome(session, sql), outcome(session, "SELECT date '2020-02-01' || ''")])
+                assert seen[0] == seen[1], sql
+    finally:
+        cluster.primary.sql("DROP SCHEMA kept CASCADE")

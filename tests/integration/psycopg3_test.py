@@ -345,12 +345,12 @@ def test_an_advisory_lock_is_not_lost_in_silence(make_proxy, cluster):
     proxy = make_proxy()
     with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
                          autocommit=True) as session:
-        pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
-        cluster.primary.sql("SELECT pg_terminate_backend(%s)", pid)
-        until(lambda: not cluster.primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid), "it is gone")
+        def end(pid):  # pgsteer has seen it when it has closed its side
+            cluster.primary.sql("SELECT pg_terminate_backend(%s)", pid)
+            until(lambda: proxy.metric("pgsteer_server_connections", server="primary") == 0, "it is gone")
+        end(session.execute("SELECT pg_backend_pid()").fetchone()[0])
         pid = session.execute("SELECT pg_backend_pid(), pg_advisory_lock(4711)").fetchone()[0]
         session.execute("SELECT 1")
-        cluster.primary.sql("SELECT pg_terminate_backend(%s)", pid)
-        until(lambda: not cluster.primary.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid), "it is gone")
+        end(pid)
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT 1")

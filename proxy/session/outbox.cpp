@@ -5,18 +5,6 @@
 
 namespace pgsteer::proxy {
 
-void Outbox::forward(std::size_t begin, std::size_t end) {
-    if (begin == end) return;
-    if (!pieces_.empty()) {
-        auto& last = pieces_.back();
-        if (last.data() + last.size() == data_.data() + begin) {
-            last = {last.data(), last.size() + end - begin};
-            return;
-        }
-    }
-    pieces_.push_back(data_.subspan(begin, end - begin));
-}
-
 void Outbox::take_back(std::size_t from) {
     pieces_.resize(cut(from));
     forget_held();

@@ -23,7 +23,14 @@ public:
         pieces_.clear();
         released_ = 0;
     }
-    void forward(std::size_t begin, std::size_t end);
+    void forward(std::size_t begin, std::size_t end) {
+        if (begin == end) return;
+        if (!pieces_.empty() &&
+            pieces_.back().data() + pieces_.back().size() == data_.data() + begin)
+            pieces_.back() = {pieces_.back().data(), pieces_.back().size() + end - begin};
+        else
+            pieces_.push_back(data_.subspan(begin, end - begin));
+    }
     // What came from there on is nobody's answer, nor is what was held before it.
     void take_back(std::size_t from);
     // `message` comes behind what was forwarded so far; all of that is held.

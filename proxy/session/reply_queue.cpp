@@ -1,12 +1,8 @@
 #include "proxy/session/reply_queue.hpp"
 
-#include "proxy/wire/message_types.hpp"
-
 #include <algorithm>
 
 namespace pgsteer::proxy {
-
-namespace backend = wire::backend;
 
 bool ReplyQueue::push(Expected expected) {
     if (skipping_) {
@@ -42,54 +38,6 @@ bool ReplyQueue::skips_to_own_sync() const {
         return entry.what == Expect::sync;
     });
     return sync != queue_.end() && sync->internal;
-}
-
-Expected* ReplyQueue::front() {
-    pass_copy_ends();
-    return queue_.empty() ? nullptr : &queue_.front();
-}
-
-Fit ReplyQueue::fit(std::uint8_t type) {
-    switch (type) {
-        case backend::kErrorResponse:
-            return Fit::error;
-        case backend::kParameterStatus:
-        case backend::kNoticeResponse:
-        case backend::kNotificationResponse:
-            return Fit::asynchronous;
-        default:
-            break;
-    }
-    const auto* owed = front();
-    if (owed == nullptr) return Fit::wrong;
-    const auto last_if = [](bool fits) { return fits ? Fit::last : Fit::wrong; };
-    switch (type) {
-        case backend::kReadyForQuery:
-            return last_if(ends_request(owed->what));
-        case backend::kParseComplete:
-            return last_if(owed->what == Expect::parse);
-        case backend::kBindComplete:
-            return last_if(owed->what == Expect::bind);
-        case backend::kCloseComplete:
-            return last_if(owed->what == Expect::close);
-        case backend::kCommandComplete:
-        case backend::kEmptyQueryResponse:
-        case backend::kPortalSuspended:
-            return owed->what == Expect::query ? Fit::part : last_if(owed->what == Expect::execute);
-        case backend::kRowDescription:
-        case backend::kNoData:
-            return owed->what == Expect::describe ? Fit::last : Fit::part;
-        case backend::kDataRow:
-        case backend::kParameterDescription:
-        case backend::kCopyInResponse:
-        case backend::kCopyOutResponse:
-        case backend::kCopyData:
-        case backend::kCopyDone:
-        case backend::kFunctionCallResponse:
-            return Fit::part;
-        default:
-            return Fit::wrong;
-    }
 }
 
 // ReadyForQuery to a Sync in doubt may have been the answer to any Sync right behind it: from here

@@ -1,11 +1,13 @@
 // What a server still owes us: one entry per message sent that is answered by itself. Pure.
 #pragma once
 
+#include "proxy/wire/message_types.hpp"
 #include "routing/statement_cache.hpp"
 
 #include <boost/container/deque.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -68,6 +70,61 @@ enum class Fit : std::uint8_t {
     last,          // the answer to the front ends with it
 };
 
+[[nodiscard]] constexpr Fit fit_to_nothing(std::uint8_t type) {
+    namespace backend = wire::backend;
+    switch (type) {
+        case backend::kErrorResponse:
+            return Fit::error;
+        case backend::kParameterStatus:
+        case backend::kNoticeResponse:
+        case backend::kNotificationResponse:
+            return Fit::asynchronous;
+        default:
+            return Fit::wrong;
+    }
+}
+
+[[nodiscard]] constexpr Fit fit_of(std::uint8_t type, Expect owed) {
+    namespace backend = wire::backend;
+    const auto last_if = [](bool fits) { return fits ? Fit::last : Fit::wrong; };
+    switch (type) {
+        case backend::kReadyForQuery:
+            return last_if(ends_request(owed));
+        case backend::kParseComplete:
+            return last_if(owed == Expect::parse);
+        case backend::kBindComplete:
+            return last_if(owed == Expect::bind);
+        case backend::kCloseComplete:
+            return last_if(owed == Expect::close);
+        case backend::kCommandComplete:
+        case backend::kEmptyQueryResponse:
+        case backend::kPortalSuspended:
+            return owed == Expect::query ? Fit::part : last_if(owed == Expect::execute);
+        case backend::kRowDescription:
+        case backend::kNoData:
+            return owed == Expect::describe ? Fit::last : Fit::part;
+        case backend::kDataRow:
+        case backend::kParameterDescription:
+        case backend::kCopyInResponse:
+        case backend::kCopyOutResponse:
+        case backend::kCopyData:
+        case backend::kCopyDone:
+        case backend::kFunctionCallResponse:
+            return Fit::part;
+        default:
+            return fit_to_nothing(type);
+    }
+}
+
+// By the message's type and what is owed: it is asked for every message.
+inline constexpr auto kFits = [] {
+    std::array<std::array<Fit, static_cast<std::size_t>(Expect::copy_end)>, 256> fits{};
+    for (std::size_t type = 0; type < fits.size(); ++type)
+        for (std::size_t owed = 0; owed < fits[type].size(); ++owed)
+            fits[type][owed] = fit_of(static_cast<std::uint8_t>(type), static_cast<Expect>(owed));
+    return fits;
+}();
+
 // Of the client's messages in the queue that end a request, counted from its front: which ones will
 // never be answered. Ascending.
 using UnansweredEnds = std::vector<std::size_t>;
@@ -83,9 +140,16 @@ public:
     [[nodiscard]] std::size_t size() const { return queue_.size(); }
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
-    [[nodiscard]] Expected* front();
+    [[nodiscard]] Expected* front() {
+        pass_copy_ends();
+        return queue_.empty() ? nullptr : &queue_.front();
+    }
     // `type` is a backend message's. PostgreSQL docs, "Message Flow". Its caller pops what ends.
-    [[nodiscard]] Fit fit(std::uint8_t type);
+    [[nodiscard]] Fit fit(std::uint8_t type) {
+        const auto* owed = front();
+        return owed == nullptr ? fit_to_nothing(type)
+                               : kFits[type][static_cast<std::size_t>(owed->what)];
+    }
     void pop();
     // ErrorResponse in an extended query: everything up to the next Sync is skipped by the server,
     // also a Query or FunctionCall. Calls dropped(entry) for each entry that will never be

@@ -45,7 +45,7 @@ TEST(Reason, IsNamedAsItIsSpelled) {
 
 TEST(Pin, IsNamedAsItIsSpelled) {
     const auto names = enumerators(read_file(SOURCE_DIR "/routing/reason.hpp"), "Pin");
-    ASSERT_EQ(names.size(), 5U);
+    ASSERT_EQ(names.size(), kPinCount);
     for (std::size_t i = 0; i < names.size(); ++i) EXPECT_EQ(name(static_cast<Pin>(i)), names[i]);
 }
 

@@ -149,6 +149,8 @@ def test_reads_do_not_go_back_across_a_crash(hurt, make_proxy):
     """A crashed standby recovers behind where it was. Here it stays there: what was committed last, it replays an hour
     later. pg_postmaster_start_time() tells nothing of it."""
     replica = hurt.replicas[0]
+    # Whoever truncates a system catalog locks it until a commit that the standby will not replay: nobody could log in.
+    hurt.primary.set("autovacuum", "off")
     hurt.primary.sql("CREATE TABLE crash_reads (n int); ALTER TABLE crash_reads OWNER TO app;"
                      "INSERT INTO crash_reads VALUES (0)")
     hurt.wait_until_replayed()
@@ -175,7 +177,8 @@ def test_reads_do_not_go_back_across_a_crash(hurt, make_proxy):
                 assert session.execute(read).fetchone() == (3,)
     finally:
         hurt.heal()
-        hurt.primary.sql("DROP TABLE crash_reads")
+        hurt.primary.sql("ALTER SYSTEM RESET autovacuum")
+        hurt.primary.sql("SELECT pg_reload_conf(); DROP TABLE crash_reads")
 
 
 def _is_on(session, server):

@@ -129,7 +129,7 @@ bool ClientSession::is_answered() const {
 awaitable<void> ClientSession::answered() {
     bool asked = false;  // a request may be found to be open only while it is waited for
     while (!is_answered() && !closing_ && batcher_.skipping() == Skipping::no && !is_copying_in()) {
-        if (!asked && !requests_.empty() && requests_.back().open) {
+        if (!asked && requests_.is_open()) {
             ask_for_answers(requests_.back());
             asked = true;
         }
@@ -182,7 +182,7 @@ ClientSession::Next ClientSession::look(Search& search) {
     }
     if (cancel_ == Cancel::asked && requests_.empty())
         return fail(search, ProxyErrc::query_canceled);
-    if (!demand.again && !requests_.empty() && requests_.back().open &&
+    if (!demand.again && requests_.is_open() &&
         requests_.back().slot == Slot::primary)  // its implicit transaction is open there
         return chosen(search, Slot::primary, Reason::in_transaction);
     const auto& topology = worker_.topology();
@@ -503,7 +503,7 @@ awaitable<void> ClientSession::doubt_settled() {
 // What a name means may depend on requests that are still in flight: what is skipped in them has
 // not changed it. Within one request it is skipped as well.
 bool ClientSession::waits_for_names() const {
-    return (requests_.size() > 1 || (!requests_.empty() && !requests_.back().open)) &&
+    return (requests_.size() > 1 || (!requests_.empty() && !requests_.is_open())) &&
            std::any_of(requests_.begin(), requests_.end(),
                        [](const Request& request) {
                            return request.changes_done < request.changes.size();
@@ -519,7 +519,7 @@ awaitable<void> ClientSession::dispatch() {
     if (batcher_.skipping() != Skipping::no) co_return batcher_.skip_batch();
     const bool is_flush =
         batch.items.size() == 1 && batch.items.front().type == wire::frontend::kFlush;
-    if (is_flush && (requests_.empty() || !requests_.back().open)) {  // of what is sent anyway
+    if (is_flush && !requests_.is_open()) {  // of what is sent anyway
         co_return batcher_.consume(false);
     }
     auto bytes = batcher_.bytes();

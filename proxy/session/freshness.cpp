@@ -155,7 +155,7 @@ awaitable<void> ClientSession::wait_for_freshness() {
 // Its messages are all here and will be kept, so that they can be sent once more.
 bool ClientSession::may_verify(const Batch& batch) const {
     return batch.ends && !moved_ && batch.bytes <= 2 * worker_.config().routing.retry_buffer &&
-           (requests_.empty() || !requests_.back().open);
+           !requests_.is_open();
 }
 
 void ClientSession::add_verification(Slot slot, wire::Buffer& out) {

@@ -353,7 +353,7 @@ def read_conflicts_with_recovery(proxy, cluster):
         cluster.primary.sql("VACUUM bystander")
         try:
             return not replica.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND state = 'idle in transaction'", pid)
-        except psycopg.errors.SerializationFailure:
+        except psycopg.OperationalError:  # 40001, or the connection with it
             return False  # it was in the way itself
     until(is_ended, "it was in the way", 60, 0.2)
     victim.close()

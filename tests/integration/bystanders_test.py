@@ -3,6 +3,7 @@ nothing had happened. No server dies here."""
 
 import asyncio
 import itertools
+import re
 import socket
 import struct
 import threading
@@ -353,8 +354,9 @@ def read_conflicts_with_recovery(proxy, cluster):
         cluster.primary.sql("VACUUM bystander")
         try:
             return not replica.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND state = 'idle in transaction'", pid)
-        except psycopg.OperationalError:  # 40001, or the connection with it
-            return False  # it was in the way itself
+        except psycopg.OperationalError:  # the query was cancelled, or its connection ended: it was in the way itself
+            assert re.search(r"app=harness .*conflict with recovery", replica.log())
+            return False
     until(is_ended, "it was in the way", 60, 0.2)
     victim.close()
 

@@ -167,7 +167,7 @@ class Server:
             until(lambda: self.value("SELECT pg_get_wal_replay_pause_state()") == "paused", f"{self.name} is paused")
 
     def resume_replay(self) -> None:
-        self.sql("SELECT pg_wal_replay_resume()")
+        until(lambda: _runs(self, "SELECT pg_wal_replay_resume()"), f"{self.name} replays")
 
     def has_replayed(self, lsn: str) -> bool:
         return self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", lsn)
@@ -257,7 +257,8 @@ class Cluster:
         for replica in self.replicas:
             until(lambda replica=replica: _answers(replica), f"{replica.name} answers", 60)
             replica.sql("ALTER SYSTEM RESET recovery_min_apply_delay")
-            until(lambda replica=replica: _resumes(replica), f"{replica.name} replays", 30)
+            until(lambda replica=replica: _runs(replica, "SELECT pg_reload_conf(), pg_wal_replay_resume()"),
+                  f"{replica.name} replays", 30)
         self.wait_until_replayed()
 
     def switch_over(self, replica: Server) -> None:
@@ -293,10 +294,10 @@ class Cluster:
         return {server.name: server.value(query) for server in self.servers}
 
 
-def _resumes(replica: Server) -> bool:
+def _runs(replica: Server, query: str) -> bool:
     """False: what has waited to be replayed cancelled the query."""
     try:
-        replica.sql("SELECT pg_reload_conf(), pg_wal_replay_resume()")
+        replica.sql(query)
         return True
     except psycopg.errors.SerializationFailure:
         return False

@@ -27,6 +27,8 @@ def where_it_runs(target, statement, dsn=None):
     marker = new_marker()
     with psycopg.connect(dsn or target.dsn(), autocommit=True) as session:
         session.execute(f"{statement} /* {marker} */")
+        if not target.direct:
+            print(session.execute("SHOW pgsteer.last_route").fetchone()[0])  # why, if it is the wrong place
     return set(target.cluster.where_ran(marker))
 
 

@@ -69,6 +69,8 @@ def test_what_a_replica_could_not_do_runs_on_the_primary_alone(target, statement
     "SELECT 1; SELECT 2", "SELECT extract(year FROM now()), substring('abc' from 2)",
     "SELECT random(), gen_random_uuid(), clock_timestamp()"])
 def test_plain_reads_run_on_a_replica(target, statement):
+    if "routed" in statement:
+        target.wait_until_known("routed")
     where = where_it_runs(target, statement)
     if not target.direct:
         assert where and "primary" not in where
@@ -100,6 +102,7 @@ def test_a_replica_hint_on_a_write_still_writes_on_the_primary(target):
     "BEGIN READ ONLY", "START TRANSACTION READ ONLY", "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "BEGIN TRANSACTION READ ONLY"])
 def test_read_only_transactions_run_on_a_replica(target, begin):
+    target.wait_until_known("routed")
     marker = new_marker()
     with psycopg.connect(target.dsn(), autocommit=True) as session:
         session.execute(begin)
@@ -112,6 +115,7 @@ def test_read_only_transactions_run_on_a_replica(target, begin):
 @pytest.mark.parametrize("begin", ["BEGIN", "BEGIN READ WRITE", "BEGIN ISOLATION LEVEL SERIALIZABLE",
                                    "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE"])
 def test_other_transactions_run_on_the_primary(target, begin):
+    target.wait_until_known("routed")
     marker = new_marker()
     with psycopg.connect(target.dsn(), autocommit=True) as session:
         session.execute(begin)

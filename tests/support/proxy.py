@@ -109,7 +109,8 @@ class Pgsteer:
                 raise
 
     def wait_until_ready(self) -> None:
-        """Until there is a primary, and every replica has been seen to be healthy."""
+        """Until there is a primary, every replica has been seen to be healthy, and what can be read of the databases that the
+        configuration names is read: until then reads run on the primary."""
         def ready():
             if self.process.poll() is not None:
                 raise AssertionError(f"pgsteer ended at start:\n{self.log_tail()}")
@@ -118,6 +119,8 @@ class Pgsteer:
             until(ready, "pgsteer is ready", 20)
             until(lambda: all(state == "HEALTHY" for state in self.states().values()),
                   "every server is HEALTHY", 20)
+            until(lambda: all(catalog["loaded"] or catalog["last_error"] for catalog in self.status()["catalogs"]),
+                  "every catalog is read", 20)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log_tail()}") from None
 

@@ -2,6 +2,7 @@
 
 import time
 
+import psycopg
 import pytest
 
 from support.cluster import measure, new_marker
@@ -74,3 +75,17 @@ def test_a_hung_replica_does_not_answer_until_resumed(hurt):
 def _is_busy(connection) -> bool:
     connection.pgconn.consume_input()
     return connection.pgconn.is_busy()
+
+
+def test_what_is_kept_is_left_when_it_ends(cluster):
+    primary, own = cluster.primary, "SELECT pg_backend_pid()"
+    first = primary.value(own)
+    assert primary.value(own) == first
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        primary.sql("SELECT 1/0")
+    with primary.connect() as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", (first,))
+    second = primary.value(own)
+    assert second != first
+    primary.sql("SET work_mem = '77MB'")
+    assert primary.value("SHOW work_mem") != "77MB" and primary.value(own) == second

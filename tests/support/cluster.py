@@ -6,10 +6,12 @@ never from pgsteer's word.
 
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 
@@ -50,6 +52,11 @@ _ROLES = """
 _LOG_RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\n]*?\[\d+\] app=", re.MULTILINE)
 
 
+_USUAL = ("app", "postgres")  # databases that stay
+_CHANGES_SESSION = re.compile(r"(^|;)\s*(SET|RESET|LISTEN|LOAD|PREPARE|DECLARE|BEGIN|CREATE\s+TEMP)\b|set_config|pg_temp|advisory",
+                              re.IGNORECASE)
+
+
 def new_marker() -> str:
     """A comment's content that finds one statement in the logs again."""
     return f"m{uuid.uuid4().hex[:16]}"
@@ -66,6 +73,8 @@ class Server:
         self.log_file = os.path.join(folder, "log", f"{name}.log")
         self._env = env
         self._log_start = 0
+        self._kept = threading.local()  # connections by database
+        self._changes = 0               # of what runs: none is kept over one
 
     def __repr__(self):
         return f"<{self.name} at port {self.port}>"
@@ -79,13 +88,25 @@ class Server:
             connect_timeout=int(10 * SLOWDOWN), application_name="harness", **options)
 
     def sql(self, query, *params, dbname="app"):
-        """Rows of `query`, or None if it returns none."""
-        with self.connect(dbname) as connection:
-            cursor = connection.execute(query, params or None)
-            return cursor.fetchall() if cursor.description else None
+        """Rows of `query`, or None if it returns none. Nothing that it does to its session lasts."""
+        if dbname not in _USUAL or _CHANGES_SESSION.search(query):
+            with self.connect(dbname) as connection:
+                return _rows(connection, query, params)
+        return _rows(self._connection(dbname), query, params)
 
     def value(self, query, *params, dbname="app"):
         return self.sql(query, *params, dbname=dbname)[0][0]
+
+    def _connection(self, dbname):
+        """One that is kept: a login costs more than what most tests ask."""
+        kept = self._kept.__dict__.setdefault("connections", {})
+        changes, connection = kept.pop(dbname, (None, None))
+        if connection is not None and (changes != self._changes or not _is_idle(connection)):
+            connection.close()
+            connection = None
+        connection = connection or self.connect(dbname, prepare_threshold=None)
+        kept[dbname] = self._changes, connection
+        return connection
 
     # --- processes
 
@@ -117,6 +138,7 @@ class Server:
 
     def hang(self) -> None:
         """SIGSTOP: connections stay open, nothing answers."""
+        self._changes += 1
         postmaster = self.postmaster()
         os.kill(postmaster, signal.SIGSTOP)
         for pid in self.processes():
@@ -147,6 +169,7 @@ class Server:
         os.chown(path, owner.st_uid, owner.st_gid)
 
     def _pg_ctl(self, action, *options) -> None:
+        self._changes += 1
         command = [os.path.join(self._env["BINDIR"], "pg_ctl"), "-s", "-D", self.data, action,
                    *options]
         subprocess.run([*as_owner(), *command], cwd="/", check=True, timeout=120 * SLOWDOWN,
@@ -292,6 +315,20 @@ class Cluster:
         """Backends in pg_stat_activity for which `condition` holds, by server."""
         query = f"SELECT count(*) FROM pg_stat_activity WHERE {condition}"
         return {server.name: server.value(query) for server in self.servers}
+
+
+def _rows(connection, query, params):
+    cursor = connection.execute(query, params or None)
+    return cursor.fetchall() if cursor.description else None
+
+
+def _is_idle(connection) -> bool:
+    """Not if its server has said anything since: most likely that it ends."""
+    if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
 
 
 def _runs(replica: Server, query: str) -> bool:

@@ -113,7 +113,7 @@ struct Catalogs::Impl {
     void take(Entry& entry, CatalogAnswer answer);
     void publish(Entry& entry, CatalogAnswer answer);
     void note_role_settings(std::string_view fingerprint);
-    void fail(Entry& entry, const std::string& error);
+    void fail(Entry& entry, const PgError& error);
     asio::awaitable<bool> is_dropped(const Entry& entry, routing::ServerId primary);
     void gone(const std::shared_ptr<Entry>& entry);
     void look_at_all_again();
@@ -271,7 +271,7 @@ asio::awaitable<void> Catalogs::Impl::look(std::shared_ptr<Entry> entry) {
         if (co_await is_dropped(*entry, primary)) {
             gone(entry);
         } else {
-            fail(*entry, answer.error.text);
+            fail(*entry, answer.error);
         }
         co_return;
     }
@@ -392,7 +392,10 @@ void Catalogs::Impl::gone(const std::shared_ptr<Entry>& entry) {
 }
 
 // What was known stays: a look that fails says nothing about the catalog.
-void Catalogs::Impl::fail(Entry& entry, const std::string& error) {
+void Catalogs::Impl::fail(Entry& entry, const PgError& error) {
+    // DROP DATABASE ... WITH (FORCE) ends the loader's session before the database is gone; the login of the next look
+    // waits for it. So the first loss is no news.
+    const bool may_be_dropped = error.kind == PgError::Kind::lost && !entry.has_failed && !entry.is_configured;
     entry.next_look = Clock::now() + entry.retry;
     entry.retry = std::min<Clock::duration>(entry.retry * 2, kLastRetry);
     entry.has_failed = true;
@@ -400,12 +403,12 @@ void Catalogs::Impl::fail(Entry& entry, const std::string& error) {
     {
         const std::lock_guard lock{mutex};
         ++entry.failed;
-        is_news = entry.last_error != error;
-        entry.last_error = error;
+        is_news = !may_be_dropped && entry.last_error != error.text;
+        if (!may_be_dropped) entry.last_error = error.text;
     }
     if (is_news)
         log::warning("the catalog of a database cannot be read", "database",
-                     entry.store->database(), "error", error, "reads",
+                     entry.store->database(), "error", error.text, "reads",
                      entry.store->load() ? "by the catalog known so far" : "on the primary");
     const bool is_first = !entry.store->is_tried();
     entry.store->tried();

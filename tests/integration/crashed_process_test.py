@@ -8,7 +8,7 @@ import threading
 import psycopg
 import pytest
 
-from support.cluster import new_marker
+from support.cluster import new_marker, send_signal
 from support.session import connect
 from support.waiting import SLOWDOWN, until
 
@@ -48,11 +48,19 @@ class Statement(threading.Thread):
         return None
 
     def crash(self, cluster):
-        """Ends its process; returns the server that had it."""
-        server, pid = until(lambda: self.where(cluster), "it runs", 30)
-        os.kill(pid, signal.SIGKILL)
-        self.join(30 * SLOWDOWN)
-        return server
+        """Ends its process, until that is what ended it: another's crash may have been first, and it goes on elsewhere.
+        Returns the server that had it last."""
+        last = None
+
+        def is_over():
+            nonlocal last
+            if found := self.where(cluster):
+                last, pid = found
+                send_signal(pid, signal.SIGKILL)
+            self.join(0.2)
+            return not self.is_alive()
+        until(is_over, "it runs, and crashes", 30)
+        return last
 
 
 def _answers(server):

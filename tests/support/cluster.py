@@ -92,7 +92,13 @@ class Server:
         if dbname not in _USUAL or _CHANGES_SESSION.search(query):
             with self.connect(dbname) as connection:
                 return _rows(connection, query, params)
-        return _rows(self._connection(dbname), query, params)
+        connection = self._connection(dbname)
+        if "pg_reload_conf" not in query:
+            return _rows(connection, query, params)
+        before = connection.execute("SELECT clock_timestamp()").fetchone()[0]
+        rows = _rows(connection, query, params)
+        until(lambda: self._has_reloaded(before), f"{self.name} reads its configuration")
+        return rows
 
     def value(self, query, *params, dbname="app"):
         return self.sql(query, *params, dbname=dbname)[0][0]
@@ -107,6 +113,11 @@ class Server:
         connection = connection or self.connect(dbname, prepare_threshold=None)
         kept[dbname] = self._changes, connection
         return connection
+
+    def _has_reloaded(self, since) -> bool:
+        """The postmaster forks the next process when it has read the files and told the others of it."""
+        with self.connect() as fresh:
+            return fresh.execute("SELECT pg_conf_load_time() >= %s", (since,)).fetchone()[0]
 
     # --- processes
 

@@ -58,7 +58,7 @@ def total(proxy, role) -> float:
 
 
 def test_readyz_follows_the_primary(make_proxy, hurt):
-    proxy = make_proxy()
+    proxy = make_proxy({"health": {"timeout": "1s"}})
     hurt.primary.hang()
     until(lambda: proxy.http_status("/readyz") == 503, "not ready without a primary", 20)
     assert proxy.http_status("/livez") == 200

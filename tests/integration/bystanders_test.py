@@ -385,9 +385,7 @@ def crowd(cluster, leases):
     cluster.primary.sql("ALTER TABLE bystander OWNER TO app")
     cluster.wait_until_replayed()
     try:
-        changes = {"databases": [{"name": "*"}],
-                   "health": {"timeout": f"{5 * SLOWDOWN:.0f}s"}}  # a slow machine is another trouble
-        with Pgsteer(cluster, changes, leases=leases) as proxy, Bystanders(proxy) as bystanders:
+        with Pgsteer(cluster, {"databases": [{"name": "*"}]}, leases=leases) as proxy, Bystanders(proxy) as bystanders:
             yield proxy, bystanders
     finally:
         cluster.primary.sql("DROP TABLE bystander")

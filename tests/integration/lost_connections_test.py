@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from support.bystanders import Bystanders
-from support.waiting import SLOWDOWN, until
+from support.waiting import until
 
 ROUNDS = 12
 
@@ -103,7 +103,7 @@ def dies_while_it_works(_cluster, session):
 @pytest.mark.parametrize("end", [terminated, terminated_while_it_works, terminates_itself, idle, idle_in_transaction,
                                  dies_in_a_transaction, dies_while_it_works], ids=lambda end: end.__name__)
 def test_a_lost_connection_is_one_sessions_trouble(counters, make_proxy, end):
-    proxy = make_proxy({"health": {"timeout": f"{5 * SLOWDOWN:.0f}s"}})  # a slow machine is another trouble
+    proxy = make_proxy()
     counters.primary.sql("CREATE SEQUENCE IF NOT EXISTS victims; GRANT ALL ON SEQUENCE victims TO other")
     with Bystanders(proxy, WORKS) as bystanders:
         until(lambda: all(count > 3 for count in bystanders.done().values()), "all are at work", 60)

@@ -95,7 +95,7 @@ class Server:
         connection = self._connection(dbname)
         if "pg_reload_conf" not in query:
             return _rows(connection, query, params)
-        before = connection.execute("SELECT clock_timestamp()").fetchone()[0]
+        before = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()[0]
         rows = _rows(connection, query, params)
         until(lambda: self._has_reloaded(before), f"{self.name} reads its configuration")
         return rows
@@ -117,7 +117,7 @@ class Server:
     def _has_reloaded(self, since) -> bool:
         """The postmaster forks the next process when it has read the files and told the others of it."""
         with self.connect() as fresh:
-            return fresh.execute("SELECT pg_conf_load_time() >= %s", (since,)).fetchone()[0]
+            return fresh.execute("SELECT extract(epoch FROM pg_conf_load_time()) >= %s", (since,)).fetchone()[0]
 
     # --- processes
 

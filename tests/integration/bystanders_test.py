@@ -2,6 +2,7 @@
 nothing had happened. No server dies here."""
 
 import asyncio
+import contextlib
 import itertools
 import re
 import socket
@@ -312,8 +313,9 @@ def idle_read_only_transaction_times_out(proxy, cluster):
     victim = Victim(proxy, cluster)
     victim.session.send(raw.query("SET idle_in_transaction_session_timeout = '20ms'"), raw.query("BEGIN READ ONLY"),
                         raw.query("SELECT count(*) FROM bystander"))
-    for _ in range(3):
-        victim.session.read_until_ready()
+    with contextlib.suppress(EOFError):  # on a busy machine the time is over before the query is read
+        for _ in range(3):
+            victim.session.read_until_ready()
     until(lambda: not victim.backends("replica", "state = 'idle in transaction'"), "the server has ended it")
     victim.close()
 

@@ -391,8 +391,9 @@ def test_a_role_setting_makes_all_of_them_read_only(either, cluster):
                 session.execute("COMMIT")
                 return place == "replica"
             until(on_a_replica, "the catalog to know", timeout=10, interval=0.1)
-    finally:
-        cluster.primary.sql("ALTER ROLE app RESET default_transaction_read_only")
+    finally:  # through pgsteer, which leaves the connections that have it
+        with connect(either, options="-c default_transaction_read_only=off") as session:
+            session.execute("ALTER ROLE app RESET default_transaction_read_only")
 
 
 def test_one_snapshot_on_the_replica(either, cluster):

@@ -14,10 +14,11 @@ namespace {
 
 // Other workers may have read 57P02 a little before this one read the end of its connection.
 constexpr auto kReadBefore = 100ms;
-// A postmaster that has not noticed yet goes on to accept logins; one that is stopping altogether
-// has refused this one, and others may still have to read 57P02.
-constexpr auto kAgainAfter = 10ms;
-constexpr int kAcceptedLogins = 5;
+// A postmaster that has not noticed yet goes on to accept logins: a process closes its connections
+// before its parent is told of its end, and on a busy machine much may come between. One that is
+// stopping altogether has refused this one, and others may still have to read 57P02.
+constexpr auto kFirstPause = 10ms;  // and twice as long each time
+constexpr int kAcceptedLogins = 6;
 constexpr std::uint32_t kMaxMessage = 64 * 1024;
 
 enum class Answer : std::uint8_t { nobody, accepts, refuses_everybody, ended };
@@ -59,7 +60,8 @@ awaitable<bool> has_crashed(Executor executor,
                             Crashes& crashes) {
     const auto until = ended_at + kInquestTime;
     const auto is_known = [&] { return crashes.has_crashed_since(server, ended_at - kReadBefore); };
-    Timer pause{executor};
+    Timer timer{executor};
+    auto pause = std::chrono::milliseconds{kFirstPause};
     int accepted = 0;
     while (!is_known() && Clock::now() < until && accepted < kAcceptedLogins) {
         const auto answer = co_await ask(executor, config, login, until);
@@ -68,9 +70,10 @@ awaitable<bool> has_crashed(Executor executor,
             break;
         }
         if (answer == Answer::accepts) ++accepted;
-        pause.expires_after(kAgainAfter);
-        co_await pause.async_wait(as_result);
+        timer.expires_after(pause);
+        co_await timer.async_wait(as_result);
         if (answer == Answer::nobody) break;
+        pause *= 2;
     }
     co_return is_known();
 }

@@ -12,7 +12,7 @@ namespace pgsteer::proxy {
 // is asked by a login that goes no further than its first answer. Bounded to kInquestTime behind
 // `ended_at`; `login`, `config` and `crashes` have to live as long. PostgreSQL docs, "Server
 // Shutdown and Restart" and restart_after_crash; seen on 13 to 18.
-inline constexpr std::chrono::milliseconds kInquestTime{500};
+inline constexpr std::chrono::milliseconds kInquestTime{1'000};
 awaitable<bool> has_crashed(Executor executor,
                             const conf::ServerConfig& config,
                             routing::ServerId server,

@@ -393,9 +393,10 @@ void Catalogs::Impl::gone(const std::shared_ptr<Entry>& entry) {
 
 // What was known stays: a look that fails says nothing about the catalog.
 void Catalogs::Impl::fail(Entry& entry, const PgError& error) {
-    // DROP DATABASE ... WITH (FORCE) ends the loader's session before the database is gone; the login of the next look
-    // waits for it. So the first loss is no news.
-    const bool may_be_dropped = error.kind == PgError::Kind::lost && !entry.has_failed && !entry.is_configured;
+    // DROP DATABASE ... WITH (FORCE) ends the loader's session before the database is gone; the
+    // login of the next look waits for it. So the first loss is no news.
+    const bool may_be_dropped =
+        error.kind == PgError::Kind::lost && !entry.has_failed && !entry.is_configured;
     entry.next_look = Clock::now() + entry.retry;
     entry.retry = std::min<Clock::duration>(entry.retry * 2, kLastRetry);
     entry.has_failed = true;
@@ -403,8 +404,7 @@ void Catalogs::Impl::fail(Entry& entry, const PgError& error) {
     {
         const std::lock_guard lock{mutex};
         ++entry.failed;
-        is_news = !may_be_dropped && entry.last_error != error.text;
-        if (!may_be_dropped) entry.last_error = error.text;
+        if (!may_be_dropped) is_news = std::exchange(entry.last_error, error.text) != error.text;
     }
     if (is_news)
         log::warning("the catalog of a database cannot be read", "database",

@@ -4,6 +4,8 @@
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
 
+#include <algorithm>
+
 namespace pgsteer::proxy {
 
 using routing::Clock;
@@ -61,7 +63,7 @@ awaitable<bool> has_crashed(Executor executor,
     const auto until = ended_at + kInquestTime;
     const auto is_known = [&] { return crashes.has_crashed_since(server, ended_at - kReadBefore); };
     Timer timer{executor};
-    auto pause = std::chrono::milliseconds{kFirstPause};
+    auto pause = kFirstPause;
     int accepted = 0;
     while (!is_known() && Clock::now() < until && accepted < kAcceptedLogins) {
         const auto answer = co_await ask(executor, config, login, until);
@@ -70,7 +72,7 @@ awaitable<bool> has_crashed(Executor executor,
             break;
         }
         if (answer == Answer::accepts) ++accepted;
-        timer.expires_after(pause);
+        timer.expires_at(std::min(Clock::now() + pause, until));
         co_await timer.async_wait(as_result);
         if (answer == Answer::nobody) break;
         pause *= 2;

@@ -5,8 +5,8 @@ Environment (tests/README.md): PGSTEER_BINARY, PGSTEER_DIRECT, PGSTEER_FULL, PGS
 
 import os
 import signal
-import threading
 import sys
+import threading
 import time
 
 import psycopg
@@ -54,6 +54,7 @@ def pytest_runtest_call(item):
     if threading.current_thread() is not threading.main_thread():
         yield  # execnet, if its main thread was not ready in time; signals are not for it, the run's limit is
         return
+
     def late(*_):
         raise TimeoutError(f"{item.name} took longer than {_LIMIT:.0f} s")
     previous = signal.signal(signal.SIGALRM, late)

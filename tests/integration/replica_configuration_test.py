@@ -50,9 +50,6 @@ READS = {
 }
 
 
-_LOADED = "SELECT extract(epoch FROM pg_conf_load_time())"
-
-
 def known(session) -> dict:
     """As pg_settings spells them: what the table names and this version has."""
     names = {row[0].lower() for row in session.execute("SELECT name FROM pg_settings")}
@@ -66,20 +63,14 @@ def configure(servers, settings) -> None:
             for name in known(session).keys() & settings.keys():
                 quote = "" if name == "search_path" else "'"
                 session.execute(f"ALTER SYSTEM SET {name} = {quote}{settings[name]}{quote}")
-        reload(server)
+        server.sql("SELECT pg_reload_conf()")
 
 
 def unconfigure(server) -> None:
     with server.connect() as session:
         for name in known(session):
             session.execute(f"ALTER SYSTEM RESET {name}")
-    reload(server)
-
-
-def reload(server) -> None:
-    before = server.value(_LOADED)
     server.sql("SELECT pg_reload_conf()")
-    until(lambda: server.value(_LOADED) != before, f"{server.name} has read it")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -57,6 +57,11 @@ _CHANGES_SESSION = re.compile(r"(^|;)\s*(SET|RESET|LISTEN|LOAD|PREPARE|DECLARE|B
                               re.IGNORECASE)
 
 
+def _microseconds(time: str) -> str:
+    """SQL of a time as an integer: no setting of the server (DateStyle, extra_float_digits) rounds or spells it."""
+    return f"(extract(epoch FROM {time}) * 1000000)::int8"
+
+
 def new_marker() -> str:
     """A comment's content that finds one statement in the logs again."""
     return f"m{uuid.uuid4().hex[:16]}"
@@ -95,7 +100,7 @@ class Server:
         connection = self._connection(dbname)
         if "pg_reload_conf" not in query:
             return _rows(connection, query, params)
-        before = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()[0]
+        before = connection.execute(f"SELECT {_microseconds('clock_timestamp()')}").fetchone()[0]
         rows = _rows(connection, query, params)
         until(lambda: self._has_reloaded(before), f"{self.name} reads its configuration")
         return rows
@@ -117,7 +122,7 @@ class Server:
     def _has_reloaded(self, since) -> bool:
         """The postmaster forks the next process when it has read the files and told the others of it."""
         with self.connect() as fresh:
-            return fresh.execute("SELECT extract(epoch FROM pg_conf_load_time()) >= %s", (since,)).fetchone()[0]
+            return fresh.execute(f"SELECT {_microseconds('pg_conf_load_time()')} >= %s", (since,)).fetchone()[0]
 
     # --- processes
 

@@ -2,7 +2,6 @@
 nothing had happened. No server dies here."""
 
 import asyncio
-import contextlib
 import itertools
 import re
 import socket
@@ -313,9 +312,7 @@ def idle_read_only_transaction_times_out(proxy, cluster):
     victim = Victim(proxy, cluster)
     victim.session.send(raw.query("SET idle_in_transaction_session_timeout = '20ms'"), raw.query("BEGIN READ ONLY"),
                         raw.query("SELECT count(*) FROM bystander"))
-    with contextlib.suppress(EOFError):  # on a busy machine the time is over before the query is read
-        for _ in range(3):
-            victim.session.read_until_ready()
+    assert "25P03" in raw.sqlstates(victim.session.read_to_end())  # behind all answers, or some on a busy machine
     until(lambda: not victim.backends("replica", "state = 'idle in transaction'"), "the server has ended it")
     victim.close()
 

@@ -14,6 +14,20 @@ struct Pool::Waiter {
     bool has_left = false;
 };
 
+// A connection that is being opened, for somebody who may leave.
+struct Pool::Opening {
+    explicit Opening(Executor executor) : ended{executor} {}
+    void end(ConnectResult with) {
+        result = std::move(with);
+        has_ended = true;
+        ended.notify_all();
+    }
+    ConnectResult result;
+    bool has_ended = false;
+    bool is_abandoned = false;  // nobody waits for it
+    Signal ended;
+};
+
 struct Pool::Group {
     BudgetKey key;
     std::shared_ptr<Budget> budget;

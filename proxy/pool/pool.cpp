@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <exception>
 
 namespace pgsteer::proxy {
 
@@ -88,6 +89,10 @@ bool Pool::is_exhausted(const BudgetKey& key) {
 }
 
 void Pool::Place::leave() {
+    if (opening_ && !opening_->has_ended) {
+        opening_->is_abandoned = true;
+        opening_->ended.notify_all();
+    }
     if (!waiter_ || waiter_->woken) return;
     waiter_->has_left = true;
     waiter_->timer.cancel();
@@ -121,13 +126,62 @@ awaitable<LeaseResult> Pool::acquire(const PoolTarget& target, Place& place) {
         }
     }
 
-    auto result = co_await open(target);
-    if (!result.connection) {
-        free_place(group);
-        co_return LeaseResult{{}, std::move(result.failure)};
-    }
-    count_opened(group, *result.connection);
+    const auto opening = std::make_shared<Opening>(env_.executor);
+    spawn(env_.executor, open_on(target, opening), "pool.open");
+    auto result = co_await opened(opening, place);
+    if (!result.connection) co_return LeaseResult{{}, std::move(result.failure)};
     co_return lease_of(std::move(result.connection));
+}
+
+// A server may take its time, and whoever waits for it need not.
+awaitable<ConnectResult> Pool::opened(std::shared_ptr<Opening> opening, Place& place) {
+    place.opening_ = opening;
+    while (!opening->has_ended && !opening->is_abandoned) co_await opening->ended.wait();
+    place.opening_.reset();
+    if (opening->is_abandoned) co_return ConnectResult{{}, {ProxyErrc::query_canceled, {}, {}, {}}};
+    co_return std::move(opening->result);
+}
+
+awaitable<ConnectResult> Pool::connect(routing::ServerId server,
+                                       ServerLogin login,
+                                       Place& place) {
+    const auto opening = std::make_shared<Opening>(env_.executor);
+    spawn(env_.executor, connect_on(server, std::move(login), opening), "pool.connect");
+    co_return co_await opened(opening, place);
+}
+
+awaitable<void> Pool::connect_on(routing::ServerId server,
+                                 ServerLogin login,
+                                 std::shared_ptr<Opening> opening) {
+    ConnectResult result;
+    try {
+        result = co_await connect(server, std::move(login));
+    } catch (const std::exception& error) {
+        result.failure = {ProxyErrc::server_unreachable, {}, {}, error.what()};
+    }
+    opening->end(std::move(result));
+}
+
+// Its place in the budget was taken. What nobody waits for any more is kept for others.
+awaitable<void> Pool::open_on(PoolTarget target, std::shared_ptr<Opening> opening) {
+    Group& group = group_of({target.server, target.database, target.user});
+    const Use use{group};
+    ConnectResult result;
+    try {
+        result = co_await open(target);
+    } catch (const std::exception& error) {
+        result.failure = {ProxyErrc::server_unreachable, {}, {}, error.what()};
+    }
+    if (result.connection) {
+        count_opened(group, *result.connection);
+    } else {
+        free_place(group);
+    }
+    if (!opening->is_abandoned) {
+        opening->end(std::move(result));
+    } else if (result.connection) {
+        closing_ ? close(result.connection) : keep(result.connection);
+    }
 }
 
 void Pool::count_opened(Group& group, const ServerConnection& connection) {
@@ -204,11 +258,9 @@ awaitable<void> Pool::open_aside(PoolTarget target) {
     Group& group = group_of({target.server, target.database, target.user});
     const Use use{group};
     if (!group.budget->try_take()) co_return;
-    auto result = co_await open(target);
-    if (!result.connection) co_return free_place(group);
-    count_opened(group, *result.connection);
-    if (closing_) co_return close(result.connection);
-    keep(result.connection);
+    const auto opening = std::make_shared<Opening>(env_.executor);
+    opening->is_abandoned = true;
+    co_await open_on(std::move(target), opening);
 }
 
 // Makes sure that what was opened is what it was meant to be.

@@ -65,6 +65,7 @@ struct PoolTarget {
 // Worker-local.
 class Pool {
     struct Waiter;
+    struct Opening;
 
 public:
     struct Environment {
@@ -97,12 +98,17 @@ public:
     private:
         friend class Pool;
         std::shared_ptr<Waiter> waiter_;
+        std::shared_ptr<Opening> opening_;
     };
-    // Fails with query_canceled once the place was left.
+    // Fails with query_canceled once the place was left. A connection that is being opened for it
+    // is the pool's then.
     awaitable<LeaseResult> acquire(const PoolTarget& target, Place& place);
     // A connection that is no part of the pool; but where a limit of connections is in its way, an
     // idle one of the pools makes room.
     awaitable<ConnectResult> connect(routing::ServerId server, ServerLogin login);
+    // The same for a session that may leave its place, as in acquire(); the connection is closed
+    // then.
+    awaitable<ConnectResult> connect(routing::ServerId server, ServerLogin login, Place& place);
     // Whether all connections that the server's budget allows are in use, or somebody waits for
     // one.
     [[nodiscard]] bool is_exhausted(const BudgetKey& key);
@@ -153,6 +159,11 @@ private:
     void tell_differences(const std::vector<health::SettingDifference>& news);
     void count_opened(Group& group, const ServerConnection& connection);
     void note_refusal(const BudgetKey& login, const ConnectFailure& failure);
+    awaitable<ConnectResult> opened(std::shared_ptr<Opening> opening, Place& place);
+    awaitable<void> open_on(PoolTarget target, std::shared_ptr<Opening> opening);
+    awaitable<void> connect_on(routing::ServerId server,
+                               ServerLogin login,
+                               std::shared_ptr<Opening> opening);
     awaitable<void> open_aside(PoolTarget target);
     class Use;
     void forget_unused();

@@ -58,7 +58,8 @@ awaitable<void> ClientSession::relay_raw() {
         co_return refuse_login(ProxyErrc::no_primary, "57P03", info(ProxyErrc::no_primary).message);
     ServerLogin login{server_database_.empty() ? database_ : server_database_, user_, parameters_,
                       true};
-    auto result = co_await worker_.pool().connect(*primary, std::move(login));
+    auto result = co_await worker_.pool().connect(*primary, std::move(login), place_in_pool_);
+    if (closing_) co_return;
     if (!result.connection) {
         if (result.failure.speaks_of_the_server()) worker_.evidence().server_unreachable(*primary);
         if (result.failure.rejected()) {

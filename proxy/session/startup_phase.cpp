@@ -327,6 +327,7 @@ awaitable<bool> ClientSession::learn_parameters() {
     Search search{*kAnywhere};
     co_await choose(search, Next::look_again);
     const auto& choice = search.choice;
+    if (closing_) co_return false;
     if (choice.failure) {
         worker_.mutable_counters().logins_failed.add();
         if (choice.failure->rejected()) {

@@ -1,6 +1,9 @@
 """A client that has gone ends what its session waits for, and what that holds, whether it said good-bye or not; and
 what it has asked for before it said good-bye is done."""
 
+import select
+
+import psycopg
 import pytest
 
 from support import raw, wire_client
@@ -137,3 +140,55 @@ def test_a_cancel_reaches_a_session_that_waits_for_a_connection(narrow, in_line)
         other.send(raw.cancel_request(*in_line.key))
     assert raw.sqlstates(in_line.read_until_ready()) == ["57014"]
     assert narrow.metric("pgsteer_pool_waiting") == 0
+
+
+@pytest.fixture
+def at_a_hanging_server(hurt, make_proxy, name):
+    """pgsteer, and a session that waits for a new connection to the primary, which may take ten minutes."""
+    servers = [{"name": server.name, "host": server.host, "port": server.port, "connect_timeout": "10m"}
+               for server in hurt.servers]
+    proxy = make_proxy({"workers": 1, "servers": servers, "health": {"timeout": "10m"}})
+    def log_in():
+        return wire_client.log_in(proxy.host, proxy.port, "app", "app", "app", application_name=name)
+    with log_in(), log_in() as waiting:  # the first one has the connection on which its login was looked up
+        hurt.primary.hang()
+        waiting.send(Q("SELECT txid_current()"))
+        yield proxy, waiting
+        hurt.primary.resume()
+
+
+def connections_to_primary(proxy):
+    return proxy.metric("pgsteer_server_connections", server="primary")
+
+
+def test_a_client_that_goes_while_a_server_takes_its_time(hurt, at_a_hanging_server):
+    proxy, waiting = at_a_hanging_server
+    waiting.socket.close()
+    until(lambda: proxy.metric("pgsteer_clients") == 1, "its session has ended")
+    assert connections_to_primary(proxy) == 1
+    hurt.primary.resume()
+    until(lambda: connections_to_primary(proxy) == 2, "what was opened for it is there for others")
+
+
+def test_a_cancel_reaches_a_session_while_a_server_takes_its_time(hurt, at_a_hanging_server):
+    proxy, waiting = at_a_hanging_server
+    def answered():  # it may come before what it is to cancel
+        with raw.connect(proxy.host, proxy.port) as other:
+            other.send(raw.cancel_request(*waiting.key))
+        return select.select([waiting.socket], [], [], 0.1)[0]
+    until(answered, "it is cancelled")
+    assert raw.sqlstates(waiting.read_until_ready()) == ["57014"]
+    assert connections_to_primary(proxy) == 1
+    hurt.primary.resume()
+    waiting.send(Q("SELECT txid_current()"))
+    assert not raw.sqlstates(waiting.read_until_ready())
+
+
+def test_a_client_for_replication_that_goes_while_a_server_takes_its_time(at_a_hanging_server):
+    proxy, _ = at_a_hanging_server
+    accepted = proxy.metric("pgsteer_clients_accepted_total")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(f"host={proxy.host} port={proxy.port} user=repl password=repl dbname=app replication=database "
+                        "connect_timeout=2")
+    assert proxy.metric("pgsteer_clients_accepted_total") == accepted + 1
+    until(lambda: proxy.metric("pgsteer_clients") == 2, "its session has ended")

@@ -28,7 +28,7 @@ struct Pool::Opening {
     Signal ended;
 };
 
-struct Pool::Group {
+struct Pool::Group : std::enable_shared_from_this<Group> {
     BudgetKey key;
     std::shared_ptr<Budget> budget;
     std::vector<ServerConnectionPtr> idle;  // used last at the end
@@ -41,12 +41,13 @@ struct Pool::Group {
 
 class Pool::Use {
 public:
-    explicit Use(Group& group) : group_{group} { ++group_.uses; }
-    ~Use() { --group_.uses; }
+    explicit Use(Group& group) : group_{group.shared_from_this()} { ++group_->uses; }
+    ~Use() { --group_->uses; }
     Use(const Use&) = delete;
 
 private:
-    Group& group_;
+    // What still waits when a worker stops is destroyed after its pool.
+    std::shared_ptr<Group> group_;
 };
 
 }  // namespace pgsteer::proxy

@@ -47,7 +47,7 @@ Pool::~Pool() { closing_ = true; }
 Pool::Group& Pool::group_of(const BudgetKey& key) {
     auto& group = groups_[key];
     if (!group) {
-        group = std::make_unique<Group>();
+        group = std::make_shared<Group>();
         group->key = key;
         group->budget = env_.budgets->of(key);
     }

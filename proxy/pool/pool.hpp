@@ -209,7 +209,7 @@ private:
     [[nodiscard]] bool is_worn_out(const ServerConnection& connection) const;
 
     Environment env_;
-    std::map<BudgetKey, std::unique_ptr<Group>> groups_;
+    std::map<BudgetKey, std::shared_ptr<Group>> groups_;
     std::map<std::uint64_t, Group*> group_by_connection_;
     std::vector<routing::TimePoint> retired_;  // by server: what was opened before is not kept
     std::vector<routing::TimePoint> retires_;  // replicas: again when they show what happened then

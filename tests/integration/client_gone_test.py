@@ -147,7 +147,7 @@ def at_a_hanging_server(hurt, make_proxy, name):
     """pgsteer, and a session that waits for a new connection to the primary, which may take ten minutes."""
     servers = [{"name": server.name, "host": server.host, "port": server.port, "connect_timeout": "10m"}
                for server in hurt.servers]
-    proxy = make_proxy({"workers": 1, "servers": servers, "health": {"timeout": "10m"}})
+    proxy = make_proxy({"workers": 1, "servers": servers, "health": {"timeout": "10m"}, "shutdown_timeout": "1s"})
     def log_in():
         return wire_client.log_in(proxy.host, proxy.port, "app", "app", "app", application_name=name)
     with log_in(), log_in() as waiting:  # the first one has the connection on which its login was looked up
@@ -192,3 +192,10 @@ def test_a_client_for_replication_that_goes_while_a_server_takes_its_time(at_a_h
                         "connect_timeout=2")
     assert proxy.metric("pgsteer_clients_accepted_total") == accepted + 1
     until(lambda: proxy.metric("pgsteer_clients") == 2, "its session has ended")
+
+
+@pytest.mark.core
+def test_an_end_while_a_server_takes_its_time(at_a_hanging_server):
+    proxy, waiting = at_a_hanging_server
+    proxy.stop()
+    assert raw.sqlstates(waiting.read_to_end()) == ["57P01"]

@@ -17,11 +17,6 @@ struct Pool::Waiter {
 // A connection that is being opened, for somebody who may leave.
 struct Pool::Opening {
     explicit Opening(Executor executor) : ended{executor} {}
-    void end(ConnectResult with) {
-        result = std::move(with);
-        has_ended = true;
-        ended.notify_all();
-    }
     ConnectResult result;
     bool has_ended = false;
     bool is_abandoned = false;  // nobody waits for it

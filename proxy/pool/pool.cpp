@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <exception>
 
 namespace pgsteer::proxy {
 
@@ -126,62 +125,66 @@ awaitable<LeaseResult> Pool::acquire(const PoolTarget& target, Place& place) {
         }
     }
 
-    const auto opening = std::make_shared<Opening>(env_.executor);
-    spawn(env_.executor, open_on(target, opening), "pool.open");
-    auto result = co_await opened(opening, place);
+    auto work = open_counted(target);
+    auto result = co_await unless_left(std::move(work), place);
     if (!result.connection) co_return LeaseResult{{}, std::move(result.failure)};
     co_return lease_of(std::move(result.connection));
 }
 
 // A server may take its time, and whoever waits for it need not.
-awaitable<ConnectResult> Pool::opened(std::shared_ptr<Opening> opening, Place& place) {
+awaitable<ConnectResult> Pool::unless_left(awaitable<ConnectResult> work, Place& place) {
+    const auto opening = std::make_shared<Opening>(env_.executor);
     place.opening_ = opening;
+    spawn(env_.executor, finish(std::move(work), opening), "pool.open");
     while (!opening->has_ended && !opening->is_abandoned) co_await opening->ended.wait();
     place.opening_.reset();
     if (opening->is_abandoned) co_return ConnectResult{{}, {ProxyErrc::query_canceled, {}, {}, {}}};
     co_return std::move(opening->result);
 }
 
+// An exception is a failure to whoever waits, and told in the log.
+awaitable<void> Pool::finish(awaitable<ConnectResult> work, std::shared_ptr<Opening> opening) {
+    opening->result.failure = {ProxyErrc::server_unreachable, {}, {}, "internal error"};
+    const auto end = [](Opening* ending) {
+        ending->has_ended = true;
+        ending->ended.notify_all();
+    };
+    const std::unique_ptr<Opening, decltype(end)> at_end{opening.get(), end};
+    opening->result = co_await std::move(work);
+    if (opening->is_abandoned && opening->result.connection)
+        keep_new(opening->result.connection);
+}
+
 awaitable<ConnectResult> Pool::connect(routing::ServerId server,
                                        ServerLogin login,
                                        Place& place) {
-    const auto opening = std::make_shared<Opening>(env_.executor);
-    spawn(env_.executor, connect_on(server, std::move(login), opening), "pool.connect");
-    co_return co_await opened(opening, place);
+    auto work = connect(server, std::move(login));
+    co_return co_await unless_left(std::move(work), place);
 }
 
-awaitable<void> Pool::connect_on(routing::ServerId server,
-                                 ServerLogin login,
-                                 std::shared_ptr<Opening> opening) {
-    ConnectResult result;
-    try {
-        result = co_await connect(server, std::move(login));
-    } catch (const std::exception& error) {
-        result.failure = {ProxyErrc::server_unreachable, {}, {}, error.what()};
-    }
-    opening->end(std::move(result));
-}
-
-// Its place in the budget was taken. What nobody waits for any more is kept for others.
-awaitable<void> Pool::open_on(PoolTarget target, std::shared_ptr<Opening> opening) {
+// Its place in the budget was taken.
+awaitable<ConnectResult> Pool::open_counted(PoolTarget target) {
     Group& group = group_of({target.server, target.database, target.user});
     const Use use{group};
     ConnectResult result;
     try {
         result = co_await open(target);
-    } catch (const std::exception& error) {
-        result.failure = {ProxyErrc::server_unreachable, {}, {}, error.what()};
+    } catch (...) {
+        free_place(group);
+        throw;
     }
     if (result.connection) {
         count_opened(group, *result.connection);
     } else {
         free_place(group);
     }
-    if (!opening->is_abandoned) {
-        opening->end(std::move(result));
-    } else if (result.connection) {
-        closing_ ? close(result.connection) : keep(result.connection);
-    }
+    co_return result;
+}
+
+// It was opened for nobody who still waits.
+void Pool::keep_new(const ServerConnectionPtr& connection) {
+    if (closing_ || !group_by_connection_.contains(connection->id)) return close(connection);
+    keep(connection);
 }
 
 void Pool::count_opened(Group& group, const ServerConnection& connection) {
@@ -258,9 +261,8 @@ awaitable<void> Pool::open_aside(PoolTarget target) {
     Group& group = group_of({target.server, target.database, target.user});
     const Use use{group};
     if (!group.budget->try_take()) co_return;
-    const auto opening = std::make_shared<Opening>(env_.executor);
-    opening->is_abandoned = true;
-    co_await open_on(std::move(target), opening);
+    auto result = co_await open_counted(std::move(target));
+    if (result.connection) keep_new(result.connection);
 }
 
 // Makes sure that what was opened is what it was meant to be.

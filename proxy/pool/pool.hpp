@@ -159,11 +159,10 @@ private:
     void tell_differences(const std::vector<health::SettingDifference>& news);
     void count_opened(Group& group, const ServerConnection& connection);
     void note_refusal(const BudgetKey& login, const ConnectFailure& failure);
-    awaitable<ConnectResult> opened(std::shared_ptr<Opening> opening, Place& place);
-    awaitable<void> open_on(PoolTarget target, std::shared_ptr<Opening> opening);
-    awaitable<void> connect_on(routing::ServerId server,
-                               ServerLogin login,
-                               std::shared_ptr<Opening> opening);
+    awaitable<ConnectResult> unless_left(awaitable<ConnectResult> work, Place& place);
+    awaitable<void> finish(awaitable<ConnectResult> work, std::shared_ptr<Opening> opening);
+    awaitable<ConnectResult> open_counted(PoolTarget target);
+    void keep_new(const ServerConnectionPtr& connection);
     awaitable<void> open_aside(PoolTarget target);
     class Use;
     void forget_unused();

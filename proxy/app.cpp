@@ -5,7 +5,7 @@
 #include "health/catalogs.hpp"
 #include "health/checker.hpp"
 #include "proxy/errors.hpp"
-#include "proxy/listener.hpp"
+#include "proxy/io/listener.hpp"
 #include "proxy/worker.hpp"
 
 #include <boost/asio/post.hpp>

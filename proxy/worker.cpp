@@ -1,8 +1,8 @@
 #include "proxy/worker.hpp"
 
 #include "conf/log.hpp"
+#include "proxy/io/spawn.hpp"
 #include "proxy/session/client_session.hpp"
-#include "proxy/spawn.hpp"
 #include "routing/classify.hpp"
 
 #include <boost/asio/post.hpp>

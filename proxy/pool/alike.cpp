@@ -1,7 +1,7 @@
 // Sessions on a replica begin with the values that they would begin with on the primary:
 // replica_settings.md.
 #include "conf/log.hpp"
-#include "proxy/deadline.hpp"
+#include "proxy/io/deadline.hpp"
 #include "proxy/pool/group.hpp"
 
 // GCC 12, depending on what it inlines: a coroutine's frame comes from Asio's own operator new, and

@@ -1,9 +1,9 @@
 #include "proxy/pool/pool.hpp"
 
 #include "conf/log.hpp"
-#include "proxy/deadline.hpp"
+#include "proxy/io/deadline.hpp"
+#include "proxy/io/spawn.hpp"
 #include "proxy/pool/group.hpp"
-#include "proxy/spawn.hpp"
 #include "proxy/wire/frontend.hpp"
 
 #include <atomic>

@@ -4,12 +4,12 @@
 #include "conf/config.hpp"
 #include "health/checker.hpp"
 #include "health/metrics.hpp"
+#include "proxy/io/signal.hpp"
 #include "proxy/pool/budget.hpp"
 #include "proxy/pool/connection_limit.hpp"
 #include "proxy/pool/login_back_off.hpp"
 #include "proxy/pool/replica_settings.hpp"
-#include "proxy/server_connection.hpp"
-#include "proxy/signal.hpp"
+#include "proxy/server/server_connection.hpp"
 
 #include <deque>
 #include <functional>

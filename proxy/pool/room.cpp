@@ -1,9 +1,9 @@
 // Connections that nobody uses and that are in the way of somebody: at a limit of connections, and
 // of statements that need a database to themselves. Idle ones of all workers are looked at.
-#include "proxy/deadline.hpp"
+#include "proxy/io/deadline.hpp"
+#include "proxy/io/signal.hpp"
+#include "proxy/io/spawn.hpp"
 #include "proxy/pool/group.hpp"
-#include "proxy/signal.hpp"
-#include "proxy/spawn.hpp"
 #include "proxy/wire/frontend.hpp"
 
 #include <boost/asio/post.hpp>
@@ -14,13 +14,13 @@ using routing::Clock;
 
 namespace {
 
-constexpr int kMaxAttempts = 4;  // of a login that meets a limit of connections
+constexpr int kLoginAttempts = 4;                 // of a login that meets a limit of connections
 constexpr std::chrono::seconds kLeaveTimeout{2};  // for a server to end a connection
 constexpr std::chrono::seconds kRoomTimeout{2};   // until an idle one was found
 constexpr std::chrono::milliseconds kResetTime{2};
-// PostgreSQL waits for 5 s for others to leave a database (CountOtherDBBackends), and a replica knows
-// a renamed one by its former name until it has replayed that: what was opened there by the old name
-// must not be given out by it.
+// PostgreSQL waits for 5 s for others to leave a database (CountOtherDBBackends), and a replica
+// knows a renamed one by its former name until it has replayed that: what was opened there by the
+// old name must not be given out by it.
 constexpr std::chrono::seconds kKeptEmpty{30};
 
 // Whether a connection of `held` counts against the limit that `login` has met.
@@ -69,9 +69,9 @@ awaitable<std::vector<Answer>> Pool::ask_all(const Question<Answer>& question) {
 
 awaitable<ConnectResult> Pool::connect(routing::ServerId server, ServerLogin login) {
     for (int attempts = 1;; ++attempts) {
-        auto result = co_await connect_to_server(
-            env_.executor, env_.config->servers[server.index], login, *env_.credentials);
-        if (result.failure.sqlstate != "53300" || attempts == kMaxAttempts) co_return result;
+        auto result = co_await connect_to_server(env_.executor, env_.config->servers[server.index],
+                                                 login, *env_.credentials);
+        if (result.failure.sqlstate != "53300" || attempts == kLoginAttempts) co_return result;
         const auto limit = limit_reached(result.failure.routine);
         // max_wal_senders is a limit of its own, of which nothing is idle here.
         if (login.replication && limit == ConnectionLimit::server) co_return result;
@@ -117,8 +117,8 @@ awaitable<Pool::Occupant> Pool::longest_idle(BudgetKey login, ConnectionLimit li
     Occupant longest;
     for (const auto& [key, group] : groups_) {
         if (!counts_against(limit, key, login)) continue;
-        longest.others_are_reset = longest.others_are_reset ||
-                                   group->resetting > 0 || !group->returning.empty();
+        longest.others_are_reset =
+            longest.others_are_reset || group->resetting > 0 || !group->returning.empty();
         for (const auto& connection : group->idle) {
             if (connection->idle_since >= longest.idle_since) continue;
             longest.connection = connection->id;

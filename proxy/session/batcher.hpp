@@ -2,7 +2,7 @@
 // leaves out what its server would skip. Pure.
 #pragma once
 
-#include "proxy/input_buffer.hpp"
+#include "proxy/io/input_buffer.hpp"
 #include "proxy/session/batch.hpp"
 #include "proxy/wire/header.hpp"
 

@@ -1,7 +1,7 @@
 #include "proxy/session/cancel.hpp"
 
-#include "proxy/deadline.hpp"
-#include "proxy/spawn.hpp"
+#include "proxy/io/deadline.hpp"
+#include "proxy/io/spawn.hpp"
 #include "proxy/worker.hpp"
 
 namespace pgsteer::proxy {

@@ -1,8 +1,8 @@
 #include "proxy/session/client_session.hpp"
 
 #include "conf/log.hpp"
+#include "proxy/io/spawn.hpp"
 #include "proxy/session/cancel.hpp"
-#include "proxy/spawn.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/worker.hpp"
 

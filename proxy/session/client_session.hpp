@@ -1,8 +1,10 @@
 // One client and the server connections that serve it. proxy/README.md tells the life of a request.
 #pragma once
 
-#include "proxy/asio.hpp"
-#include "proxy/deadline.hpp"
+#include "proxy/io/asio.hpp"
+#include "proxy/io/deadline.hpp"
+#include "proxy/io/signal.hpp"
+#include "proxy/io/stream.hpp"
 #include "proxy/pool/pool.hpp"
 #include "proxy/session/batch_verdict.hpp"
 #include "proxy/session/batcher.hpp"
@@ -14,9 +16,7 @@
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/session/preparing.hpp"
 #include "proxy/session/request.hpp"
-#include "proxy/shared_writes.hpp"
-#include "proxy/signal.hpp"
-#include "proxy/stream.hpp"
+#include "proxy/shared/shared_writes.hpp"
 #include "proxy/wire/startup.hpp"
 #include "routing/decide.hpp"
 #include "routing/deferred_transaction.hpp"
@@ -391,7 +391,7 @@ private:
     wire::Buffer own_error_;  // of Request::own_error
     Portals portals_;
     SessionCatalog catalog_;
-    bool names_may_change_ = false;    // by what is in flight
+    bool names_may_change_ = false;  // by what is in flight
     Outbox outbox_;
     routing::TimePoint held_since_{};
     routing::TimePoint replies_at_{};  // read after the last recv from a server

@@ -1,9 +1,9 @@
 // From a batch to a server: which one, and over which connection.
 #include "conf/log.hpp"
+#include "proxy/io/spawn.hpp"
 #include "proxy/session/batch.hpp"
 #include "proxy/session/batch_verdict.hpp"
 #include "proxy/session/client_session.hpp"
-#include "proxy/spawn.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/message_types.hpp"

@@ -1,7 +1,7 @@
 // The requests of one session that are under way. Pure.
 #pragma once
 
-#include "proxy/session/reply_queue.hpp"
+#include "proxy/server/reply_queue.hpp"
 #include "proxy/session/request.hpp"
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "proxy/server_connection.hpp"
+#include "proxy/server/server_connection.hpp"
 #include "proxy/wire/bytes.hpp"
 
 #include <string>

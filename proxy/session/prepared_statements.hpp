@@ -1,6 +1,6 @@
 #pragma once
 
-#include "proxy/session/reply_queue.hpp"
+#include "proxy/server/reply_queue.hpp"
 #include "proxy/wire/bytes.hpp"
 #include "routing/session_state.hpp"
 

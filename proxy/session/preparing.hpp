@@ -3,8 +3,8 @@
 // error comes where the server itself would report it. Pure.
 #pragma once
 
+#include "proxy/server/reply_queue.hpp"
 #include "proxy/session/prepared_statements.hpp"
-#include "proxy/session/reply_queue.hpp"
 
 #include <cstdint>
 #include <string_view>

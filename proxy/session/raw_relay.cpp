@@ -1,9 +1,9 @@
 // Replication connections: after the login every byte passes unread between the client and the
 // primary.
 #include "conf/log.hpp"
+#include "proxy/io/spawn.hpp"
 #include "proxy/session/cancel.hpp"
 #include "proxy/session/client_session.hpp"
-#include "proxy/spawn.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/message_boundary.hpp"
 #include "proxy/worker.hpp"

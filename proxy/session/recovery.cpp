@@ -1,7 +1,7 @@
 // When a server is lost, or a replica could not do what it was asked: what can run elsewhere does,
 // what cannot is answered with an error, and only a session that has lost state of its own ends.
 #include "conf/log.hpp"
-#include "proxy/inquest.hpp"
+#include "proxy/server/inquest.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "proxy/primary_reads.hpp"
 #include "proxy/session/prepared_statements.hpp"
+#include "proxy/shared/primary_reads.hpp"
 #include "proxy/wire/bytes.hpp"
 #include "routing/route.hpp"
 #include "routing/statement_cache.hpp"

@@ -2,7 +2,7 @@
 #include "conf/log.hpp"
 #include "proxy/auth/md5.hpp"
 #include "proxy/auth/scram.hpp"
-#include "proxy/deadline.hpp"
+#include "proxy/io/deadline.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/body_writer.hpp"

@@ -1,4 +1,4 @@
-#include "proxy/bounded_map.hpp"
+#include "proxy/shared/bounded_map.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "proxy/crashes.hpp"
+#include "proxy/shared/crashes.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "proxy/farewell.hpp"
+#include "proxy/server/farewell.hpp"
 
 #include <boost/asio/error.hpp>
 #include <gtest/gtest.h>
@@ -49,7 +49,8 @@ TEST(Farewell, HearsThatAnotherServerProcessCrashed) {
     EXPECT_TRUE(farewell.speaks_of_the_server());
 }
 
-// From 14 on an immediate stop says so, as a WARNING: that is no crash of the one who hears nothing.
+// From 14 on an immediate stop says so, as a WARNING: that is no crash of the one who hears
+// nothing.
 TEST(Farewell, IsNotSilentWhenTheServerStopsAtOnce) {
     Farewell farewell;
     farewell.heard(said("WARNING", "57P01"));

@@ -1,5 +1,5 @@
-#include "proxy/learnt_positions.hpp"
-#include "proxy/verification.hpp"
+#include "proxy/shared/learnt_positions.hpp"
+#include "proxy/shared/verification.hpp"
 
 #include <gtest/gtest.h>
 

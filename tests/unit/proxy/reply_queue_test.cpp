@@ -1,4 +1,4 @@
-#include "proxy/session/reply_queue.hpp"
+#include "proxy/server/reply_queue.hpp"
 
 #include "proxy/session/prepared_statements.hpp"
 

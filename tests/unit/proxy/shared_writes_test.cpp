@@ -1,4 +1,4 @@
-#include "proxy/shared_writes.hpp"
+#include "proxy/shared/shared_writes.hpp"
 
 #include <gtest/gtest.h>
 

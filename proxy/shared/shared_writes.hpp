@@ -2,7 +2,7 @@
 // consistency `global`. Thread-safe, lock-free.
 #pragma once
 
-#include "proxy/learnt_positions.hpp"
+#include "proxy/shared/learnt_positions.hpp"
 #include "routing/decide.hpp"
 
 #include <atomic>

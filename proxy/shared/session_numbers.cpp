@@ -1,4 +1,4 @@
-#include "proxy/session_numbers.hpp"
+#include "proxy/shared/session_numbers.hpp"
 
 namespace pgsteer::proxy {
 

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "proxy/asio.hpp"
 #include "proxy/errors.hpp"
-#include "proxy/input_buffer.hpp"
+#include "proxy/io/asio.hpp"
+#include "proxy/io/input_buffer.hpp"
 #include "proxy/wire/bytes.hpp"
 
 #include <functional>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "proxy/asio.hpp"
+#include "proxy/io/asio.hpp"
 
 namespace pgsteer::proxy {
 

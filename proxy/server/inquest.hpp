@@ -1,8 +1,8 @@
 // A server connection has ended without a word: did its server process crash?
 #pragma once
 
-#include "proxy/crashes.hpp"
-#include "proxy/server_connection.hpp"
+#include "proxy/server/server_connection.hpp"
+#include "proxy/shared/crashes.hpp"
 
 namespace pgsteer::proxy {
 

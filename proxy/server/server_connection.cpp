@@ -1,8 +1,8 @@
-#include "proxy/server_connection.hpp"
+#include "proxy/server/server_connection.hpp"
 
 #include "proxy/auth/md5.hpp"
 #include "proxy/auth/scram.hpp"
-#include "proxy/deadline.hpp"
+#include "proxy/io/deadline.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"

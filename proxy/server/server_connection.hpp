@@ -1,11 +1,11 @@
 #pragma once
 
 #include "conf/config.hpp"
-#include "proxy/asio.hpp"
 #include "proxy/auth/credentials.hpp"
-#include "proxy/farewell.hpp"
-#include "proxy/session/reply_queue.hpp"
-#include "proxy/stream.hpp"
+#include "proxy/io/asio.hpp"
+#include "proxy/io/stream.hpp"
+#include "proxy/server/farewell.hpp"
+#include "proxy/server/reply_queue.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/startup.hpp"
 #include "routing/topology.hpp"

@@ -9,8 +9,9 @@ namespace pgsteer::proxy {
 
 // Of one replica. A question that it fails costs a read that is thrown away, one that it passes
 // saves the primary a read. Misses come in bursts of hundreds, while replay stands still for some
-// milliseconds: leaving the replica alone then was measured to lose more than it saves, as the reads
-// that the primary gets instead slow replay further. One that never passes is asked less and less.
+// milliseconds: leaving the replica alone then was measured to lose more than it saves, as the
+// reads that the primary gets instead slow replay further. One that never passes is asked less and
+// less.
 class Verification {
 public:
     static constexpr unsigned kBurst = 1'000;    // misses; beyond it every fourth read asks

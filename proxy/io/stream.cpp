@@ -1,6 +1,6 @@
-#include "proxy/stream.hpp"
+#include "proxy/io/stream.hpp"
 
-#include "proxy/signal.hpp"
+#include "proxy/io/signal.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/container/small_vector.hpp>

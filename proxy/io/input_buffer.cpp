@@ -1,4 +1,4 @@
-#include "proxy/input_buffer.hpp"
+#include "proxy/io/input_buffer.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "proxy/farewell.hpp"
+#include "proxy/server/farewell.hpp"
 
 #include <boost/asio/error.hpp>
 

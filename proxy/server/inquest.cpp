@@ -1,6 +1,6 @@
-#include "proxy/inquest.hpp"
+#include "proxy/server/inquest.hpp"
 
-#include "proxy/deadline.hpp"
+#include "proxy/io/deadline.hpp"
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
 

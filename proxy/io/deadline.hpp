@@ -1,7 +1,7 @@
 #pragma once
 
-#include "proxy/asio.hpp"
-#include "proxy/stream.hpp"
+#include "proxy/io/asio.hpp"
+#include "proxy/io/stream.hpp"
 
 #include <functional>
 #include <memory>

@@ -1,8 +1,8 @@
-#include "proxy/listener.hpp"
+#include "proxy/io/listener.hpp"
 
 #include "conf/log.hpp"
-#include "proxy/asio.hpp"
-#include "proxy/spawn.hpp"
+#include "proxy/io/asio.hpp"
+#include "proxy/io/spawn.hpp"
 
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/ip/tcp.hpp>

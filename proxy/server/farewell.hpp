@@ -28,7 +28,8 @@ public:
 
 private:
     std::string sqlstate_;
-    bool was_ended_ = false;  // by others: WARNING 57P01 (pg_ctl stop -m immediate, from 14 on), or a reset
+    bool was_ended_ =
+        false;  // by others: WARNING 57P01 (pg_ctl stop -m immediate, from 14 on), or a reset
 };
 
 // Whether a login that was rejected with this SQLSTATE would be rejected for everybody.

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "conf/log.hpp"
-#include "proxy/asio.hpp"
+#include "proxy/io/asio.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 

@@ -7,6 +7,7 @@
 #include "proxy/auth/credentials.hpp"
 #include "proxy/io/asio.hpp"
 #include "proxy/io/signal.hpp"
+#include "proxy/login/user_source.hpp"
 #include "proxy/pool/pool.hpp"
 #include "proxy/shared/bounded_map.hpp"
 #include "proxy/shared/crashes.hpp"
@@ -89,7 +90,7 @@ public:
     [[nodiscard]] Executor executor() { return io_.get_executor(); }
     [[nodiscard]] const conf::Config& config() const { return *shared_->config; }
     [[nodiscard]] health::Evidence& evidence() { return *shared_->evidence; }
-    [[nodiscard]] auth::Credentials& credentials() { return *shared_->credentials; }
+    [[nodiscard]] UserSource& users() { return users_; }
     [[nodiscard]] Pool& pool() { return *pool_; }
     [[nodiscard]] health::WorkerCounters& mutable_counters() { return *counters_; }
     [[nodiscard]] const routing::Topology& topology();  // latest; valid until the next call
@@ -144,6 +145,7 @@ private:
     Post post_to_worker_;
     Post post_to_others_;
     asio::io_context io_;
+    ConfiguredUsers users_;
     std::unique_ptr<health::WorkerCounters> counters_;
     routing::StatementCache statements_;
     routing::JudgedStatements judged_statements_;

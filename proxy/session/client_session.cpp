@@ -260,7 +260,7 @@ void ClientSession::outdate_replica(routing::ServerId server) {
 
 void ClientSession::outdate_replica(const SessionKind& kind) {
     const auto& lease = side(Slot::replica).lease;
-    if (lease && kind.user == user_ && kind.database == server_database_) outdate_replica();
+    if (lease && kind.user == who_.user && kind.database == who_.server_database) outdate_replica();
 }
 
 // What has begun there ends there.

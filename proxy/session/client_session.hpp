@@ -5,6 +5,7 @@
 #include "proxy/io/deadline.hpp"
 #include "proxy/io/signal.hpp"
 #include "proxy/io/stream.hpp"
+#include "proxy/login/login.hpp"
 #include "proxy/pool/pool.hpp"
 #include "proxy/session/batch_verdict.hpp"
 #include "proxy/session/batcher.hpp"
@@ -99,17 +100,8 @@ private:
 
     // --- startup_phase.cpp ---
     awaitable<bool> start_up();
-    awaitable<Result<wire::StartupMessage>> read_startup();
-    awaitable<bool> authenticate();
-    awaitable<bool> authenticate_scram();
-    awaitable<bool> authenticate_md5();
-    awaitable<Result<wire::Bytes>> read_password_message(wire::Buffer& message);
     awaitable<bool> learn_parameters();
     awaitable<void> learn_catalog();
-    bool find_database();
-    void refuse_login(ProxyErrc reason, std::string_view sqlstate, std::string_view message);
-    void hang_up(ProxyErrc reason, std::string_view message);
-    void negotiate_protocol(const wire::StartupMessage& message);
 
     // --- raw_relay.cpp: replication connections ---
     struct RawRelay;
@@ -349,16 +341,12 @@ private:
     routing::TimePoint received_at_{};
 
     // Who the client is.
-    std::string user_;
-    std::string database_;  // as the client calls it
-    std::string server_database_;
-    wire::Parameters parameters_;  // settings of the startup packet
-    std::string parameters_key_;
-    bool replication_ = false;
+    Identity who_;
     ParameterView parameter_view_;
     wire::BackendKeyData key_;
     std::shared_ptr<health::DatabaseCounters> counters_;  // since the login has succeeded
     bool registered_ = false;
+    std::optional<Login> login_;  // stays as long as its deadline
     std::optional<Deadline> login_deadline_;
     std::shared_ptr<RawRelay> raw_;  // of a replication connection, while it is relayed
 

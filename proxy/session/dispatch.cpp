@@ -393,13 +393,14 @@ ClientSession::Fallback ClientSession::fall_back(routing::Route& route,
 routing::Candidates ClientSession::without_exhausted(const routing::Candidates& candidates) {
     routing::Candidates free;
     for (const auto server : candidates)
-        if (!worker_.pool().is_exhausted({server, server_database_, user_})) free.push_back(server);
+        if (!worker_.pool().is_exhausted({server, who_.server_database, who_.user}))
+            free.push_back(server);
     return free;
 }
 
 PoolTarget ClientSession::target(Slot slot, routing::ServerId server) const {
-    PoolTarget target{server, slot == Slot::replica, server_database_,
-                      user_,  parameters_,           parameters_key_};
+    PoolTarget target{server,    slot == Slot::replica, who_.server_database,
+                      who_.user, who_.parameters,       who_.parameters_key};
     if (target.replica)
         std::erase_if(target.parameters,
                       [](const auto& parameter) { return is_kept_from_replicas(parameter.first); });
@@ -411,7 +412,7 @@ PoolTarget ClientSession::target(Slot slot, routing::ServerId server) const {
 bool ClientSession::leave_out_refused(const routing::Candidates& candidates) {
     routing::ServerSet refused;
     for (const auto server : candidates) {
-        const auto advice = worker_.pool().advise({server, server_database_, user_});
+        const auto advice = worker_.pool().advise({server, who_.server_database, who_.user});
         if (advice == LoginBackOff::Advice::try_it) continue;
         if (advice == LoginBackOff::Advice::due)
             worker_.pool().look_again(target(Slot::replica, server));

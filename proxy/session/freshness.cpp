@@ -104,23 +104,24 @@ bool ClientSession::start_options() {
     const auto& config = worker_.config();
     auto level = config.routing.consistency;
     for (const auto& database : config.databases) {
-        if (database.name != database_ && database.name != "*") continue;
+        if (database.name != who_.database && database.name != "*") continue;
         level = database.consistency.value_or(level);
         break;
     }
     for (const auto& user : config.auth.users)
-        if (user.name == user_) level = user.consistency.value_or(level);
+        if (user.name == who_.user) level = user.consistency.value_or(level);
     consistency_ = level_of(level);
 
     routing::ReadOptions options;
     routing::TransactionModes modes;
-    for (const auto& [name, value] : routing::startup_settings(parameters_)) {
+    for (const auto& [name, value] : routing::startup_settings(who_.parameters)) {
         if (name == "default_transaction_isolation")
             modes.isolation = routing::parse_isolation(value);
         if (name == "default_transaction_read_only") modes.read_only = routing::parse_bool(value);
         const auto problem = option_problem(name, value, options);
         if (problem.empty()) continue;
-        refuse_login(ProxyErrc::invalid_option, info(ProxyErrc::invalid_option).sqlstate, problem);
+        login_->refuse(ProxyErrc::invalid_option, info(ProxyErrc::invalid_option).sqlstate,
+                       problem);
         return false;
     }
     state_.start_with(options);

@@ -55,9 +55,10 @@ void ClientSession::cancel_raw() {
 awaitable<void> ClientSession::relay_raw() {
     const auto primary = worker_.topology().primary;
     if (!primary)
-        co_return refuse_login(ProxyErrc::no_primary, "57P03", info(ProxyErrc::no_primary).message);
-    ServerLogin login{server_database_.empty() ? database_ : server_database_, user_, parameters_,
-                      true};
+        co_return login_->refuse(ProxyErrc::no_primary, "57P03",
+                                 info(ProxyErrc::no_primary).message);
+    ServerLogin login{who_.server_database.empty() ? who_.database : who_.server_database,
+                      who_.user, who_.parameters, true};
     auto result = co_await worker_.pool().connect(*primary, std::move(login), place_in_pool_);
     if (closing_) co_return;
     if (!result.connection) {
@@ -65,12 +66,13 @@ awaitable<void> ClientSession::relay_raw() {
         if (result.failure.rejected()) {
             client_.write(wire::Bytes{result.failure.error_response});
         } else {
-            refuse_login(ProxyErrc::server_unreachable, "08001", result.failure.text);
+            login_->refuse(ProxyErrc::server_unreachable, "08001", result.failure.text);
         }
         co_return;
     }
     if (worker_.topology().primary != primary)  // meanwhile another server took its place
-        co_return refuse_login(ProxyErrc::no_primary, "57P03", info(ProxyErrc::no_primary).message);
+        co_return login_->refuse(ProxyErrc::no_primary, "57P03",
+                                 info(ProxyErrc::no_primary).message);
     auto& server = *result.connection;
     server.server = *primary;
     wire::Buffer out;
@@ -82,7 +84,7 @@ awaitable<void> ClientSession::relay_raw() {
     login_deadline_.reset();
     // Each connection is one request. Physical replication has no database, whatever it names.
     worker_.mutable_counters()
-        .databases.of(server_database_.empty() ? "(replication)" : database_)
+        .databases.of(who_.server_database.empty() ? "(replication)" : who_.database)
         ->servers[primary->index]
         .requests[static_cast<std::size_t>(routing::Reason::replication)]
         .add();

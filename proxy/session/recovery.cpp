@@ -29,7 +29,7 @@ awaitable<bool> ClientSession::has_front_crashed(routing::ServerId server) {
     const auto ended_at = routing::Clock::now();
     running_again_ = true;
     // Named: a temporary in a co_await is destroyed twice by GCC 12.
-    const ServerLogin login{server_database_, user_, {}, false};
+    const ServerLogin login{who_.server_database, who_.user, {}, false};
     const bool crashed =
         co_await has_crashed(worker_.executor(), worker_.config().servers[server.index], server,
                              login, ended_at, worker_.crashes());
@@ -41,8 +41,8 @@ awaitable<bool> ClientSession::has_front_crashed(routing::ServerId server) {
     const int times = worker_.crashes().crashed(key, routing::Clock::now());
     log::error("a statement has crashed its server process", "server",
                worker_.config().servers[server.index].name, "session", key_.process_id, "database",
-               database_, "statement", fmt::format("{:016x}{:016x}", key.high, key.low), "times",
-               times, "refused_for_a_minute", times > Crashes::kTolerated);
+               who_.database, "statement", fmt::format("{:016x}{:016x}", key.high, key.low),
+               "times", times, "refused_for_a_minute", times > Crashes::kTolerated);
     co_return true;
 }
 

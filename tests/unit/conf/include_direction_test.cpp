@@ -20,10 +20,12 @@ struct Floor {
 
 // A file may include those of its own floor and of the floors below. The longest prefix counts.
 constexpr std::array kFloors{
-    Floor{"conf/", 0},           Floor{"routing/", 1},       Floor{"health/", 2},
-    Floor{"proxy/errors.", 3},   Floor{"proxy/wire/", 4},    Floor{"proxy/auth/", 5},
-    Floor{"proxy/io/", 6},       Floor{"proxy/shared/", 7},  Floor{"proxy/server/", 8},
-    Floor{"proxy/pool/", 9},     Floor{"proxy/worker.", 10},  // what a worker lends its sessions
+    Floor{"conf/", 0},           Floor{"routing/", 1},
+    Floor{"health/", 2},         Floor{"proxy/errors.", 3},
+    Floor{"proxy/wire/", 4},     Floor{"proxy/auth/", 5},
+    Floor{"proxy/io/", 6},       Floor{"proxy/shared/", 7},
+    Floor{"proxy/server/", 8},   Floor{"proxy/pool/", 9},
+    Floor{"proxy/login/", 9},    Floor{"proxy/worker.", 10},  // what a worker lends its sessions
     Floor{"proxy/session/", 10}, Floor{"proxy/", 11},
 };
 constexpr std::array<std::string_view, 4> kFolders{"conf", "routing", "health", "proxy"};

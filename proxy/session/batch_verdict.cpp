@@ -1,5 +1,7 @@
 #include "proxy/session/batch_verdict.hpp"
 
+#include "proxy/wire/frontend.hpp"
+#include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
 
 #include <algorithm>

@@ -7,7 +7,7 @@
 #include "proxy/io/stream.hpp"
 #include "proxy/login/login.hpp"
 #include "proxy/pool/pool.hpp"
-#include "proxy/session/batch_verdict.hpp"
+#include "proxy/session/batch_facts.hpp"
 #include "proxy/session/batcher.hpp"
 #include "proxy/session/catalog_view.hpp"
 #include "proxy/session/flight.hpp"
@@ -201,8 +201,13 @@ private:
     awaitable<void> make_way(routing::StatementPtr statement);
     awaitable<ConnectFailure> take_lease(Slot slot, routing::ServerId server);
     awaitable<void> leave_open_request();
-    void send_batch(
-        const Batch& batch, wire::Bytes bytes, Slot slot, Request& request, bool continues);
+    [[nodiscard]] BatchFacts facts_of(const Batch& batch, wire::Bytes bytes) const;
+    void send_batch(const Batch& batch,
+                    wire::Bytes bytes,
+                    const BatchFacts& facts,
+                    Slot slot,
+                    Request& request,
+                    bool continues);
     void add_prelude(Slot slot, wire::Buffer& out, Request& request, bool starts_request);
     void add_settings(Slot slot, wire::Buffer& out);
     [[nodiscard]] Destination destination(Slot slot);
@@ -282,11 +287,8 @@ private:
                                                    const routing::Topology& topology,
                                                    routing::TimePoint now);
     void add_verification(Slot slot, wire::Buffer& out);
-    void add_sample(const Batch& batch,
-                    wire::Bytes bytes,
-                    const Request& request,
-                    wire::Buffer& out);
-    [[nodiscard]] bool ends_outside_transaction(const Batch& batch, wire::Bytes bytes) const;
+    void add_sample(const BatchFacts& facts, const Request& request, wire::Buffer& out);
+    [[nodiscard]] bool ends_outside_transaction(const BatchFacts& facts) const;
     [[nodiscard]] bool may_flush() const;
     void send_flushing_sample();
     void note_flushed(const Request& request, routing::TransactionStatus status);
@@ -303,7 +305,7 @@ private:
     [[nodiscard]] bool may_start_on_replica(routing::Isolation isolation, bool read_only) const;
     [[nodiscard]] routing::SessionView::Transaction transaction_view(
         const routing::Statement& statement, const Demand& demand) const;
-    awaitable<bool> answer_transaction_control();
+    awaitable<bool> answer_transaction_control(const BatchFacts& facts);
     std::string_view change_transaction(const routing::Statement& statement);
     std::string_view end_lost_transaction(const routing::Effect& effect);
     void answer_batch(std::string_view tag);

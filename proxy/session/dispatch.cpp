@@ -2,8 +2,9 @@
 #include "conf/log.hpp"
 #include "proxy/io/spawn.hpp"
 #include "proxy/session/batch.hpp"
-#include "proxy/session/batch_verdict.hpp"
+#include "proxy/session/batch_facts.hpp"
 #include "proxy/session/client_session.hpp"
+#include "proxy/session/synthetic_verdicts.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/message_types.hpp"
@@ -512,6 +513,16 @@ bool ClientSession::waits_for_names() const {
            !is_copying_in();
 }
 
+BatchFacts ClientSession::facts_of(const Batch& batch, wire::Bytes bytes) const {
+    return proxy::facts_of(
+        batch, bytes,
+        {prepared_,
+         portals_,
+         {catalog_.number(), catalog_.view(), worker_.judged_statements()},
+         parameter_view_.can_classify(),
+         max_read_bytes()});
+}
+
 awaitable<void> ClientSession::dispatch() {
     const auto& batch = batcher_.batch();
     if (!requests_.empty() && batch.items.front().type != wire::frontend::kSync)
@@ -527,24 +538,21 @@ awaitable<void> ClientSession::dispatch() {
     if (requests_.empty()) names_may_change_ = false;
     catalog_.update(state_.search_path(), names_may_change_,
                     [this](const auto& view) { return worker_.catalog_context(view); });
-    CatalogJudge judge{catalog_.number(), catalog_.view(), worker_.judged_statements()};
-    bool names_uncertain = false;
-    const auto statement = strictest(batch, bytes,
-                                     {prepared_, portals_, parameter_view_.can_classify(),
-                                      max_read_bytes(), &judge, &names_uncertain});
-    if (names_uncertain && waits_for_names()) {
+    const auto facts = facts_of(batch, bytes);
+    if (facts.names_uncertain && waits_for_names()) {
         co_await answered();
         if (!closing_) co_await dispatch();
         co_return;
     }
-    names_may_change_ = names_may_change_ || judge.changes_names;
+    const auto& statement = facts.statement;
+    names_may_change_ = names_may_change_ || facts.changes_names;
     const auto& said = statement->statement;
     if (routing::may_be_newer_than_catalog(said.reason)) catalog_.does_not_know(said.detail);
     const bool returns_rows = said.may_read() || said.access == Access::begin;
-    const bool ties = judge.ties || (returns_rows && leaves_portal(batch, bytes));
+    const bool ties = facts.ties || (returns_rows && facts.leaves_portal);
     if (statement->statement.access == Access::read_only) unread_samples_ = 0;
     if (said.access != Access::read_only) {  // no reads: these need no server
-        const bool is_answered_here = co_await answer_transaction_control();
+        const bool is_answered_here = co_await answer_transaction_control(facts);
         if (closing_) co_return;
         if (is_answered_here) {
             batcher_.consume(false);
@@ -570,7 +578,8 @@ awaitable<void> ClientSession::dispatch() {
     } else if (worker_.crashes().is_refused(statement->key, received_at_) && !is_copying_in()) {
         co_await answered();
         fail(search, ProxyErrc::statement_crashes);
-    } else if (auto problem = bad_option(batch); !problem.empty() && !is_copying_in()) {
+    } else if (auto problem = facts.sets_options ? bad_option(batch) : std::string{};
+               !problem.empty() && !is_copying_in()) {
         co_await answered();
         fail(search, ConnectFailure{ProxyErrc::invalid_option, {}, {}, std::move(problem)});
     } else if (const auto next = look(search); next != Next::chosen) {
@@ -611,7 +620,7 @@ awaitable<void> ClientSession::dispatch() {
             request.queries || statement->statement.may_read() || statement->statement.prepares;
         request.raises_floor = request.raises_floor || statement->statement.raises_floor;
         request.writes = request.writes || statement->statement.access == Access::write;
-        request.may_commit = request.may_commit || judge.may_commit;
+        request.may_commit = request.may_commit || facts.may_commit;
         if (choice.needed.timeline != 0) request.needed = choice.needed;
         if (!request.statement || request.statement == synthetic_verdicts().neutral)
             request.statement = statement;
@@ -620,8 +629,8 @@ awaitable<void> ClientSession::dispatch() {
             request.retryable =
                 request.messages.size() <= 2 * worker_.config().routing.retry_buffer;
         }
-        if (judge.kept) note_kept(choice.slot, *judge.kept);
-        send_batch(batch, bytes, choice.slot, request, continues);
+        if (facts.kept) note_kept(choice.slot, *facts.kept);
+        send_batch(batch, bytes, facts, choice.slot, request, continues);
         if (request.bare && request.open) requests_.drop_back();  // a Sync that the server ignores
     }
     streamed_to_ = choice.slot;

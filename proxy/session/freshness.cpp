@@ -168,8 +168,7 @@ void ClientSession::add_verification(Slot slot, wire::Buffer& out) {
 }
 
 // Behind what the primary was asked to do, unless a transaction is or may be open then.
-void ClientSession::add_sample(const Batch& batch,
-                               wire::Bytes bytes,
+void ClientSession::add_sample(const BatchFacts& facts,
                                const Request& request,
                                wire::Buffer& out) {
     auto& side = this->side(Slot::primary);
@@ -177,7 +176,7 @@ void ClientSession::add_sample(const Batch& batch,
     if (!worker_.config().routing.sample_on_primary || level == Consistency::eventual) return;
     if (!request.raises_floor || request.open || requests_.size() != 1 || side.sample_pending)
         return;
-    if (!ends_outside_transaction(batch, bytes)) return;
+    if (!ends_outside_transaction(facts)) return;
     // A session that only writes needs to know no positions; its first read takes the primary.
     if (++unread_samples_ > kUnreadSamples && unread_samples_ % kEveryUnread != 0 &&
         !worker_.writes().is_asked(Clock::now()))
@@ -237,24 +236,10 @@ void ClientSession::send_flushing_sample() {
 
 // False also where the end of the batch may be skipped, and all behind it: by an error in front of
 // a Query.
-bool ClientSession::ends_outside_transaction(const Batch& batch, wire::Bytes bytes) const {
+bool ClientSession::ends_outside_transaction(const BatchFacts& facts) const {
     bool open = state_.transaction_on().has_value();
-    int executed = 0;  // none: it ends something that was sent before, a COPY FROM STDIN perhaps
-    for (const auto& item : batch.items) {
-        if (item.type == wire::frontend::kFunctionCall) return false;
-        if (item.type == wire::frontend::kQuery) {
-            ++executed;
-            if (batch.items.size() > 1 || !item.statement ||
-                may_hold_a_transaction_open(item.statement->statement, open))
-                return false;
-        } else if (item.type == wire::frontend::kExecute) {
-            const auto portal = find_portal(portals_, name_of(item, bytes));
-            if (++executed > 1 || portal == portals_.end() || !portal->second ||
-                may_hold_a_transaction_open(portal->second->statement, open))
-                return false;
-        }
-    }
-    return batch.ends && !open && executed > 0;
+    return facts.ends && facts.executed &&
+           !may_hold_a_transaction_open(facts.executed->statement, open) && !open;
 }
 
 // SHOW pgsteer.<name> runs on a server like any other, in any protocol: the value gets there first.

@@ -216,7 +216,8 @@ awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
         auto batch = parse_batch(placed.messages);
         const bool was_open = placed.open;
         placed.open = true;
-        send_batch(batch, placed.messages, choice.slot, placed, false);
+        const auto facts = facts_of(batch, placed.messages);
+        send_batch(batch, placed.messages, facts, choice.slot, placed, false);
         placed.open = was_open;
         if (was_open) ask_for_answers(placed);
     }

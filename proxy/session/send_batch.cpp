@@ -1,7 +1,8 @@
 // What goes to a server: the settings and statements that its connection lacks, then the client's
 // own bytes; and what the server will answer to each of them.
-#include "proxy/session/batch_verdict.hpp"
+#include "proxy/session/batch_facts.hpp"
 #include "proxy/session/client_session.hpp"
+#include "proxy/session/synthetic_verdicts.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/message_types.hpp"
 
@@ -32,8 +33,12 @@ bool is_deallocate_all(const routing::Effect& effect) {
 
 // Writes everything in one go: settings and statements that the connection lacks, the client's own
 // bytes. `continues`: the request has begun on this connection before.
-void ClientSession::send_batch(
-    const Batch& batch, wire::Bytes bytes, Slot slot, Request& request, bool continues) {
+void ClientSession::send_batch(const Batch& batch,
+                               wire::Bytes bytes,
+                               const BatchFacts& facts,
+                               Slot slot,
+                               Request& request,
+                               bool continues) {
     const auto connection = side(slot).lease.connection();
     wire::Buffer front;
     const bool starts_request = !continues && !state_.transaction_on() &&
@@ -59,7 +64,7 @@ void ClientSession::send_batch(
         preparing_.request_ended();
     }
     wire::Buffer sample;
-    if (slot == Slot::primary) add_sample(batch, bytes, request, sample);
+    if (slot == Slot::primary) add_sample(facts, request, sample);
     if (front.empty() && sample.empty()) {
         connection->stream.write(bytes);
     } else {

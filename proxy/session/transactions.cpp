@@ -92,19 +92,18 @@ routing::SessionView::Transaction ClientSession::transaction_view(
 
 // BEGIN, and what can follow it without a server: SET TRANSACTION, COMMIT, ROLLBACK, if nothing
 // else comes with it; the end of a transaction that was lost. True: it has been answered.
-awaitable<bool> ClientSession::answer_transaction_control() {
+awaitable<bool> ClientSession::answer_transaction_control(const BatchFacts& facts) {
     if (deferred_.is_waiting() && requests_.empty() && batcher_.batch().items.size() == 1 &&
         batcher_.batch().items.front().type == wire::frontend::kSync) {
         send_ready();
         co_return true;
     }
-    const auto cached = only_statement(batcher_.batch(), in_.data(), prepared_);
-    if (!cached || !is_transaction_control(cached->statement)) co_return false;
+    if (!facts.only || !is_transaction_control(facts.only->statement)) co_return false;
     if (!has_no_parameters(batcher_.batch(), in_.data(), prepared_)) co_return false;
-    if (leaves_portal(batcher_.batch(), in_.data())) co_return false;
+    if (facts.leaves_portal) co_return false;
     co_await answered();
     if (closing_ || !requests_.empty()) co_return false;
-    const auto tag = change_transaction(cached->statement);
+    const auto tag = change_transaction(facts.only->statement);
     if (tag.empty()) co_return false;
     settled_ = deferred_;
     answer_batch(tag);

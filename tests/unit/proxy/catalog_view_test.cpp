@@ -1,7 +1,7 @@
 // Which catalog a session is judged by, and when it has none.
 #include "proxy/session/catalog_view.hpp"
 
-#include "proxy/session/batch_verdict.hpp"
+#include "proxy/session/batch_facts.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "routing/classify.hpp"
 
@@ -141,9 +141,9 @@ Judgement judge_query(const char* sql, const routing::CatalogView& view) {
     batch.items.front().statement = std::make_shared<const routing::CachedStatement>(
         routing::CachedStatement{routing::classify(sql)});
     routing::JudgedStatements shared;
-    CatalogJudge judge{1, view, shared};
-    const auto result = strictest(batch, {}, {PreparedStatements{}, {}, true, 1'000, &judge});
-    return {result->statement.reason, judge.changes_names};
+    const PreparedStatements prepared;
+    const auto facts = facts_of(batch, {}, {prepared, {}, {1, view, shared}, true, 1'000});
+    return {facts.statement->statement.reason, facts.changes_names};
 }
 
 TEST(CatalogJudge, JudgesReadsAndNotesWhatChangesNames) {

@@ -165,6 +165,7 @@ private:
                                             const routing::Topology& topology,
                                             const Demand& demand) const;
     [[nodiscard]] bool deallocates_unknown(const routing::Statement& statement) const;
+    [[nodiscard]] Next begin_search(Search& search, const BatchFacts& facts);
     [[nodiscard]] Next look(Search& search);
     [[nodiscard]] Next wait_or_ask(const Search& search,
                                    routing::Route& route,
@@ -201,6 +202,8 @@ private:
     awaitable<void> make_way(routing::StatementPtr statement);
     awaitable<ConnectFailure> take_lease(Slot slot, routing::ServerId server);
     awaitable<void> leave_open_request();
+    void place(Search& search, const BatchFacts& facts);
+    void start_request(const Choice& choice);
     [[nodiscard]] BatchFacts facts_of(const Batch& batch, wire::Bytes bytes) const;
     void send_batch(const Batch& batch,
                     wire::Bytes bytes,
@@ -213,8 +216,18 @@ private:
     [[nodiscard]] Destination destination(Slot slot);
     void add_lacking(
         const BatchItem& item, wire::Bytes bytes, Slot slot, bool is_first, wire::Buffer& out);
-    void expect_item(
-        const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended);
+    [[nodiscard]] bool expect_item(const BatchItem& item,
+                                   wire::Bytes bytes,
+                                   Slot slot,
+                                   Request& request);
+    [[nodiscard]] bool expect_query(const routing::StatementPtr& statement,
+                                    Slot slot,
+                                    Request& request);
+    void expect_parse(const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request);
+    void bind_portal(const BatchItem& item, wire::Bytes bytes);
+    void expect_execute(std::string_view portal, Slot slot, Request& request);
+    [[nodiscard]] routing::StatementPtr effects_of(const routing::StatementPtr& statement,
+                                                   Slot slot);
     [[nodiscard]] bool is_pipeline_full() const;
     [[nodiscard]] bool is_answered() const;
     [[nodiscard]] bool is_ignored_in_lost_transaction(const routing::CachedStatement& statement);

@@ -514,13 +514,12 @@ bool ClientSession::waits_for_names() const {
 }
 
 BatchFacts ClientSession::facts_of(const Batch& batch, wire::Bytes bytes) const {
-    return proxy::facts_of(
-        batch, bytes,
-        {prepared_,
-         portals_,
-         {catalog_.number(), catalog_.view(), worker_.judged_statements()},
-         parameter_view_.can_classify(),
-         max_read_bytes()});
+    return proxy::facts_of(batch, bytes,
+                           {prepared_,
+                            portals_,
+                            {catalog_.number(), catalog_.view(), worker_.judged_statements()},
+                            parameter_view_.can_classify(),
+                            max_read_bytes()});
 }
 
 awaitable<void> ClientSession::dispatch() {
@@ -534,11 +533,10 @@ awaitable<void> ClientSession::dispatch() {
     if (is_flush && !requests_.is_open()) {  // of what is sent anyway
         co_return batcher_.consume(false);
     }
-    auto bytes = batcher_.bytes();
     if (requests_.empty()) names_may_change_ = false;
     catalog_.update(state_.search_path(), names_may_change_,
                     [this](const auto& view) { return worker_.catalog_context(view); });
-    const auto facts = facts_of(batch, bytes);
+    const auto facts = facts_of(batch, batcher_.bytes());
     if (facts.names_uncertain && waits_for_names()) {
         co_await answered();
         if (!closing_) co_await dispatch();
@@ -565,79 +563,96 @@ awaitable<void> ClientSession::dispatch() {
     }
     Search search{*statement,
                   {.may_verify = may_verify(batch), .ties = ties, .arrived = received_at_}};
-    auto& choice = search.choice;
-    if (is_ignored_in_lost_transaction(*statement)) {
-        const auto reason = transaction_ == LostTransaction::to_report
-                                ? ProxyErrc::transaction_lost_read_only
-                                : ProxyErrc::failed_transaction;
-        fail(search, reason);
-        transaction_ = LostTransaction::reported;
-    } else if (follows_its_request()) {
-        choice.slot = requests_.back().slot;
-        choice.reason = said.reason;
-    } else if (worker_.crashes().is_refused(statement->key, received_at_) && !is_copying_in()) {
-        co_await answered();
-        fail(search, ProxyErrc::statement_crashes);
-    } else if (auto problem = facts.sets_options ? bad_option(batch) : std::string{};
-               !problem.empty() && !is_copying_in()) {
-        co_await answered();
-        fail(search, ConnectFailure{ProxyErrc::invalid_option, {}, {}, std::move(problem)});
-    } else if (const auto next = look(search); next != Next::chosen) {
+    if (const auto next = begin_search(search, facts); next != Next::chosen) {
         choosing_ = true;
         co_await choose(search, next);
         choosing_ = false;
     }
     if (closing_) co_return;
     if (batcher_.skipping() != Skipping::no) co_return batcher_.skip_batch();
+    auto& choice = search.choice;
     if (choice.failure) {
         refuse(batch, *choice.failure);
     } else {
-        bytes = batcher_.bytes();
-        if (deferred_.is_open() && choice.slot == Slot::primary) leave_replica();
-        if (requests_.empty()) settled_ = deferred_;
-        if (requests_.empty() && options_for(statement->statement).explain.value_or(false))
-            explain_route(choice);
-        const bool continues = requests_.is_open();
-        if (!continues) {
-            const auto server = side(choice.slot).lease->server;
-            auto& fresh =
-                moved_ ? requests_.start(std::move(*moved_), server) : requests_.start(server);
-            fresh.slot = choice.slot;
-            fresh.reason = choice.reason;
-            fresh.raises_floor = statement->statement.raises_floor;
-            fresh.retryable =
-                choice.slot == Slot::replica && (!state_.transaction_on() || deferred_.may_move());
-            if (!moved_) fresh.started = received_at_;
-            moved_.reset();
-            fresh.open = true;
-            fresh.bare =
-                batch.items.size() == 1 && batch.items.front().type == wire::frontend::kSync;
-        }
-        auto& request = requests_.back();
-        if (choice.primary_read) request.primary_read = std::move(choice.primary_read);
-        request.ties = request.ties || ties;
-        request.queries =
-            request.queries || statement->statement.may_read() || statement->statement.prepares;
-        request.raises_floor = request.raises_floor || statement->statement.raises_floor;
-        request.writes = request.writes || statement->statement.access == Access::write;
-        request.may_commit = request.may_commit || facts.may_commit;
-        if (choice.needed.timeline != 0) request.needed = choice.needed;
-        if (!request.statement || request.statement == synthetic_verdicts().neutral)
-            request.statement = statement;
-        if (request.retryable) {
-            requests_.keep(bytes);
-            request.retryable =
-                request.messages.size() <= 2 * worker_.config().routing.retry_buffer;
-        }
-        if (facts.kept) note_kept(choice.slot, *facts.kept);
-        send_batch(batch, bytes, facts, choice.slot, request, continues);
-        if (request.bare && request.open) requests_.drop_back();  // a Sync that the server ignores
+        place(search, facts);
     }
     streamed_to_ = choice.slot;
     batcher_.consume(!choice.failure);
     while (!closing_ && is_pipeline_full()) co_await answered_.wait();
     // What comes behind a read whose replica is being asked could not be taken back with it.
     while (!closing_ && side(choice.slot).verifying) co_await answered_.wait();
+}
+
+// The first look, unless the batch is refused whatever the servers are, or follows its request.
+ClientSession::Next ClientSession::begin_search(Search& search, const BatchFacts& facts) {
+    if (is_ignored_in_lost_transaction(search.statement)) {
+        const auto reason = transaction_ == LostTransaction::to_report
+                                ? ProxyErrc::transaction_lost_read_only
+                                : ProxyErrc::failed_transaction;
+        transaction_ = LostTransaction::reported;
+        return fail(search, reason);
+    }
+    if (follows_its_request())
+        return chosen(search, requests_.back().slot, search.statement.statement.reason);
+    if (!is_copying_in()) {
+        if (worker_.crashes().is_refused(search.statement.key, received_at_))
+            return fail_in_turn(search, ProxyErrc::statement_crashes);
+        auto problem = facts.sets_options ? bad_option(batcher_.batch()) : std::string{};
+        if (!problem.empty()) {
+            fail(search, ConnectFailure{ProxyErrc::invalid_option, {}, {}, std::move(problem)});
+            return Next::chosen_in_turn;
+        }
+    }
+    return look(search);
+}
+
+// Sends the batch to the server that was found, as a request of its own or as part of the one that
+// is open.
+void ClientSession::place(Search& search, const BatchFacts& facts) {
+    auto& choice = search.choice;
+    const auto& statement = facts.statement;
+    const auto& batch = batcher_.batch();
+    const auto bytes = batcher_.bytes();
+    if (deferred_.is_open() && choice.slot == Slot::primary) leave_replica();
+    if (requests_.empty()) settled_ = deferred_;
+    if (requests_.empty() && options_for(statement->statement).explain.value_or(false))
+        explain_route(choice);
+    const bool continues = requests_.is_open();
+    if (!continues) start_request(choice);
+    auto& request = requests_.back();
+    if (choice.primary_read) request.primary_read = std::move(choice.primary_read);
+    request.ties = request.ties || search.demand.ties;
+    request.queries =
+        request.queries || statement->statement.may_read() || statement->statement.prepares;
+    request.raises_floor = request.raises_floor || statement->statement.raises_floor;
+    request.writes = request.writes || statement->statement.access == Access::write;
+    request.may_commit = request.may_commit || facts.may_commit;
+    if (choice.needed.timeline != 0) request.needed = choice.needed;
+    if (!request.statement || request.statement == synthetic_verdicts().neutral)
+        request.statement = statement;
+    if (request.retryable) {
+        requests_.keep(bytes);
+        request.retryable = request.messages.size() <= 2 * worker_.config().routing.retry_buffer;
+    }
+    if (facts.kept) note_kept(choice.slot, *facts.kept);
+    send_batch(batch, bytes, facts, choice.slot, request, continues);
+    if (request.bare && request.open) requests_.drop_back();  // a Sync that the server ignores
+}
+
+// Where `choice` says; with what was sent before it moved, if it has.
+void ClientSession::start_request(const Choice& choice) {
+    const auto& batch = batcher_.batch();
+    const auto server = side(choice.slot).lease->server;
+    auto& fresh = moved_ ? requests_.start(std::move(*moved_), server) : requests_.start(server);
+    fresh.slot = choice.slot;
+    fresh.reason = choice.reason;
+    fresh.raises_floor = false;
+    fresh.retryable =
+        choice.slot == Slot::replica && (!state_.transaction_on() || deferred_.may_move());
+    if (!moved_) fresh.started = received_at_;
+    moved_.reset();
+    fresh.open = true;
+    fresh.bare = batch.items.size() == 1 && batch.items.front().type == wire::frontend::kSync;
 }
 
 // A READ ONLY transaction was lost with its replica: as in any failed transaction, nothing but its

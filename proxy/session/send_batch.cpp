@@ -57,7 +57,7 @@ void ClientSession::send_batch(const Batch& batch,
             placed = item.begin;
             lacking.clear();
         }
-        expect_item(item, bytes, slot, request, ended);
+        ended = expect_item(item, bytes, slot, request) || ended;
     }
     if (ended) {
         request.open = false;
@@ -163,101 +163,109 @@ void ClientSession::expect_deallocations(PreparedStatements& prepared,
     }
 }
 
-// Notes what the server will answer to one message, and what the message changes.
-void ClientSession::expect_item(
-    const BatchItem& item, wire::Bytes bytes, Slot slot, Request& request, bool& ended) {
-    const auto connection = side(slot).lease.connection();
-    auto& replies = connection->replies;
-    const auto with_effects = [&](const StatementPtr& statement) {
-        if (statement && statement->statement.outlives_discard_all)
-            note_kept(slot, statement->statement);
-        if (!statement)
-            return synthetic_verdicts().too_complex;  // not read: its command tag has to tell
-        const auto& read = statement->statement;
-        return read.effects.empty() && read.catalog_change == routing::CatalogChange::none &&
-                       (read.statement_count > 0 || read.access == Access::session_control)
-                   ? nullptr
-                   : statement;
-    };
-    if (replies.skipping() && !is_sync(item)) return;  // ignored by the server
+// Notes what the server will answer to one message, and what the message changes. True: the message
+// ends its request.
+bool ClientSession::expect_item(const BatchItem& item,
+                                wire::Bytes bytes,
+                                Slot slot,
+                                Request& request) {
+    auto& replies = side(slot).lease->replies;
+    if (replies.skipping() && !is_sync(item)) return false;  // ignored by the server
     switch (item.type) {
-        case wire::frontend::kQuery: {
-            const bool drops_unnamed = prepared_.has_unnamed();
-            if (drops_unnamed) request.changes.push_back(prepared_.close({}));
-            expect_deallocations(prepared_, item.statement, request);
-            expect_prepared(item.statement, request);
-            if (replies.push({.what = Expect::query,
-                              .change = drops_unnamed,
-                              .effects = with_effects(what_runs(item.statement, prepared_))}))
-                ended = true;
-            break;
-        }
+        case wire::frontend::kQuery:
+            return expect_query(item.statement, slot, request);
         case wire::frontend::kFunctionCall:
             note_kept(slot, routing::kept_by_call(item.function));
-            if (replies.push({.what = Expect::function_call})) ended = true;
-            break;
+            return replies.push({.what = Expect::function_call});
         case wire::frontend::kSync:
-            if (replies.push({.what = Expect::sync})) ended = true;
-            break;
-        case wire::frontend::kParse: {
-            const auto name = name_of(item, bytes);
-            if (!name.empty() && prepared_.find(name)) {
-                replies.push(
-                    {.what = Expect::parse});  // an error, as everywhere: the statement exists
-                break;
-            }
-            const bool kept = item.end <= bytes.size() && item.statement;
-            const auto& defined =
-                request.changes
-                    .emplace_back(prepared_.define(
-                        name,
-                        kept ? bytes.subspan(item.begin, item.end - item.begin) : wire::Bytes{},
-                        item.statement))
-                    .defined;
-            if (replies.push({.what = Expect::parse, .change = true, .prepared = defined}))
-                note_prepared(*defined, destination(slot));
-            break;
-        }
-        case wire::frontend::kBind: {
-            if (!replies.push({.what = Expect::bind})) break;
-            const auto& known = prepared_.find(name_of(item, bytes));
-            const auto portal = portal_of(item, bytes);
-            const auto bound = find_portal(portals_, portal);
-            if (bound != portals_.end()) {
-                bound->second = known ? known->statement : nullptr;
-            } else if (portals_.size() < kMaxPortals) {
-                portals_.emplace_back(portal, known ? known->statement : nullptr);
-            }
-            break;
-        }
+            return replies.push({.what = Expect::sync});
+        case wire::frontend::kParse:
+            expect_parse(item, bytes, slot, request);
+            return false;
+        case wire::frontend::kBind:
+            if (replies.push({.what = Expect::bind})) bind_portal(item, bytes);
+            return false;
         case wire::frontend::kDescribe:
             replies.push({.what = Expect::describe});
-            break;
+            return false;
         case wire::frontend::kClose:
             if (item.target == 'S')
                 request.changes.push_back(prepared_.close(name_of(item, bytes)));
             replies.push({.what = Expect::close, .change = item.target == 'S'});
-            break;
-        case wire::frontend::kExecute: {
-            const auto portal = name_of(item, bytes);
-            const auto bound = find_portal(portals_, portal);
-            if (bound != portals_.end()) {
-                expect_deallocations(prepared_, bound->second, request);
-                expect_prepared(bound->second, request);
-            }
-            replies.push({.what = Expect::execute,
-                          .effects = bound == portals_.end()
-                                         ? nullptr
-                                         : with_effects(what_runs(bound->second, prepared_))});
-            break;
+            return false;
+        case wire::frontend::kExecute:
+            expect_execute(name_of(item, bytes), slot, request);
+            return false;
+        case kMalformed: {
+            const auto answer = answered_as(item.target);
+            return replies.push({.what = answer}) && ends_request(answer);
         }
-        case kMalformed:
-            if (replies.push({.what = answered_as(item.target)}))
-                ended = ended || ends_request(answered_as(item.target));
-            break;
         default:
-            break;  // Flush
+            return false;  // Flush
     }
+}
+
+bool ClientSession::expect_query(const StatementPtr& statement, Slot slot, Request& request) {
+    const bool drops_unnamed = prepared_.has_unnamed();
+    if (drops_unnamed) request.changes.push_back(prepared_.close({}));
+    expect_deallocations(prepared_, statement, request);
+    expect_prepared(statement, request);
+    return side(slot).lease->replies.push(
+        {.what = Expect::query,
+         .change = drops_unnamed,
+         .effects = effects_of(what_runs(statement, prepared_), slot)});
+}
+
+void ClientSession::expect_parse(const BatchItem& item,
+                                 wire::Bytes bytes,
+                                 Slot slot,
+                                 Request& request) {
+    auto& replies = side(slot).lease->replies;
+    const auto name = name_of(item, bytes);
+    if (!name.empty() && prepared_.find(name)) {
+        replies.push({.what = Expect::parse});  // an error, as everywhere: the statement exists
+        return;
+    }
+    const bool is_kept = item.end <= bytes.size() && item.statement;
+    const auto message = is_kept ? bytes.subspan(item.begin, item.end - item.begin) : wire::Bytes{};
+    request.changes.push_back(prepared_.define(name, message, item.statement));
+    const auto& defined = request.changes.back().defined;
+    if (replies.push({.what = Expect::parse, .change = true, .prepared = defined}))
+        note_prepared(*defined, destination(slot));
+}
+
+void ClientSession::bind_portal(const BatchItem& item, wire::Bytes bytes) {
+    const auto& known = prepared_.find(name_of(item, bytes));
+    const auto portal = portal_of(item, bytes);
+    const auto bound = find_portal(portals_, portal);
+    if (bound != portals_.end()) {
+        bound->second = known ? known->statement : nullptr;
+    } else if (portals_.size() < kMaxPortals) {
+        portals_.emplace_back(portal, known ? known->statement : nullptr);
+    }
+}
+
+void ClientSession::expect_execute(std::string_view portal, Slot slot, Request& request) {
+    StatementPtr effects;
+    const auto bound = find_portal(portals_, portal);
+    if (bound != portals_.end()) {
+        expect_deallocations(prepared_, bound->second, request);
+        expect_prepared(bound->second, request);
+        effects = effects_of(what_runs(bound->second, prepared_), slot);
+    }
+    side(slot).lease->replies.push({.what = Expect::execute, .effects = std::move(effects)});
+}
+
+// What is to be done when it has completed; null: nothing. One that was not read: its command tag
+// has to tell.
+StatementPtr ClientSession::effects_of(const StatementPtr& statement, Slot slot) {
+    if (!statement) return synthetic_verdicts().too_complex;
+    const auto& read = statement->statement;
+    if (read.outlives_discard_all) note_kept(slot, read);
+    const bool has_none = read.effects.empty() &&
+                          read.catalog_change == routing::CatalogChange::none &&
+                          (read.statement_count > 0 || read.access == Access::session_control);
+    return has_none ? nullptr : statement;
 }
 
 }  // namespace pgsteer::proxy

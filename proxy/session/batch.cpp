@@ -23,6 +23,99 @@ void set_name(BatchItem& item, wire::Bytes whole, std::string_view name) {
     item.name_size = name.size();
 }
 
+// Of a message whose end may be missing.
+struct Received {
+    wire::Bytes whole;  // from the batch's first byte on
+    wire::Bytes body;   // as much as has arrived
+    bool is_complete;
+    bool has_sql;  // complete, and not too large to be classified
+    bool is_too_large;
+};
+
+enum class Names : std::uint8_t { are_there, are_still_to_come };
+
+Result<Names> read_parse(const Received& message, ReadItem& read) {
+    if (message.has_sql) {
+        const auto parse = wire::decode_parse(message.body);
+        if (!parse) return parse.error();
+        set_name(read.item, message.whole, parse->statement_name);
+        read.sql = parse->sql;
+        read.has_sql = true;
+        return Names::are_there;
+    }
+    const auto& body = message.body;
+    const auto end = std::find(body.begin(), body.end(), 0);
+    if (end == body.end()) {
+        if (message.is_complete || message.is_too_large) return ProxyErrc::protocol_violation;
+        return Names::are_still_to_come;
+    }
+    const auto name = body.first(static_cast<std::size_t>(end - body.begin()));
+    set_name(read.item, message.whole, wire::as_text(name));
+    return Names::are_there;
+}
+
+Result<Names> read_bind(const Received& message, ReadItem& read) {
+    const auto names = wire::decode_bind_names(message.body);
+    if (!names) {
+        if (message.is_complete || message.is_too_large) return names.error();
+        return Names::are_still_to_come;
+    }
+    read.item.portal_at = offset_in(message.whole, names->portal_name);
+    read.item.portal_size = names->portal_name.size();
+    set_name(read.item, message.whole, names->statement_name);
+    return Names::are_there;
+}
+
+Result<Names> read_names(const Received& message, ReadItem& read) {
+    auto& item = read.item;
+    switch (item.type) {
+        case frontend::kQuery: {
+            if (!message.has_sql) return Names::are_there;
+            const auto query = wire::decode_query(message.body);
+            if (!query) return query.error();
+            read.sql = query->sql;
+            read.has_sql = true;
+            return Names::are_there;
+        }
+        case frontend::kParse:
+            return read_parse(message, read);
+        case frontend::kBind:
+            return read_bind(message, read);
+        case frontend::kDescribe: {
+            const auto describe = wire::decode_describe(message.body);
+            if (!describe) return describe.error();
+            item.target = describe->kind;
+            set_name(item, message.whole, describe->name);
+            return Names::are_there;
+        }
+        case frontend::kClose: {
+            const auto close = wire::decode_close(message.body);
+            if (!close) return close.error();
+            item.target = close->kind;
+            set_name(item, message.whole, close->name);
+            return Names::are_there;
+        }
+        case frontend::kExecute: {
+            const auto execute = wire::decode_execute(message.body);
+            if (!execute) return execute.error();
+            set_name(item, message.whole, execute->portal_name);
+            item.limited = execute->max_rows > 0;
+            return Names::are_there;
+        }
+        case frontend::kSync:
+        case frontend::kFlush:
+            if (!message.body.empty()) return ProxyErrc::trailing_bytes;
+            return Names::are_there;
+        case frontend::kFunctionCall: {
+            const bool has_oid = message.body.size() >= sizeof(item.function);
+            if (has_oid) item.function = wire::BodyReader{message.body}.u32();
+            return has_oid || message.is_complete ? Names::are_there : Names::are_still_to_come;
+        }
+        default:
+            return ProxyErrc::protocol_violation;
+    }
+}
+
 }  // namespace
 
 Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
@@ -30,85 +123,19 @@ Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
                                           std::uint8_t type,
                                           std::size_t message_bytes) {
     const auto available = std::min(whole.size() - at, message_bytes);
-    const auto body = whole.subspan(at + wire::kHeaderBytes, available - wire::kHeaderBytes);
-    const bool complete = available == message_bytes;
-    const bool has_sql = complete && message_bytes <= kMaxWholeMessage;
+    const bool is_complete = available == message_bytes;
+    const Received message{
+        .whole = whole,
+        .body = whole.subspan(at + wire::kHeaderBytes, available - wire::kHeaderBytes),
+        .is_complete = is_complete,
+        .has_sql = is_complete && message_bytes <= kMaxWholeMessage,
+        .is_too_large = available > kMaxWholeMessage};
     ReadItem read{.item = {.type = type, .begin = at, .end = at + message_bytes},
                   .sql = {},
                   .has_sql = false};
-    auto& item = read.item;
-
-    switch (type) {
-        case frontend::kQuery: {
-            if (!has_sql) break;
-            const auto query = wire::decode_query(body);
-            if (!query) return query.error();
-            read.sql = query->sql;
-            read.has_sql = true;
-            break;
-        }
-        case frontend::kParse: {
-            if (has_sql) {
-                const auto parse = wire::decode_parse(body);
-                if (!parse) return parse.error();
-                set_name(item, whole, parse->statement_name);
-                read.sql = parse->sql;
-                read.has_sql = true;
-            } else {
-                const auto end = std::find(body.begin(), body.end(), 0);
-                if (end == body.end()) {
-                    if (complete || available > kMaxWholeMessage)
-                        return ProxyErrc::protocol_violation;
-                    return std::optional<ReadItem>{};
-                }
-                set_name(item, whole,
-                         wire::as_text(body.first(static_cast<std::size_t>(end - body.begin()))));
-            }
-            break;
-        }
-        case frontend::kBind: {
-            const auto names = wire::decode_bind_names(body);
-            if (!names) {
-                if (complete || available > kMaxWholeMessage) return names.error();
-                return std::optional<ReadItem>{};
-            }
-            item.portal_at = offset_in(whole, names->portal_name);
-            item.portal_size = names->portal_name.size();
-            set_name(item, whole, names->statement_name);
-            break;
-        }
-        case frontend::kDescribe: {
-            const auto describe = wire::decode_describe(body);
-            if (!describe) return describe.error();
-            item.target = describe->kind;
-            set_name(item, whole, describe->name);
-            break;
-        }
-        case frontend::kClose: {
-            const auto close = wire::decode_close(body);
-            if (!close) return close.error();
-            item.target = close->kind;
-            set_name(item, whole, close->name);
-            break;
-        }
-        case frontend::kExecute: {
-            const auto execute = wire::decode_execute(body);
-            if (!execute) return execute.error();
-            set_name(item, whole, execute->portal_name);
-            item.limited = execute->max_rows > 0;
-            break;
-        }
-        case frontend::kSync:
-        case frontend::kFlush:
-            if (!body.empty()) return ProxyErrc::trailing_bytes;
-            break;
-        case frontend::kFunctionCall:
-            if (!complete && body.size() < sizeof(item.function)) return std::optional<ReadItem>{};
-            if (body.size() >= sizeof(item.function)) item.function = wire::BodyReader{body}.u32();
-            break;
-        default:
-            return ProxyErrc::protocol_violation;
-    }
+    const auto names = read_names(message, read);
+    if (!names) return names.error();
+    if (*names == Names::are_still_to_come) return std::optional<ReadItem>{};
     return std::optional{std::move(read)};
 }
 

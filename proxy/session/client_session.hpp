@@ -333,8 +333,10 @@ private:
     void note_loss(const ServerConnection& connection, ProxyErrc reason);
     awaitable<bool> has_front_crashed(routing::ServerId server);
     awaitable<void> server_lost(Slot slot, ProxyErrc reason);
+    void lose_transaction(bool busy, bool crashed);
     enum class Why : std::uint8_t { lost, failed, behind };
     awaitable<void> run_again(Why why, routing::ServerSet avoid);
+    void place_again(Flight::Requests again, Choice& choice, Why why);
     void fail_front(ProxyErrc reason);
     void fail_cancelled();
     void withdraw_changes();

@@ -82,14 +82,7 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     if (cut_mid_message) co_return leave();  // nothing can be said between two halves of a message
     if (has_said_farewell) co_return leave();
     if (in_transaction && slot == Slot::replica && !cursor_lost) {
-        transaction_ = busy ? LostTransaction::reported : LostTransaction::to_report;
-        deferred_.clear();
-        settled_.clear();
-        release_held();
-        if (busy && requests_.front().failed) co_return leave();
-        if (crashed) fail_front(ProxyErrc::server_process_crashed);
-        while (!requests_.empty()) fail_front(ProxyErrc::transaction_lost_read_only);
-        answered_.notify_all();
+        lose_transaction(busy, crashed);
         co_return;
     }
     if (irreplaceable || in_transaction) {
@@ -116,6 +109,19 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     outbox_.forget_held();
     const routing::ServerSet avoid{server};
     co_await run_again(Why::lost, avoid);
+}
+
+// A READ ONLY transaction has ended with its replica: it fails, and the client is told by the first
+// of its requests that is owed an answer.
+void ClientSession::lose_transaction(bool busy, bool crashed) {
+    transaction_ = busy ? LostTransaction::reported : LostTransaction::to_report;
+    deferred_.clear();
+    settled_.clear();
+    release_held();
+    if (busy && requests_.front().failed) return leave();
+    if (crashed) fail_front(ProxyErrc::server_process_crashed);
+    while (!requests_.empty()) fail_front(ProxyErrc::transaction_lost_read_only);
+    answered_.notify_all();
 }
 
 // What the requests in flight have said of names is as if they had not been sent: those that run
@@ -199,6 +205,13 @@ awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
         running_again_ = false;
         co_return co_await run_again(why, avoid);
     }
+    place_again(std::move(again), choice, why);
+    running_again_ = false;
+    answered_.notify_all();
+}
+
+// Sends all of them where `choice` says, or fails them all as it says.
+void ClientSession::place_again(Flight::Requests again, Choice& choice, Why why) {
     for (auto& request : again) {
         request.slot = choice.slot;
         request.retryable = choice.slot == Slot::replica;
@@ -225,8 +238,6 @@ awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
         const auto reason = choice.failure->reason();
         while (!requests_.empty()) fail_front(reason);
     }
-    running_again_ = false;
-    answered_.notify_all();
 }
 
 }  // namespace pgsteer::proxy

@@ -334,6 +334,7 @@ private:
     awaitable<bool> has_front_crashed(routing::ServerId server);
     awaitable<void> server_lost(Slot slot, ProxyErrc reason);
     void lose_transaction(bool busy, bool crashed);
+    void leave_with(const wire::Buffer& last_words);
     enum class Why : std::uint8_t { lost, failed, behind };
     awaitable<void> run_again(Why why, routing::ServerSet avoid);
     void place_again(Flight::Requests again, Choice& choice, Why why);

@@ -86,29 +86,28 @@ awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
         co_return;
     }
     if (irreplaceable || in_transaction) {
-        if (!last_words.empty()) client_.write(wire::Bytes{last_words});
-        if (!last_words.empty()) co_return leave();
+        if (!last_words.empty()) co_return leave_with(last_words);
         if (busy)
             reason = crashed ? ProxyErrc::server_process_crashed : ProxyErrc::transaction_lost;
         co_return die(reason);
     }
     if (!busy) co_return;
-    if (requests_.front().failed) {  // FATAL, in the server's own words
-        if (!last_words.empty()) client_.write(wire::Bytes{last_words});
-        co_return leave();
-    }
+    if (requests_.front().failed) co_return leave_with(last_words);
     if (!requests_.front().retryable) {
         release_held();
         fail_front(crashed ? ProxyErrc::server_process_crashed : reason);
     }
     while (!requests_.empty() && !requests_.all_retryable()) fail_front(reason);
-    if (requests_.empty()) {
-        answered_.notify_all();
-        co_return;
-    }
+    if (requests_.empty()) co_return answered_.notify_all();
     outbox_.forget_held();
     const routing::ServerSet avoid{server};
     co_await run_again(Why::lost, avoid);
+}
+
+// In the server's own words: a FATAL error, if it has said one.
+void ClientSession::leave_with(const wire::Buffer& last_words) {
+    if (!last_words.empty()) client_.write(wire::Bytes{last_words});
+    leave();
 }
 
 // A READ ONLY transaction has ended with its replica: it fails, and the client is told by the first

@@ -190,9 +190,7 @@ void ClientSession::send_error(std::string_view severity,
 
 void ClientSession::send_ready() {
     wire::Buffer out;
-    wire::encode_ready_for_query(out, transaction_ != LostTransaction::none
-                                          ? TransactionStatus::failed
-                                          : state_.transaction_status());
+    wire::encode_ready_for_query(out, transaction_.status());
     client_.write(wire::Bytes{out});
 }
 

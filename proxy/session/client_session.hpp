@@ -17,10 +17,10 @@
 #include "proxy/session/prepared_statements.hpp"
 #include "proxy/session/preparing.hpp"
 #include "proxy/session/request.hpp"
+#include "proxy/session/transaction.hpp"
 #include "proxy/shared/shared_writes.hpp"
 #include "proxy/wire/startup.hpp"
 #include "routing/decide.hpp"
-#include "routing/deferred_transaction.hpp"
 #include "routing/session_state.hpp"
 
 #include <array>
@@ -230,7 +230,6 @@ private:
                                                    Slot slot);
     [[nodiscard]] bool is_pipeline_full() const;
     [[nodiscard]] bool is_answered() const;
-    [[nodiscard]] bool is_ignored_in_lost_transaction(const routing::CachedStatement& statement);
     awaitable<void> answered();  // until no request is in flight and none is being run again, or
                                  // more of the client is needed for that
     void ask_for_answers(const Request& request);
@@ -270,7 +269,6 @@ private:
     static void expect_deallocations(PreparedStatements& prepared,
                                      const routing::StatementPtr& statement,
                                      Request& request);
-    void note_deferred(const routing::Effect& effect);
     void apply_effects(Slot slot,
                        const routing::Statement& statement,
                        std::uint16_t index,
@@ -315,18 +313,10 @@ private:
 
     // --- transactions.cpp: BEGIN answered at once, opened later, opened again elsewhere ---
     [[nodiscard]] routing::DefaultModes default_modes() const;
-    [[nodiscard]] bool may_start_on_replica(routing::Isolation isolation, bool read_only) const;
-    [[nodiscard]] routing::SessionView::Transaction transaction_view(
-        const routing::Statement& statement, const Demand& demand) const;
     awaitable<bool> answer_transaction_control(const BatchFacts& facts);
-    std::string_view change_transaction(const routing::Statement& statement);
-    std::string_view end_lost_transaction(const routing::Effect& effect);
     void answer_batch(std::string_view tag);
     void open_transaction(Slot slot, wire::Buffer& out);
     void roll_back_on_replica();
-    void leave_replica();
-    void withdraw_transaction();
-    [[nodiscard]] bool may_reopen() const;
     void fail_transaction();
 
     // --- recovery.cpp: when a server is lost, or a replica could not do it ---
@@ -373,8 +363,7 @@ private:
     Pool::Place place_in_pool_;
     Flight requests_;
     routing::SessionState state_;
-    routing::DeferredTransaction deferred_;
-    routing::DeferredTransaction settled_;  // before the oldest request in flight
+    Transaction transaction_{state_};
     routing::Floor floor_;
     struct LastRoute {  // what SHOW pgsteer.last_route says
         routing::ServerId server;
@@ -405,8 +394,6 @@ private:
     Timer hold_timer_;
     Signal answered_;
     std::optional<Request> moved_;  // the open request, between two servers
-    enum class LostTransaction : std::uint8_t { none, to_report, reported };
-    LostTransaction transaction_ = LostTransaction::none;  // READ ONLY, gone with its replica
     bool running_again_ = false;
     bool choosing_ = false;  // a batch is being dispatched
     // The client has asked to cancel its oldest request, or the batch that is being dispatched: it

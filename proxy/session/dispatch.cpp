@@ -60,7 +60,9 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
     view.pin = state_.pin();
     view.prepared_in_sql = state_.has_prepared_in_sql() || deallocates_unknown(statement);
     view.degraded_reads = config.routing.degraded_reads;
-    view.transaction = transaction_view(statement, demand);
+    view.transaction =
+        transaction_.view(statement, config.routing.transactions, default_modes());
+    view.transaction.tied_by_request = demand.ties;
     const bool is_lazy = config.routing.transactions == conf::Transactions::lazy &&
                          !view.transaction.read_only &&
                          (view.transaction.may_start_on_replica || view.transaction.may_move);
@@ -466,8 +468,7 @@ awaitable<void> ClientSession::leave_open_request() {
     if (closing_ || requests_.empty() || requests_.back().slot != left) co_return;
     if (requests_.back().failed) {  // and goes nowhere: of what follows only its Sync counts
         if (const auto& lease = side(left).lease) state_.ready(left, lease->transaction_status);
-        if (state_.transaction_status() == TransactionStatus::idle && deferred_.is_open())
-            deferred_.clear();
+        transaction_.ready(state_.transaction_status());
         finish_front(left);
         batcher_.skip(Skipping::for_us);
         co_return;
@@ -585,13 +586,8 @@ awaitable<void> ClientSession::dispatch() {
 
 // The first look, unless the batch is refused whatever the servers are, or follows its request.
 ClientSession::Next ClientSession::begin_search(Search& search, const BatchFacts& facts) {
-    if (is_ignored_in_lost_transaction(search.statement)) {
-        const auto reason = transaction_ == LostTransaction::to_report
-                                ? ProxyErrc::transaction_lost_read_only
-                                : ProxyErrc::failed_transaction;
-        transaction_ = LostTransaction::reported;
-        return fail(search, reason);
-    }
+    if (const auto refused = transaction_.refusal(search.statement.statement))
+        return fail(search, *refused);
     if (follows_its_request())
         return chosen(search, requests_.back().slot, search.statement.statement.reason);
     if (!is_copying_in()) {
@@ -613,8 +609,11 @@ void ClientSession::place(Search& search, const BatchFacts& facts) {
     const auto& statement = facts.statement;
     const auto& batch = batcher_.batch();
     const auto bytes = batcher_.bytes();
-    if (deferred_.is_open() && choice.slot == Slot::primary) leave_replica();
-    if (requests_.empty()) settled_ = deferred_;
+    if (transaction_.is_open_on_replica() && choice.slot == Slot::primary) {
+        roll_back_on_replica();
+        transaction_.leave_replica();
+    }
+    if (requests_.empty()) transaction_.settle();
     if (requests_.empty() && options_for(statement->statement).explain.value_or(false))
         explain_route(choice);
     const bool continues = requests_.is_open();
@@ -647,24 +646,11 @@ void ClientSession::start_request(const Choice& choice) {
     fresh.slot = choice.slot;
     fresh.reason = choice.reason;
     fresh.raises_floor = false;
-    fresh.retryable =
-        choice.slot == Slot::replica && (!state_.transaction_on() || deferred_.may_move());
+    fresh.retryable = choice.slot == Slot::replica && !transaction_.has_to_stay();
     if (!moved_) fresh.started = received_at_;
     moved_.reset();
     fresh.open = true;
     fresh.bare = batch.items.size() == 1 && batch.items.front().type == wire::frontend::kSync;
-}
-
-// A READ ONLY transaction was lost with its replica: as in any failed transaction, nothing but its
-// end is heard.
-bool ClientSession::is_ignored_in_lost_transaction(const routing::CachedStatement& statement) {
-    if (transaction_ == LostTransaction::none) return false;
-    const auto& effects = statement.statement.effects;
-    const bool ends = !effects.empty() && (effects.front().kind == routing::Effect::Kind::commit ||
-                                           effects.front().kind == routing::Effect::Kind::rollback);
-    if (!ends) return true;
-    transaction_ = LostTransaction::none;
-    return false;
 }
 
 // No server can take the batch: answers as a server would that fails it.

@@ -84,11 +84,6 @@ void ClientSession::deallocated_all(Slot slot) {
     prepared_.deallocated_all(slot);
 }
 
-void ClientSession::note_deferred(const Effect& effect) {
-    if (deferred_.is_open() && !deferred_.has_ended()) return deferred_.completed(effect);
-    if (effect.kind == Effect::Kind::begin) deferred_.begun_on_replica(effect, default_modes());
-}
-
 void ClientSession::apply_effects(Slot slot,
                                   const routing::Statement& statement,
                                   std::uint16_t index,
@@ -104,7 +99,7 @@ void ClientSession::apply_effects(Slot slot,
     state_.completed(slot, statement, index, tag);
     for (const auto& effect : statement.effects) {
         if (effect.statement_index != index) continue;
-        if (slot == Slot::replica) note_deferred(effect);
+        if (slot == Slot::replica) transaction_.completed_on_replica(effect, default_modes());
         if (effect.kind == Effect::Kind::changes_logins)
             at_transaction_end_ |= AtTransactionEnd::changes_logins;
         if (effect.kind == Effect::Kind::prepare) prepared_in_sql(effect.name, slot);

@@ -131,15 +131,14 @@ bool ClientSession::start_options() {
 
 routing::ReadOptions ClientSession::options_for(const routing::Statement& statement) const {
     const auto& session = state_.read_options();
-    if (deferred_.stage() == routing::DeferredTransaction::Stage::none)
-        return session.overlaid_by(statement.options);
-    return session.overlaid_by(deferred_.options()).overlaid_by(statement.options);
+    const auto* of_transaction = transaction_.options();
+    if (of_transaction == nullptr) return session.overlaid_by(statement.options);
+    return session.overlaid_by(*of_transaction).overlaid_by(statement.options);
 }
 
 routing::TimePoint ClientSession::wait_until(const routing::Statement& statement,
                                              routing::TimePoint arrived) const {
-    const bool has_to_stay = state_.transaction_on() && !deferred_.may_move();
-    if (arrived == routing::kNever || has_to_stay) return routing::kNever;
+    if (arrived == routing::kNever || transaction_.has_to_stay()) return routing::kNever;
     const auto options = options_for(statement);
     std::chrono::milliseconds patience =
         options.freshness_wait.value_or(worker_.config().routing.freshness_wait);

@@ -49,7 +49,7 @@ awaitable<bool> ClientSession::has_front_crashed(routing::ServerId server) {
 awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     auto& lost = side(slot);
     const auto server = lost.lease->server;
-    if (slot == Slot::replica && may_reopen()) withdraw_transaction();
+    if (slot == Slot::replica && transaction_.may_reopen()) transaction_.withdraw();
     const bool irreplaceable = state_.irreplaceable(slot);
     const bool in_transaction = state_.transaction_on() == slot;
     const bool cut_mid_message = lost.partial > 0 && !lost.partial_swallowed;
@@ -113,9 +113,7 @@ void ClientSession::leave_with(const wire::Buffer& last_words) {
 // A READ ONLY transaction has ended with its replica: it fails, and the client is told by the first
 // of its requests that is owed an answer.
 void ClientSession::lose_transaction(bool busy, bool crashed) {
-    transaction_ = busy ? LostTransaction::reported : LostTransaction::to_report;
-    deferred_.clear();
-    settled_.clear();
+    transaction_.lose(busy);
     release_held();
     if (busy && requests_.front().failed) return leave();
     if (crashed) fail_front(ProxyErrc::server_process_crashed);
@@ -156,7 +154,7 @@ void ClientSession::fail_front(ProxyErrc reason) {
 // The client has cancelled the oldest one.
 void ClientSession::fail_cancelled() {
     fail_front(ProxyErrc::query_canceled);
-    while (!requests_.empty() && transaction_ != LostTransaction::none)
+    while (!requests_.empty() && transaction_.is_lost())
         fail_front(ProxyErrc::failed_transaction);
 }
 
@@ -173,7 +171,7 @@ awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
         co_await wait_for_freshness();  // it must not hit what comes next
         if (closing_) co_return;
     }
-    withdraw_transaction();
+    transaction_.withdraw();
     roll_back_on_replica();
     auto again = requests_.take_all();
     for (auto& request : again) {

@@ -521,7 +521,7 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     if (requests_.empty()) return Verdict::broken;
 
     state_.ready(slot, *status);
-    if (*status == TransactionStatus::idle && deferred_.is_open()) deferred_.clear();
+    transaction_.ready(*status);
     if (*status == TransactionStatus::idle) catalog_.transaction_ended();
     if (*status == TransactionStatus::idle && at_transaction_end_ != 0) transaction_has_ended();
     auto& request = requests_.front();
@@ -559,9 +559,7 @@ void ClientSession::finish_front(Slot slot) {
         if (pin) worker_.mutable_counters().pins[static_cast<std::size_t>(*pin)].add();
     }
     note_route(slot, request);
-    if (request.queries && slot == Slot::replica) deferred_.queried();
-    if (request.ties && slot == Slot::replica) deferred_.tie();
-    if (settled_ != deferred_) settled_ = deferred_;
+    transaction_.answered(slot, request.queries, request.ties);
     cancel_ = Cancel::none;
     requests_.finish_front();
 }

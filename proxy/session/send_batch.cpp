@@ -98,7 +98,7 @@ void ClientSession::add_prelude(Slot slot,
     }
     const bool shows = !replies.owes_client();
     if (request.needed.timeline != 0 && !side(slot).verifying) add_verification(slot, out);
-    if (deferred_.is_waiting()) open_transaction(slot, out);
+    if (transaction_.is_waiting()) open_transaction(slot, out);
     if (shows) add_shown(slot, out, request);
 }
 

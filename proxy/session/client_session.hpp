@@ -11,6 +11,7 @@
 #include "proxy/session/batcher.hpp"
 #include "proxy/session/catalog_view.hpp"
 #include "proxy/session/flight.hpp"
+#include "proxy/session/freshness.hpp"
 #include "proxy/session/outbox.hpp"
 #include "proxy/session/parameter_status.hpp"
 #include "proxy/session/patience.hpp"
@@ -285,7 +286,7 @@ private:
     void end_skipping(Slot slot);
     void find_out_about_syncs(Slot slot);
 
-    // --- freshness.cpp: samples of the primary's position, verification of a replica's ---
+    // --- questions.cpp: samples of the primary's position, verification of a replica's ---
     [[nodiscard]] static routing::Consistency level_of(conf::Consistency level);
     [[nodiscard]] routing::ReadOptions options_for(const routing::Statement& statement) const;
     [[nodiscard]] std::string bad_option(const Batch& batch) const;
@@ -302,7 +303,6 @@ private:
     [[nodiscard]] bool ends_outside_transaction(const BatchFacts& facts) const;
     [[nodiscard]] bool may_flush() const;
     void send_flushing_sample();
-    void note_flushed(const Request& request, routing::TransactionStatus status);
     void note_written(Slot slot, routing::TransactionStatus status);
     void add_shown(Slot slot, wire::Buffer& out, const Request& request);
     void note_route(Slot slot, const Request& request);
@@ -364,7 +364,7 @@ private:
     Flight requests_;
     routing::SessionState state_;
     Transaction transaction_{state_};
-    routing::Floor floor_;
+    Freshness freshness_;
     struct LastRoute {  // what SHOW pgsteer.last_route says
         routing::ServerId server;
         Slot slot = Slot::primary;
@@ -373,13 +373,6 @@ private:
         routing::Clock::duration staleness{-1};  // of the replica; negative: not known
     };
     std::optional<LastRoute> last_route_;
-    // Of the primary's transaction: whether it wrote, and was rolled back. What was written in vain
-    // is in no hurry to be flushed, and no replica gets it before.
-    bool wrote_ = false;
-    bool rolled_back_ = false;
-    bool unflushed_ = false;
-    std::uint32_t unread_samples_ = 0;    // since the last read: nobody has asked what they tell
-    routing::Consistency consistency_{};  // of this user and database
     std::optional<Slot> last_used_;
     PreparedStatements prepared_;
     Preparing preparing_;

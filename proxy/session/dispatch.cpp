@@ -52,11 +52,11 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
     const auto& config = worker_.config();
     const auto options = options_for(statement);
     routing::SessionView view;
-    view.consistency = options.consistency.value_or(consistency_);
+    view.consistency = freshness_.level(options);
     view.max_staleness = options.max_staleness;
     view.min_lsn = options.min_lsn;
     view.arrived = demand.arrived;
-    view.floor = floor_;
+    view.floor = freshness_.floor();
     view.pin = state_.pin();
     view.prepared_in_sql = state_.has_prepared_in_sql() || deallocates_unknown(statement);
     view.degraded_reads = config.routing.degraded_reads;
@@ -70,7 +70,7 @@ routing::SessionView ClientSession::view(const routing::Statement& statement,
         view.consistency = std::max(view.consistency, level_of(config.routing.lazy_consistency));
     if (view.consistency >= routing::Consistency::global)
         view.written = worker_.writes().seen(topology.timeline(), routing::Clock::now());
-    if (floor_.primary_position.timeline != 0 || view.written.position.timeline != 0 ||
+    if (view.floor.primary_position.timeline != 0 || view.written.position.timeline != 0 ||
         view.min_lsn)
         view.learnt = worker_.learnt_positions(topology);
     view.tolerated_age = config.health.timeout + config.health.interval * (config.health.fall + 1);
@@ -99,7 +99,7 @@ routing::Candidates ClientSession::worth_asking(const routing::Candidates& unpro
         if (!worker_.verification(id).is_worth_trying(now)) continue;
         const bool is_further = best.empty() || position(best.front()) < position(id);
         const bool is_own =
-            !best.empty() && position(best.front()) == position(id) && floor_.last_replica == id;
+            !best.empty() && position(best.front()) == position(id) && freshness_.floor().last_replica == id;
         if (is_further || is_own) best = {id};
     }
     return best;
@@ -549,7 +549,7 @@ awaitable<void> ClientSession::dispatch() {
     if (routing::may_be_newer_than_catalog(said.reason)) catalog_.does_not_know(said.detail);
     const bool returns_rows = said.may_read() || said.access == Access::begin;
     const bool ties = facts.ties || (returns_rows && facts.leaves_portal);
-    if (statement->statement.access == Access::read_only) unread_samples_ = 0;
+    if (statement->statement.access == Access::read_only) freshness_.reads();
     if (said.access != Access::read_only) {  // no reads: these need no server
         const bool is_answered_here = co_await answer_transaction_control(facts);
         if (closing_) co_return;

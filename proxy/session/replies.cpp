@@ -266,7 +266,7 @@ ClientSession::Verdict ClientSession::on_asynchronous(Slot slot,
         case backend::kParameterStatus:
             return on_parameter(slot, body);
         case backend::kNotificationResponse:
-            floor_.raise(replies_at_);
+            freshness_.primary_has_answered(replies_at_);
             show_own_key(slot, body);
             return Verdict::forward;
         default:
@@ -337,7 +337,7 @@ ClientSession::Verdict ClientSession::on_complete(Slot slot, wire::Bytes body, s
     if (owed.what == Expect::query && owed.change) note_unnamed_dropped(owed);
     if (owed.effects && type == backend::kCommandComplete) {
         const auto tag = wire::decode_command_complete(body);
-        if (slot == Slot::primary && tag && *tag == "ROLLBACK") rolled_back_ = true;
+        if (slot == Slot::primary && tag && *tag == "ROLLBACK") freshness_.rolled_back();
         apply_effects(slot, owed.effects->statement, owed.statement_index,
                       tag ? *tag : std::string_view{});
     }
@@ -526,14 +526,11 @@ ClientSession::Verdict ClientSession::on_ready(Slot slot, wire::Bytes body) {
     if (*status == TransactionStatus::idle && at_transaction_end_ != 0) transaction_has_ended();
     auto& request = requests_.front();
     if (slot == Slot::replica) {
-        floor_.replica_seen = replies_at_;
-        floor_.covers_replica = false;
-        if (floor_.last_replica != connection.server) floor_.proven_incarnation = 0;
-        floor_.last_replica = connection.server;
+        freshness_.replica_has_answered(connection.server, replies_at_);
     } else {
-        note_flushed(request, *status);
+        freshness_.primary_request_ended(request.writes, request.failed, *status);
         if (request.raises_floor) {
-            floor_.raise(replies_at_);
+            freshness_.primary_has_answered(replies_at_);
             note_written(slot, status_before);
         }
     }

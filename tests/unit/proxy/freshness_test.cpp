@@ -1,77 +1,103 @@
-#include "proxy/shared/learnt_positions.hpp"
-#include "proxy/shared/verification.hpp"
+#include "proxy/session/freshness.hpp"
 
 #include <gtest/gtest.h>
-
-#include <thread>
-#include <vector>
 
 namespace pgsteer::proxy {
 namespace {
 
 using namespace std::chrono_literals;
+using routing::Consistency;
 using routing::Lsn;
 using routing::ServerId;
+using routing::TransactionStatus;
+using routing::WalPosition;
 
-constexpr ServerId kFirst{0};
-constexpr ServerId kSecond{1};
+constexpr ServerId kReplica{1};
+constexpr ServerId kOther{2};
+constexpr routing::TimePoint kStart{1h};
 
-TEST(LearntPositions, OnlyGrowWithinARun) {
-    LearntPositions positions{2};
-    EXPECT_EQ(positions.of(kFirst, 1), Lsn{0});
-    positions.learn(kFirst, 1, Lsn{100});
-    positions.learn(kFirst, 1, Lsn{90});
-    EXPECT_EQ(positions.of(kFirst, 1), Lsn{100});
-    EXPECT_EQ(positions.of(kSecond, 1), Lsn{0});
+TEST(Freshness, TheSessionsOwnLevelGoesBeforeTheConfigured) {
+    Freshness freshness;
+    freshness.start_with(Consistency::global);
+    EXPECT_EQ(freshness.level({}), Consistency::global);
+    routing::ReadOptions options;
+    options.consistency = Consistency::eventual;
+    EXPECT_EQ(freshness.level(options), Consistency::eventual);
 }
 
-TEST(LearntPositions, OfAnotherRunCountForNothing) {
-    LearntPositions positions{1};
-    positions.learn(kFirst, 1, Lsn{100});
-    EXPECT_EQ(positions.of(kFirst, 2), Lsn{0});
-    positions.learn(kFirst, 2, Lsn{50});
-    EXPECT_EQ(positions.of(kFirst, 2), Lsn{50});
-    EXPECT_EQ(positions.of(kFirst, 1), Lsn{0});
+TEST(Freshness, AnAnswerOfThePrimaryRaisesTheFloorAndForgetsPositions) {
+    Freshness freshness;
+    freshness.primary_has_answered(kStart);
+    freshness.sampled({3, Lsn{100}}, kStart);
+    freshness.proven(kReplica, 7, {3, Lsn{100}});
+    EXPECT_EQ(freshness.floor().proven_incarnation, 7U);
+    freshness.primary_has_answered(kStart + 1s);
+    EXPECT_EQ(freshness.floor().primary_seen, kStart + 1s);
+    EXPECT_EQ(freshness.floor().primary_position.timeline, 0U);
+    EXPECT_EQ(freshness.floor().proven_incarnation, 0U);
+    EXPECT_FALSE(freshness.floor().covers_replica);
 }
 
-TEST(LearntPositions, BeyondTheirBitsAreNotLearnt) {
-    LearntPositions positions{1};
-    positions.learn(kFirst, 1, Lsn{(std::uint64_t{1} << 52) - 1});
-    EXPECT_EQ(positions.of(kFirst, 1), Lsn{(std::uint64_t{1} << 52) - 1});
-    positions.learn(kFirst, 1, Lsn{std::uint64_t{1} << 52});
-    EXPECT_EQ(positions.of(kFirst, 1), Lsn{(std::uint64_t{1} << 52) - 1});
+TEST(Freshness, ASampleCoversWhatAReplicaHasShownBeforeItWasAskedFor) {
+    Freshness freshness;
+    freshness.replica_has_answered(kReplica, kStart);
+    freshness.sampled({1, Lsn{5}}, kStart - 1ms);
+    EXPECT_FALSE(freshness.floor().covers_replica);
+    freshness.sampled({1, Lsn{6}}, kStart);
+    EXPECT_TRUE(freshness.floor().covers_replica);
+    freshness.replica_has_answered(kReplica, kStart + 1ms);
+    EXPECT_FALSE(freshness.floor().covers_replica);
 }
 
-TEST(LearntPositions, ManyThreadsLeaveTheLargest) {
-    LearntPositions positions{1};
-    std::vector<std::thread> threads;
-    for (std::uint64_t thread = 0; thread < 4; ++thread)
-        threads.emplace_back([&, thread] {
-            for (std::uint64_t i = 0; i < 20'000; ++i)
-                positions.learn(kFirst, 7, Lsn{i * 4 + thread});
-        });
-    for (auto& thread : threads) thread.join();
-    EXPECT_EQ(positions.of(kFirst, 7), Lsn{19'999 * 4 + 3});
+TEST(Freshness, AProofIsOfOneRunOfOneReplicaAndOfOneTimeline) {
+    Freshness freshness;
+    freshness.sampled({2, Lsn{50}}, kStart);
+    freshness.proven(kReplica, 7, {2, Lsn{49}});
+    EXPECT_EQ(freshness.floor().proven_incarnation, 0U) << "behind";
+    freshness.proven(kReplica, 7, {3, Lsn{90}});
+    EXPECT_EQ(freshness.floor().proven_incarnation, 0U) << "another timeline";
+    freshness.proven(kReplica, 7, {2, Lsn{50}});
+    EXPECT_EQ(freshness.floor().proven_incarnation, 7U);
+    EXPECT_EQ(freshness.floor().last_replica, kReplica);
+    freshness.replica_has_answered(kReplica, kStart);
+    EXPECT_EQ(freshness.floor().proven_incarnation, 7U) << "the same one";
+    freshness.replica_has_answered(kOther, kStart);
+    EXPECT_EQ(freshness.floor().proven_incarnation, 0U);
+    EXPECT_EQ(freshness.floor().last_replica, kOther);
 }
 
-TEST(Verification, OutlastsABurstOfMissesAndThenAsksLessAndLess) {
-    Verification verification;
-    const auto start = routing::TimePoint{} + 1h;
-    const auto asked_within = [&](auto from, auto to) {
-        unsigned asked = 0;
-        for (auto now = start + from; now < start + to; now += 100us) {
-            if (!verification.is_worth_trying(now)) continue;
-            verification.ended(false, now);
-            ++asked;
-        }
-        return asked;
-    };
-    EXPECT_EQ(asked_within(0ms, 100ms), Verification::kBurst);
-    EXPECT_EQ(asked_within(100ms, 300ms), 2'000 / Verification::kEvery);
-    EXPECT_EQ(asked_within(300ms, 500ms), 2'000 / Verification::kEvery);
-    EXPECT_LE(asked_within(500ms, 1500ms), 20U);
-    verification.ended(true, start + 1500ms);
-    EXPECT_EQ(asked_within(1500ms, 1600ms), Verification::kBurst);
+TEST(Freshness, WhatWasWrittenAndRolledBackIsUnflushed) {
+    Freshness freshness;
+    freshness.primary_request_ended(true, false, TransactionStatus::idle);
+    EXPECT_FALSE(freshness.is_unflushed()) << "COMMIT flushes";
+    freshness.primary_request_ended(true, true, TransactionStatus::idle);
+    EXPECT_TRUE(freshness.is_unflushed()) << "an error is a rollback";
+    freshness.flushed();
+    EXPECT_FALSE(freshness.is_unflushed());
+    freshness.primary_request_ended(true, false, TransactionStatus::in_block);
+    EXPECT_FALSE(freshness.is_unflushed()) << "it goes on";
+    freshness.rolled_back();
+    freshness.primary_request_ended(false, false, TransactionStatus::idle);
+    EXPECT_TRUE(freshness.is_unflushed());
+    freshness.primary_request_ended(true, false, TransactionStatus::idle);
+    EXPECT_FALSE(freshness.is_unflushed()) << "a later commit flushes it as well";
+}
+
+TEST(Freshness, ARollbackOfReadsLeavesNothingToFlush) {
+    Freshness freshness;
+    freshness.rolled_back();
+    freshness.primary_request_ended(false, true, TransactionStatus::idle);
+    EXPECT_FALSE(freshness.is_unflushed());
+}
+
+TEST(Freshness, ASessionThatOnlyWritesIsSampledLessAndLess) {
+    Freshness freshness;
+    std::uint32_t worthwhile = 0;
+    for (std::uint32_t i = 0; i < Freshness::kEveryUnread * 10; ++i)
+        worthwhile += freshness.is_sample_worthwhile() ? 1 : 0;
+    EXPECT_EQ(worthwhile, Freshness::kUnreadSamples + 10);
+    freshness.reads();
+    EXPECT_TRUE(freshness.is_sample_worthwhile());
 }
 
 }  // namespace

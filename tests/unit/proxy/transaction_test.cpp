@@ -124,7 +124,7 @@ TEST_F(TransactionTest, WhatIsInFlightIsTakenBack) {
     transaction_.completed_on_replica(routing::classify("SAVEPOINT t").effects.front(), kUsual);
     EXPECT_TRUE(transaction_.may_reopen());
     transaction_.withdraw();
-    EXPECT_EQ(transaction_.open(Slot::replica), "begin transaction read only; savepoint s");
+    EXPECT_EQ(transaction_.open(Slot::replica), "begin read only; savepoint s");
 }
 
 TEST_F(TransactionTest, ABeginInFlightIsTakenBackWhole) {

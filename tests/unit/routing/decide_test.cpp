@@ -1,8 +1,9 @@
 #include "routing/decide.hpp"
 
+#include "routing/classify.hpp"
+
 #include <gtest/gtest.h>
 
-#include <random>
 #include <string>
 #include <vector>
 
@@ -760,18 +761,23 @@ TEST(Decide, KeepsReadsOfAPinnedSessionOnThePrimary) {
            Reason::no_primary);
 }
 
+// A text that may be a read after all; and what would be another statement on a replica, or an error
+// for certain.
 TEST(Decide, HintReplicaOverridesOnlyWhatTheReplicaWouldRefuse) {
-    for (std::size_t i = 0; i < kReasonCount; ++i) {
-        const auto reason = static_cast<Reason>(i);
-        const bool may = reason == Reason::unknown_function || reason == Reason::unknown_operator ||
-                         reason == Reason::effect_function || reason == Reason::server_local ||
-                         reason == Reason::volatile_function || reason == Reason::volatile_type ||
-                         reason == Reason::unknown_relation || reason == Reason::foreign_table ||
-                         reason == Reason::catalog_unknown;
-        const auto route =
-            decide(statement(Access::write, reason, Hint::replica), {}, primary_and_two(), kNow);
-        expect(route, may ? Candidates{kFirst, kSecond} : Candidates{kPrimary},
-               may ? Reason::hint_replica : reason);
+    const auto place = [](const std::string& sql) {
+        return decide(classify("/* pgsteer: replica */ " + sql), {}, primary_and_two(), kNow);
+    };
+    for (const auto* sql : {"SELECT 1", "SELECT nobody_knows(1)", "SELECT 1 OPERATOR(app.+) 1",
+                            "SELECT pg_stat_reset()", "SELECT * FROM pg_stat_activity",
+                            "SELECT 1::app.opaque", "SELECT nextval('s')"})
+        expect(place(sql), {kFirst, kSecond}, Reason::hint_replica);
+    for (const auto* sql :
+         {"INSERT INTO t VALUES (1)", "SELECT * FROM t FOR UPDATE", "CREATE TABLE t (a int)",
+          "LISTEN c", "SELECT 1 INTO t", "SELECT broken from", "CALL p()",
+          "CREATE TEMP TABLE t (a int)", "TRUNCATE t"}) {
+        const auto route = place(sql);
+        EXPECT_FALSE(route.to_replica) << sql;
+        EXPECT_NE(route.reason, Reason::hint_replica) << sql;
     }
 }
 
@@ -782,53 +788,7 @@ TEST(Decide, HintReplicaKeepsTheSessionsFloor) {
     expect(decide(hinted, seen(kNow), primary_and_two(), kNow), {kPrimary}, Reason::replica_behind);
 }
 
-// --- whatever is asked ---
-
-// Nothing that decide() may be given makes it send a read where it could go back in time.
-TEST(Decide, NeverServesAReadThatGoesBackInTime) {
-    std::mt19937_64 random{20'240'611};
-    const auto any = [&](std::uint64_t n) { return random() % n; };
-    for (int round = 0; round < 50'000; ++round) {
-        Topology topology = primary_and({});
-        const auto replicas = any(4);
-        for (std::uint64_t i = 0; i < replicas; ++i) {
-            Server s = replica(any(8) == 0 ? kNever : kNow - std::chrono::milliseconds{any(6)});
-            s.role = static_cast<Role>(any(8) ? 2 : any(3));
-            s.status = static_cast<Status>(any(4));
-            s.priority = static_cast<int>(any(2));
-            s.checked_at = kNow - std::chrono::seconds{any(5)};
-            topology.servers.push_back(s);
-        }
-        if (any(4) == 0) topology.primary.reset();
-        SessionView session;
-        session.floor.primary_seen = kNow - std::chrono::milliseconds{any(6)};
-        session.floor.replica_seen = kNow - std::chrono::milliseconds{any(6)};
-        if (any(2) && replicas)
-            session.floor.last_replica = ServerId{static_cast<std::uint16_t>(1 + any(replicas))};
-        session.avoid = ServerSet::of_bits(static_cast<std::uint32_t>(any(16)));
-        session.degraded_reads = any(2) == 0;
-        const auto route = decide(a_read(), session, topology, kNow);
-
-        ASSERT_EQ(route.candidates.empty(), route.reason == Reason::no_primary)
-            << "round " << round;
-        for (const ServerId id : route.candidates) {
-            ASSERT_FALSE(session.avoid.contains(id)) << "round " << round;
-            if (!route.to_replica) {
-                ASSERT_EQ(topology.primary, id);
-                continue;
-            }
-            const Server& s = topology[id];
-            ASSERT_EQ(s.role, Role::replica);
-            ASSERT_TRUE(s.status == Status::healthy ||
-                        (s.status == Status::degraded && session.degraded_reads));
-            ASSERT_GE(s.fresh_as_of, session.floor.primary_seen);
-            if (session.floor.last_replica != id) {
-                ASSERT_GE(s.fresh_as_of, session.floor.replica_seen);
-            }
-            ASSERT_LE(kNow - s.checked_at, session.tolerated_age);
-        }
-    }
-}
+// --- nowhere ---
 
 // The replica that a read was on has been promoted, and the other one has no evidence yet.
 TEST(Decide, AReadThatMayRunNowhereIsForTheNextLookWhereServersAreUp) {

@@ -20,6 +20,7 @@ public:
     void notify_all() {
         if (waiters_ > 0) timer_.cancel();
     }
+    [[nodiscard]] Executor executor() { return timer_.get_executor(); }
     [[nodiscard]] bool has_waiters() const { return waiters_ > 0; }
 
 private:

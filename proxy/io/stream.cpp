@@ -22,9 +22,6 @@ struct Stream::State {
     bool open = true;
     error_code write_error;
     std::uint64_t bytes_sent = 0;
-    std::function<void()> unasked;
-    std::uint64_t watches = 0;  // a number for each watch() and unwatch(): what is under way may be
-                                // called after it
 };
 
 Stream::Stream(Socket socket) : state_{std::make_shared<State>(std::move(socket))} {
@@ -145,25 +142,6 @@ bool Stream::readable_now() {
     char byte = 0;
     const auto count = ::recv(state_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return count >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
-}
-
-void Stream::on_unasked(std::function<void()> unasked) { state_->unasked = std::move(unasked); }
-
-void Stream::watch() {
-    const auto number = ++state_->watches;
-    state_->socket.async_wait(Socket::wait_read, [state = state_, number](error_code ec) {
-        if (!ec && state->open && state->watches == number && state->unasked) state->unasked();
-    });
-}
-
-void Stream::unwatch() {
-    ++state_->watches;
-    cancel_read();
-}
-
-void Stream::cancel_read() {
-    error_code ignored;
-    state_->socket.cancel(ignored);
 }
 
 void Stream::close() {

@@ -23,7 +23,7 @@ public:
     Stream(Stream&&) = delete;
 
     // Waits for bytes and appends them to `in`: one recv in the usual case, more while they fill
-    // the room. Errors: asio::error::eof, operation_aborted after cancel() or close(), any of recv.
+    // the room. Errors: asio::error::eof, operation_aborted after close(), any of recv.
     awaitable<error_code> read_some(InputBuffer& in);
 
     // The same in two steps, without a coroutine around the socket's own:
@@ -52,13 +52,6 @@ public:
     // True if the peer has closed, or bytes are waiting that nobody asked for.
     [[nodiscard]] bool readable_now();
 
-    // Nobody reads, and nothing is due: `unasked`, set once, is called when bytes or the end come
-    // all the same. Costs no allocation of its own; unwatch() before the next read.
-    void on_unasked(std::function<void()> unasked);
-    void watch();
-    void unwatch();
-
-    void cancel_read();
     void close();
     [[nodiscard]] bool is_open() const;
 

@@ -3,8 +3,6 @@
 
 #include "proxy/pool/pool.hpp"
 
-#include <set>
-
 namespace pgsteer::proxy {
 
 struct Pool::Waiter {
@@ -30,7 +28,6 @@ struct Pool::Group : std::enable_shared_from_this<Group> {
     std::deque<std::shared_ptr<Waiter>> waiters;
     int connections = 0;  // idle, leased, being reset
     int resetting = 0;    // given back, and not idle yet
-    std::set<std::uint64_t> returning;  // given back while a read was pending
     int uses = 0;         // coroutines that work on it
 };
 

@@ -28,12 +28,13 @@ void hear(ServerConnection& connection) {
 }  // namespace
 
 // Whatever it is, it is not for the next client: the connection leaves the pool.
-void Pool::spoken_to(const ServerConnectionPtr& connection) {
+void Pool::spoken_to(ServerConnection& spoken, bool has_ended) {
+    const auto connection = spoken.shared_from_this();
     const auto entry = group_by_connection_.find(connection->id);
     if (entry == group_by_connection_.end() || std::erase(entry->second->idle, connection) == 0)
         return;
-    const bool has_ended = connection->stream.read_available(connection->in) !=
-                           make_error_code(asio::error::would_block);
+    has_ended = has_ended || connection->stream.read_available(connection->in) !=
+                                 make_error_code(asio::error::would_block);
     hear(*connection);
     note_end(*connection, has_ended);
     env_.counters->idle_connections_ended[connection->server.index].add();

@@ -73,7 +73,7 @@ ServerConnectionPtr Pool::take_idle(Group& group, const PoolTarget& target) {
             close(connection);
         } else if (connection->startup_parameters == target.parameters_key) {
             group.idle.erase(std::next(it).base());
-            connection->stream.unwatch();
+            connection->exchange.detach();
             return connection;
         } else {
             ++it;
@@ -175,6 +175,7 @@ awaitable<ConnectResult> Pool::open_counted(PoolTarget target) {
     }
     if (result.connection) {
         count_opened(group, *result.connection);
+        Exchange::start(result.connection);
     } else {
         free_place(group);
     }
@@ -281,9 +282,6 @@ awaitable<ConnectResult> Pool::open_and_check(PoolTarget target, ServerState& se
     }
     auto& connection = *result.connection;
     connection.server = target.server;
-    connection.stream.on_unasked([this, weak = std::weak_ptr{result.connection}] {
-        if (const auto idle = weak.lock()) spoken_to(idle);
-    });
     connection.startup_parameters = target.parameters_key;
     std::string problem;
     if (target.replica) {  // no ?: around co_await: GCC 12 destroys its temporary twice
@@ -351,31 +349,26 @@ awaitable<std::string> Pool::check_primary(ServerConnection& connection,
 void Pool::take_back(ServerConnectionPtr connection) {
     const auto entry = group_by_connection_.find(connection->id);
     if (entry == group_by_connection_.end()) return;  // closed before
-    auto& group = *entry->second;
-    if (connection->reading) {  // whoever reads it hands it over as soon as the read has ended
-        group.returning.insert(connection->id);
-        connection->returning = true;
-        connection->stream.cancel_read();
-        return;
-    }
-    group.returning.erase(connection->id);
+    connection->exchange.detach();
     const bool usable = !closing_ && connection->stream.is_open() &&
                         connection->transaction_status == TransactionStatus::idle &&
-                        connection->replies.empty() && !connection->replies.skipping() &&
-                        (connection->in.empty() || connection->unclaimed > 0) &&
+                        (connection->replies.empty() ? connection->in.empty()
+                                                     : connection->replies.has_only_questions()) &&
+                        !connection->replies.skipping() &&
                         !connection->stream.backlogged() && connection->cancels_in_flight == 0 &&
                         !connection->outlives_discard_all && !is_worn_out(*connection);
     if (!usable) return close(connection);
+    ++entry->second->resetting;
     spawn(env_.executor, reset(std::move(connection)), "pool.reset");
 }
 
 awaitable<void> Pool::reset(ServerConnectionPtr connection) {
     auto& group = *group_by_connection_.at(connection->id);
+    const Use use{group};
     bool clean = false;
-    ++group.resetting;
     {
         Deadline deadline{env_.executor, connection->stream, Clock::now() + kResetTimeout};
-        clean = co_await run_internal(*connection, "DISCARD ALL");
+        clean = co_await run_last(connection, "DISCARD ALL");
     }
     --group.resetting;
     if (!clean || closing_ || !connection->in.empty()) co_return close(connection);
@@ -393,7 +386,7 @@ void Pool::keep(const ServerConnectionPtr& connection) {
         return close(connection);
     connection->idle_since = now;
     group.idle.push_back(connection);
-    connection->stream.watch();
+    connection->exchange.attach(*this);
     if (!group.waiters.empty()) {
         wake_one(group);
     } else if (group.budget->waiting.load() > 0) {
@@ -402,12 +395,14 @@ void Pool::keep(const ServerConnectionPtr& connection) {
 }
 
 void Pool::close(const ServerConnectionPtr& connection) {
+    connection->exchange.detach();
     if (connection->stream.is_open()) {
         wire::Buffer bye;
         wire::encode_terminate(bye);
         connection->stream.write(wire::Bytes{bye});
         connection->stream.close();
     }
+    connection->exchange.closed();
     const auto entry = group_by_connection_.find(connection->id);
     if (entry == group_by_connection_.end()) return;  // closed before
     Group& group = *entry->second;

@@ -63,7 +63,7 @@ struct PoolTarget {
 };
 
 // Worker-local.
-class Pool {
+class Pool final : Exchange::Holder {
     struct Waiter;
     struct Opening;
 
@@ -135,9 +135,6 @@ public:
     void close_expired(routing::TimePoint now);  // idle_timeout, max_lifetime; called every second
     void log_accepted_logins(routing::TimePoint now);
 
-    // For the reader of a connection that was given back while it was being read.
-    void finish_return(ServerConnectionPtr connection) { take_back(std::move(connection)); }
-
 private:
     friend class Lease;
     struct Group;
@@ -171,7 +168,10 @@ private:
     void take_back(ServerConnectionPtr connection);
     awaitable<void> reset(ServerConnectionPtr connection);
     void keep(const ServerConnectionPtr& connection);
-    void spoken_to(const ServerConnectionPtr& connection);  // idle_end.cpp
+    // idle_end.cpp: it holds what is idle
+    void received(ServerConnection& connection) override { spoken_to(connection, false); }
+    void ended(ServerConnection& connection, error_code) override { spoken_to(connection, true); }
+    void spoken_to(ServerConnection& connection, bool has_ended);
     void note_end(const ServerConnection& connection, bool has_ended);
     void close(const ServerConnectionPtr& connection);
     void close_idle_where(Group& group, const std::function<bool(const ServerConnection&)>& leaves);

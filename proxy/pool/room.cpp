@@ -118,7 +118,7 @@ awaitable<Pool::Occupant> Pool::longest_idle(BudgetKey login, ConnectionLimit li
     for (const auto& [key, group] : groups_) {
         if (!counts_against(limit, key, login)) continue;
         longest.others_are_reset =
-            longest.others_are_reset || group->resetting > 0 || !group->returning.empty();
+            longest.others_are_reset || group->resetting > 0;
         for (const auto& connection : group->idle) {
             if (connection->idle_since >= longest.idle_since) continue;
             longest.connection = connection->id;
@@ -165,13 +165,13 @@ awaitable<void> Pool::close_and_wait(std::vector<ServerConnectionPtr> connection
     wire::Buffer bye;
     wire::encode_terminate(bye);
     for (const auto& connection : connections) {
-        connection->stream.unwatch();
+        connection->exchange.detach();
         connection->stream.write(wire::Bytes{bye});
     }
     for (const auto& connection : connections) {
         {
             Deadline deadline{env_.executor, connection->stream, until};
-            co_await read_to_end(*connection);
+            co_await until_end(connection);
         }
         connection->stream.close();
         close(connection);

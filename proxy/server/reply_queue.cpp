@@ -25,12 +25,11 @@ bool ReplyQueue::push(Expected expected) {
     return true;
 }
 
-int ReplyQueue::only_questions() const {
-    const bool all = std::all_of(queue_.begin(), queue_.end(), [](const Expected& entry) {
+bool ReplyQueue::has_only_questions() const {
+    return std::all_of(queue_.begin(), queue_.end(), [](const Expected& entry) {
         return entry.internal && entry.what == Expect::query &&
                (entry.purpose == Purpose::sample || entry.purpose == Purpose::transaction);
     });
-    return all ? static_cast<int>(queue_.size()) : 0;
 }
 
 bool ReplyQueue::skips_to_own_sync() const {

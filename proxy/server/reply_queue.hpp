@@ -186,9 +186,9 @@ public:
                std::any_of(queue_.begin(), queue_.end(),
                            [](const Expected& entry) { return !entry.internal; });
     }
-    // The number of answers that are to come, if all are to samples and to transactions of our own
-    // that nothing depends on; else 0.
-    [[nodiscard]] int only_questions() const;
+    // Whether all that is owed are answers to samples and to transactions of our own that nothing
+    // depends on.
+    [[nodiscard]] bool has_only_questions() const;
     // Whether an error in place of the next answer makes the server skip to a Sync of our own.
     [[nodiscard]] bool skips_to_own_sync() const;
     // Query messages sent on this connection so far.

@@ -347,10 +347,6 @@ awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql)
         const auto message = co_await reader.next();
         if (!message) co_return false;
         const bool ends = message->type == wire::backend::kReadyForQuery;
-        if (connection.unclaimed > 0) {
-            if (ends) --connection.unclaimed;
-            continue;
-        }
         if (message->type == wire::backend::kErrorResponse) failed = true;
         if (message->type == wire::backend::kParameterStatus) {
             if (const auto status = wire::decode_parameter_status(message->body))

@@ -4,6 +4,7 @@
 #include "proxy/auth/credentials.hpp"
 #include "proxy/io/asio.hpp"
 #include "proxy/io/stream.hpp"
+#include "proxy/server/exchange.hpp"
 #include "proxy/server/farewell.hpp"
 #include "proxy/server/reply_queue.hpp"
 #include "proxy/wire/backend.hpp"
@@ -23,9 +24,11 @@ using ParameterMap =
 inline constexpr std::uint64_t kOutdated = 0;
 
 // One logged-in connection to a server. Worker-local; owned by the pool or by one session's lease.
-struct ServerConnection {
-    explicit ServerConnection(Socket socket) : stream{std::move(socket)} {}
+struct ServerConnection : std::enable_shared_from_this<ServerConnection> {
+    explicit ServerConnection(Socket socket)
+        : exchange{socket.get_executor()}, stream{std::move(socket)} {}
 
+    Exchange exchange;
     Stream stream;
     InputBuffer in;
     ReplyQueue replies;
@@ -41,9 +44,6 @@ struct ServerConnection {
     routing::TimePoint opened_at{};
     routing::TimePoint idle_since{};
     routing::TransactionStatus transaction_status = routing::TransactionStatus::idle;
-    bool reading = false;       // a read is pending: see Pool::take_back
-    bool returning = false;     // given back while a read was pending
-    int unclaimed = 0;          // answers to questions of ours whose session is gone
     int cancels_in_flight = 0;  // not given to anybody before they have arrived
     // Something was asked of it that DISCARD ALL may not undo: nobody else gets it.
     bool outlives_discard_all = false;
@@ -100,7 +100,8 @@ struct ServerState {
 // `columns`: of a SELECT. Outlived by the connection alone.
 awaitable<Result<ServerState>> read_server_state(ServerConnection& connection, std::string columns);
 
-// Runs one internal SQL text and reads up to ReadyForQuery; true if no error came.
+// Runs one internal SQL text and reads up to ReadyForQuery; true if no error came. These read by
+// themselves: before the connection's Exchange has started.
 awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql);
 
 // Reads, and throws away, until the server closes the connection or somebody here does.

@@ -160,11 +160,6 @@ void ClientSession::leave() {
 void ClientSession::release(Slot slot) {
     auto& side = sides_[static_cast<std::size_t>(slot)];
     if (!side.lease) return;
-    // What is owed to ourselves alone, nobody waits for: the answers are dropped as they come.
-    if (const auto questions = side.lease->replies.only_questions(); questions > 0) {
-        side.lease->replies.clear();
-        side.lease->unclaimed = questions;
-    }
     if (state_.has_custom_settings()) side.lease->outlives_discard_all = true;
     if (side.partial > 0) {
         side.lease.discard();
@@ -244,7 +239,7 @@ void ClientSession::servers_changed(const routing::Topology& topology) {
         const auto& server = topology[lease->server];
         if (server.status == routing::Status::unhealthy || server.role != routing::Role::replica ||
             (server.incarnation.number != lease->incarnation && lease->incarnation != kOutdated))
-            lease->stream.close();  // its pump finds out, and runs elsewhere what it can
+            lease->stream.close();  // ended() finds out, and runs elsewhere what it can
     }
     const auto& lease = side(Slot::primary).lease;
     if (lease && is_superseded(topology, lease->server)) lease->stream.close();

@@ -33,8 +33,8 @@ namespace pgsteer::proxy {
 
 class Worker;
 
-// Worker-local. Lives as long as one of its coroutines: serve() reads the client and sends requests
-// on; one pump() for each server connection reads the replies and passes them to the client.
+// Worker-local. Lives as long as one of its coroutines. serve() reads the client and sends requests
+// on; what its server connections say is heard by one Ear each, and passed to the client.
 class ClientSession : public std::enable_shared_from_this<ClientSession> {
 public:
     ClientSession(Worker& worker, Socket socket);
@@ -82,6 +82,15 @@ private:
         bool verifying = false;                           // replica: how far it has replayed is
         bool behind = false;                              // and it has not got far enough
         std::optional<routing::Lsn> told_position;        // what it answered
+    };
+
+    // Holds the connection of its side.
+    struct Ear final : Exchange::Holder {
+        Ear(ClientSession& owner, Slot where) : session{owner}, slot{where} {}
+        void received(ServerConnection&) override { session.received(slot); }
+        void ended(ServerConnection&, error_code error) override { session.ended(slot, error); }
+        ClientSession& session;
+        Slot slot;
     };
 
     // --- client_session.cpp: life ---
@@ -240,8 +249,11 @@ private:
     void refuse(const Batch& batch, const ConnectFailure& failure);
 
     // --- replies.cpp: from the server to the client ---
-    awaitable<void> pump(Slot slot, ServerConnectionPtr connection);
-    Outcome process_replies(Slot slot);
+    void received(Slot slot);
+    void ended(Slot slot, error_code error);
+    void discarded_run_has_ended(Slot slot);
+    awaitable<void> resume_when_drained(ServerConnectionPtr connection);
+    [[nodiscard]] Outcome process_replies(Slot slot);
     Verdict handle_reply(Slot slot, std::uint8_t type, wire::Bytes body);
     [[nodiscard]] bool answers_us(Slot slot);
     Verdict handle_discarded(Slot slot, std::uint8_t type, wire::Bytes body);
@@ -321,12 +333,27 @@ private:
 
     // --- recovery.cpp: when a server is lost, or a replica could not do it ---
     void note_loss(const ServerConnection& connection, ProxyErrc reason);
+    struct Loss {  // of a connection: what it was in the middle of
+        Slot slot{};
+        routing::ServerId server;
+        ProxyErrc reason{};
+        bool busy = false;
+        bool is_irreplaceable = false;
+        bool in_transaction = false;
+        bool cut_mid_message = false;
+        bool cursor_lost = false;
+        bool has_said_farewell = false;
+        wire::Buffer last_words;
+    };
+    awaitable<void> look_into(Loss loss);
     awaitable<bool> has_front_crashed(routing::ServerId server);
-    awaitable<void> server_lost(Slot slot, ProxyErrc reason);
+    void server_lost(Slot slot, ProxyErrc reason);
+    void go_on_after(Loss loss, bool crashed);
     void lose_transaction(bool busy, bool crashed);
     void leave_with(const wire::Buffer& last_words);
     enum class Why : std::uint8_t { lost, failed, behind };
-    awaitable<void> run_again(Why why, routing::ServerSet avoid);
+    void run_again(Why why, routing::ServerSet avoid);
+    awaitable<void> run_elsewhere(Why why, routing::ServerSet avoid);
     void place_again(Flight::Requests again, Choice& choice, Why why);
     void fail_front(ProxyErrc reason);
     void fail_cancelled();
@@ -360,6 +387,7 @@ private:
 
     // What it is doing.
     std::array<Side, 2> sides_;
+    std::array<Ear, 2> ears_{Ear{*this, Slot::primary}, Ear{*this, Slot::replica}};
     Pool::Place place_in_pool_;
     Flight requests_;
     routing::SessionState state_;

@@ -447,7 +447,7 @@ awaitable<ConnectFailure> ClientSession::take_lease(Slot slot, routing::ServerId
     state_.connected(slot);
     if (slot == Slot::replica && std::exchange(replica_was_outdated_, false))
         tell_new_values(*side(slot).lease.connection());
-    spawn(worker_.executor(), pump(slot, side(slot).lease.connection()), "session.pump");
+    side(slot).lease->exchange.attach(ears_[static_cast<std::size_t>(slot)]);
     co_return ConnectFailure{};
 }
 

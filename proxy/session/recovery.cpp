@@ -1,6 +1,7 @@
 // When a server is lost, or a replica could not do what it was asked: what can run elsewhere does,
 // what cannot is answered with an error, and only a session that has lost state of its own ends.
 #include "conf/log.hpp"
+#include "proxy/io/spawn.hpp"
 #include "proxy/server/inquest.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
@@ -46,62 +47,67 @@ awaitable<bool> ClientSession::has_front_crashed(routing::ServerId server) {
     co_return true;
 }
 
-awaitable<void> ClientSession::server_lost(Slot slot, ProxyErrc reason) {
+// The connection of this side has ended, or cannot be used any more.
+void ClientSession::server_lost(Slot slot, ProxyErrc reason) {
     auto& lost = side(slot);
-    const auto server = lost.lease->server;
     if (slot == Slot::replica && transaction_.may_reopen()) transaction_.withdraw();
-    const bool irreplaceable = state_.irreplaceable(slot);
-    const bool in_transaction = state_.transaction_on() == slot;
-    const bool cut_mid_message = lost.partial > 0 && !lost.partial_swallowed;
-    const bool cursor_lost = state_.cursor_on() == slot;
-    auto last_words = std::move(lost.last_words);
-    const bool has_said_farewell = lost.has_said_farewell;
     const auto& connection = *lost.lease.connection();
+    Loss loss{.slot = slot,
+              .server = lost.lease->server,
+              .reason = reason,
+              .busy = !requests_.empty() && requests_.front().slot == slot,
+              .is_irreplaceable = state_.irreplaceable(slot),
+              .in_transaction = state_.transaction_on() == slot,
+              .cut_mid_message = lost.partial > 0 && !lost.partial_swallowed,
+              .cursor_lost = state_.cursor_on() == slot,
+              .has_said_farewell = lost.has_said_farewell,
+              .last_words = std::move(lost.last_words)};
     const bool is_silent = reason == ProxyErrc::server_lost && connection.stream.is_open() &&
                            connection.farewell.is_silent();
     note_loss(connection, reason);
     log::debug("server connection lost", "session", key_.process_id, "server",
-               worker_.config().servers[server.index].name);
-
-    const bool busy = !requests_.empty() && requests_.front().slot == slot;
-    if (busy) withdraw_changes();
-    lost.partial = 0;
+               worker_.config().servers[loss.server.index].name);
+    if (loss.busy) withdraw_changes();
     lost.lease.discard();
     lost = Side{};
     prepared_.disconnected(slot);
     state_.disconnected(slot);
     if (last_used_ == slot) last_used_.reset();
     answered_.notify_all();
+    if (!loss.busy) return go_on_after(std::move(loss), false);
+    for (const auto& request : requests_) counters_->servers[request.server.index].lost.add();
+    if (!is_silent) return go_on_after(std::move(loss), false);
+    running_again_ = true;  // perhaps
+    spawn(worker_.executor(), look_into(std::move(loss)), "session.look_into");
+}
 
-    if (busy) {
-        for (const auto& request : requests_) counters_->servers[request.server.index].lost.add();
+awaitable<void> ClientSession::look_into(Loss loss) {
+    const auto self = shared_from_this();
+    const bool crashed = co_await has_front_crashed(loss.server);
+    if (!closing_) go_on_after(std::move(loss), crashed);
+}
+
+// With what was in flight there, or what the session has lost. `crashed`: by the oldest request.
+void ClientSession::go_on_after(Loss loss, bool crashed) {
+    if (loss.cut_mid_message) return leave();  // nothing can be said between halves of a message
+    if (loss.has_said_farewell) return leave();
+    if (loss.in_transaction && loss.slot == Slot::replica && !loss.cursor_lost)
+        return lose_transaction(loss.busy, crashed);
+    if (loss.is_irreplaceable || loss.in_transaction) {
+        if (!loss.last_words.empty()) return leave_with(loss.last_words);
+        if (!loss.busy) return die(loss.reason);
+        return die(crashed ? ProxyErrc::server_process_crashed : ProxyErrc::transaction_lost);
     }
-    bool crashed = false;
-    if (busy && is_silent) crashed = co_await has_front_crashed(server);
-    if (closing_) co_return;
-    if (cut_mid_message) co_return leave();  // nothing can be said between two halves of a message
-    if (has_said_farewell) co_return leave();
-    if (in_transaction && slot == Slot::replica && !cursor_lost) {
-        lose_transaction(busy, crashed);
-        co_return;
-    }
-    if (irreplaceable || in_transaction) {
-        if (!last_words.empty()) co_return leave_with(last_words);
-        if (busy)
-            reason = crashed ? ProxyErrc::server_process_crashed : ProxyErrc::transaction_lost;
-        co_return die(reason);
-    }
-    if (!busy) co_return;
-    if (requests_.front().failed) co_return leave_with(last_words);
+    if (!loss.busy) return;
+    if (requests_.front().failed) return leave_with(loss.last_words);
     if (!requests_.front().retryable) {
         release_held();
-        fail_front(crashed ? ProxyErrc::server_process_crashed : reason);
+        fail_front(crashed ? ProxyErrc::server_process_crashed : loss.reason);
     }
-    while (!requests_.empty() && !requests_.all_retryable()) fail_front(reason);
-    if (requests_.empty()) co_return answered_.notify_all();
+    while (!requests_.empty() && !requests_.all_retryable()) fail_front(loss.reason);
+    if (requests_.empty()) return answered_.notify_all();
     outbox_.forget_held();
-    const routing::ServerSet avoid{server};
-    co_await run_again(Why::lost, avoid);
+    run_again(Why::lost, {loss.server});
 }
 
 // In the server's own words: a FATAL error, if it has said one.
@@ -160,17 +166,24 @@ void ClientSession::fail_cancelled() {
 
 // Runs everything that is in flight again, elsewhere. All of it is retryable and none of its rows
 // was released.
-awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
+void ClientSession::run_again(Why why, routing::ServerSet avoid) {
     withdraw_changes();
     while (!requests_.empty() && !requests_.all_retryable())
         fail_front(ProxyErrc::settings_not_applied);
     if (!requests_.empty() && cancel_ != Cancel::none) fail_cancelled();
-    if (requests_.empty()) co_return answered_.notify_all();
+    if (requests_.empty()) return answered_.notify_all();
     running_again_ = true;
+    if (const auto& lease = side(Slot::replica).lease) lease->exchange.pause();
+    spawn(worker_.executor(), run_elsewhere(why, avoid), "session.run_elsewhere");
+}
+
+awaitable<void> ClientSession::run_elsewhere(Why why, routing::ServerSet avoid) {
+    const auto self = shared_from_this();
     while (side(Slot::replica).lease && side(Slot::replica).lease->cancels_in_flight > 0) {
         co_await wait_for_freshness();  // it must not hit what comes next
         if (closing_) co_return;
     }
+    if (closing_) co_return;
     transaction_.withdraw();
     roll_back_on_replica();
     auto again = requests_.take_all();
@@ -196,14 +209,14 @@ awaitable<void> ClientSession::run_again(Why why, routing::ServerSet avoid) {
     co_await choose(search, Next::look_again);
     auto& choice = search.choice;
     if (closing_) co_return;
+    running_again_ = false;
+    if (const auto& lease = side(Slot::replica).lease) lease->exchange.resume();
     if (choice.failure && cancel_ == Cancel::asked) {
         for (auto& request : again) requests_.start(std::move(request), request.server);
         fail_cancelled();
-        running_again_ = false;
-        co_return co_await run_again(why, avoid);
+        co_return run_again(why, avoid);
     }
     place_again(std::move(again), choice, why);
-    running_again_ = false;
     answered_.notify_all();
 }
 

@@ -2,6 +2,7 @@
 // drops what answers our own messages, and holds back what may still have to be fetched from
 // another server.
 #include "conf/log.hpp"
+#include "proxy/io/spawn.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
@@ -69,46 +70,52 @@ bool is_asynchronous(std::uint8_t type) {
 
 }  // namespace
 
-awaitable<void> ClientSession::pump(Slot slot, ServerConnectionPtr connection) {
+// Its connection has said something.
+void ClientSession::received(Slot slot) {
     const auto self = shared_from_this();
-    const auto lease_number = connection->lease_number;
-    // After every wait: the connection may be somebody else's by now, or this session's under
-    // another lease.
-    const auto is_ours = [&] {
+    const auto connection = side(slot).lease.connection();
+    // It may be somebody else's by now, or this session's under another lease.
+    const auto is_ours = [&, lease_number = connection->lease_number] {
         return !closing_ && side(slot).lease.connection() == connection &&
                connection->lease_number == lease_number;
     };
-    for (;;) {
-        connection->reading = true;
-        const auto result = co_await connection->stream.receive(connection->in);
-        connection->reading = false;
-        const auto ec = connection->stream.received(result, connection->in);
-        if (connection->returning) {
-            connection->returning = false;
-            co_return worker_.pool().finish_return(connection);
-        }
-        if (!is_ours()) co_return;
-        if (ec == asio::error::connection_reset) connection->farewell.was_reset();
-        if (ec) co_return co_await server_lost(slot, side(slot).lost_because);
-        replies_at_ = Clock::now();
-        const auto outcome = process_replies(slot);
-        if (!is_ours()) co_return;
-        if (outcome == Outcome::broken)
-            co_return co_await server_lost(slot, ProxyErrc::server_protocol);
-        if (side(slot).discarding && connection->replies.empty()) {
-            side(slot).discarding = side(slot).verifying = false;
-            const auto why = std::exchange(side(slot).behind, false) ? Why::behind : Why::failed;
-            if (side(slot).setting_failed) release(slot);
-            // One that is behind only may have caught up by the next look.
-            routing::ServerSet avoid;
-            if (why != Why::behind) avoid.add(connection->server);
-            co_await run_again(why, avoid);
-            if (!is_ours()) co_return;
-        }
-        if (client_.backlogged()) co_await client_.drained();
-        if (!is_ours()) co_return;
-        if (is_idle()) connection->in.rest();
+    replies_at_ = Clock::now();
+    const auto outcome = process_replies(slot);
+    if (!is_ours()) return;
+    if (outcome == Outcome::broken) return server_lost(slot, ProxyErrc::server_protocol);
+    if (side(slot).discarding && connection->replies.empty()) return discarded_run_has_ended(slot);
+    if (client_.backlogged()) {
+        connection->exchange.pause();
+        spawn(worker_.executor(), resume_when_drained(connection), "session.drained");
     }
+    if (is_idle()) connection->in.rest();
+}
+
+void ClientSession::ended(Slot slot, error_code error) {
+    const auto self = shared_from_this();
+    if (error == asio::error::connection_reset)
+        side(slot).lease.connection()->farewell.was_reset();
+    server_lost(slot, side(slot).lost_because);
+}
+
+// Nothing more comes of it: its requests can run elsewhere.
+void ClientSession::discarded_run_has_ended(Slot slot) {
+    auto& side = this->side(slot);
+    side.discarding = side.verifying = false;
+    const auto why = std::exchange(side.behind, false) ? Why::behind : Why::failed;
+    // One that is behind only may have caught up by the next look.
+    routing::ServerSet avoid;
+    if (why != Why::behind) avoid.add(side.lease->server);
+    if (side.setting_failed) release(slot);
+    run_again(why, avoid);
+}
+
+awaitable<void> ClientSession::resume_when_drained(ServerConnectionPtr connection) {
+    const auto self = shared_from_this();
+    co_await client_.drained();
+    for (const Slot slot : {Slot::primary, Slot::replica})
+        if (connection->exchange.is_held_by(ears_[static_cast<std::size_t>(slot)]))
+            connection->exchange.resume();
 }
 
 ClientSession::Outcome ClientSession::process_replies(Slot slot) {

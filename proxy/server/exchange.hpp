@@ -1,0 +1,73 @@
+// Who reads a server connection: one coroutine, from its first use to its end, for whoever holds the
+// connection at the time.
+#pragma once
+
+#include "proxy/errors.hpp"
+#include "proxy/io/asio.hpp"
+#include "proxy/io/signal.hpp"
+
+#include <memory>
+#include <string_view>
+
+namespace pgsteer::proxy {
+
+struct ServerConnection;
+
+// Part of a ServerConnection. A session holds the connection that it has leased; the pool one that
+// is idle; whoever resets or closes it, for that while. Nobody reads it past the Exchange once that
+// has started. Worker-local.
+class Exchange {
+public:
+    // Called by the reader. It may detach, attach another one, or close the connection meanwhile.
+    class Holder {
+    public:
+        Holder() = default;
+        Holder(const Holder&) = delete;
+        Holder& operator=(const Holder&) = delete;
+        // Bytes have come: they are in `connection.in`, behind what was left there before.
+        virtual void received(ServerConnection& connection) = 0;
+        // The connection has ended: by its server, by an error, or because somebody here has closed
+        // it. The last call.
+        virtual void ended(ServerConnection& connection, error_code error) = 0;
+
+    protected:
+        ~Holder() = default;
+    };
+
+    explicit Exchange(Executor executor) : changed_{executor} {}
+
+    // Reads from now on. Once, after the login and what else is asked first.
+    static void start(std::shared_ptr<ServerConnection> connection);
+
+    // `holder` is told from now on, also of what has come while there was none; detach() before it
+    // is gone.
+    void attach(Holder& holder);
+    void detach() { holder_ = nullptr; }
+    [[nodiscard]] bool is_held_by(const Holder& holder) const { return holder_ == &holder; }
+    // The holder takes no more for now; attach() resumes as well. What comes meanwhile waits in the
+    // socket.
+    void pause() { is_paused_ = true; }
+    void resume();
+    // The socket was closed here: the reader finds out, and nobody is told if there is no holder.
+    void closed() { changed_.notify_all(); }
+    [[nodiscard]] bool has_started() const { return has_started_; }
+    [[nodiscard]] Executor executor() { return changed_.executor(); }
+
+private:
+    static awaitable<void> read(std::shared_ptr<ServerConnection> connection);
+
+    Holder* holder_ = nullptr;
+    bool is_paused_ = false;
+    bool has_started_ = false;
+    Signal changed_;
+};
+
+// Lets what comes pass by until the server closes the connection, or somebody here does. Nobody
+// holds it. Whether or not its Exchange has started.
+awaitable<void> until_end(std::shared_ptr<ServerConnection> connection);
+
+// Runs one SQL text of ours behind what is still owed, whose answers are dropped; true if no error
+// came and no transaction is open then. Nobody holds the connection; its Exchange has started.
+awaitable<bool> run_last(std::shared_ptr<ServerConnection> connection, std::string_view sql);
+
+}  // namespace pgsteer::proxy

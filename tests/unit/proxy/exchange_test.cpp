@@ -1,0 +1,250 @@
+#include "proxy/server/exchange.hpp"
+
+#include "proxy/server/server_connection.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <vector>
+
+namespace pgsteer::proxy {
+namespace {
+
+using namespace std::string_literals;
+using namespace std::string_view_literals;
+
+// A server on one end of a socket pair, a connection on the other.
+class ExchangeTest : public testing::Test {
+protected:
+    ExchangeTest() {
+        int ends[2];
+        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+        server_ = ends[0];
+        Socket socket{io_.get_executor()};
+        socket.assign(asio::generic::stream_protocol{AF_UNIX, 0}, ends[1]);
+        connection_ = std::make_shared<ServerConnection>(std::move(socket));
+    }
+    ~ExchangeTest() override {
+        connection_->exchange.detach();
+        connection_->stream.close();
+        connection_->exchange.closed();
+        run();
+        if (server_ >= 0) ::close(server_);
+        EXPECT_EQ(connection_.use_count(), 1) << "its reader has ended";
+    }
+
+    // Until nothing more happens by itself.
+    void run() {
+        io_.restart();
+        io_.run_for(std::chrono::milliseconds{2});
+        while (io_.poll() > 0) {
+        }
+    }
+    void say(std::string_view bytes) {
+        ASSERT_EQ(::write(server_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+        run();
+    }
+    std::string heard() {
+        char bytes[4096];
+        const auto count = ::read(server_, bytes, sizeof bytes);
+        return {bytes, count > 0 ? static_cast<std::size_t>(count) : 0};
+    }
+    void end() {
+        ::close(server_);
+        server_ = -1;
+        run();
+    }
+    void start() {
+        Exchange::start(connection_);
+        run();
+    }
+    // Whether DISCARD ALL has gone well; nullopt: it is not over.
+    std::optional<bool>& reset() {
+        asio::co_spawn(io_, run_last(connection_, "DISCARD ALL"),
+                       [this](const std::exception_ptr&, bool clean) { clean_ = clean; });
+        run();
+        return clean_;
+    }
+
+    class Listener final : public Exchange::Holder {
+    public:
+        void received(ServerConnection& connection) override {
+            const auto bytes = connection.in.data();
+            heard.append(bytes.begin(), bytes.end());
+            connection.in.consume(bytes.size());
+            if (pauses) connection.exchange.pause();
+            if (detaches) connection.exchange.detach();
+        }
+        void ended(ServerConnection&, error_code error) override { ends.push_back(error); }
+        std::string heard;
+        std::vector<error_code> ends;
+        bool pauses = false;
+        bool detaches = false;
+    };
+
+    asio::io_context io_;
+    std::shared_ptr<ServerConnection> connection_;
+    int server_ = -1;
+    std::optional<bool> clean_;
+};
+
+const std::string kCommandComplete = "C\0\0\0\x10" "DISCARD ALL\0"s;
+const std::string kReady = "Z\0\0\0\x05I"s;
+const std::string kError = "E\0\0\0\x0d" "C42P01\0\0\0"s;
+
+TEST_F(ExchangeTest, TellsItsHolderWhatComesAndThatItEnds) {
+    Listener listener;
+    start();
+    connection_->exchange.attach(listener);
+    say("one");
+    say("two");
+    EXPECT_EQ(listener.heard, "onetwo");
+    EXPECT_TRUE(listener.ends.empty());
+    end();
+    ASSERT_EQ(listener.ends.size(), 1U);
+    EXPECT_EQ(listener.ends.front(), asio::error::eof);
+}
+
+TEST_F(ExchangeTest, WhatComesWithoutAHolderIsForTheNext) {
+    Listener first, second;
+    start();
+    connection_->exchange.attach(first);
+    say("a");
+    connection_->exchange.detach();
+    say("b");
+    end();
+    EXPECT_EQ(first.heard, "a");
+    connection_->exchange.attach(second);
+    run();
+    EXPECT_EQ(second.heard, "b");
+    EXPECT_EQ(second.ends.size(), 1U);
+    EXPECT_TRUE(first.ends.empty());
+}
+
+TEST_F(ExchangeTest, APausedHolderHearsNothingUntilItGoesOn) {
+    Listener listener;
+    listener.pauses = true;
+    start();
+    connection_->exchange.attach(listener);
+    say("a");
+    say("b");
+    EXPECT_EQ(listener.heard, "a");
+    connection_->exchange.resume();
+    run();
+    EXPECT_EQ(listener.heard, "ab");
+}
+
+TEST_F(ExchangeTest, ANewHolderIsNotPaused) {
+    Listener first, second;
+    first.pauses = true;
+    start();
+    connection_->exchange.attach(first);
+    say("a");
+    connection_->exchange.attach(second);
+    say("b");
+    EXPECT_EQ(second.heard, "b");
+}
+
+TEST_F(ExchangeTest, AHolderMayLeaveWhileItIsTold) {
+    Listener listener;
+    listener.detaches = true;
+    start();
+    connection_->exchange.attach(listener);
+    say("a");
+    end();
+    EXPECT_EQ(listener.heard, "a");
+    EXPECT_TRUE(listener.ends.empty());
+}
+
+TEST_F(ExchangeTest, TellsAlsoOfAnEndThatWasMadeHere) {
+    Listener listener;
+    start();
+    connection_->exchange.attach(listener);
+    connection_->stream.close();
+    run();
+    EXPECT_EQ(listener.ends.size(), 1U);
+}
+
+TEST_F(ExchangeTest, RunsWhatIsLastBehindWhatIsOwed) {
+    connection_->replies.push({.what = Expect::query, .internal = true, .purpose = Purpose::sample});
+    start();
+    reset();
+    EXPECT_NE(heard().find("DISCARD ALL"), std::string::npos);
+    say(kError);
+    say(kReady);  // to what was owed
+    EXPECT_EQ(clean_, std::nullopt);
+    say(kCommandComplete + kReady.substr(0, 3));
+    EXPECT_EQ(clean_, std::nullopt);
+    say(kReady.substr(3));
+    EXPECT_EQ(clean_, true);
+    EXPECT_TRUE(connection_->replies.empty());
+    EXPECT_TRUE(connection_->in.empty());
+}
+
+TEST_F(ExchangeTest, WhatGoesWrongWithTheLastIsTold) {
+    start();
+    reset();
+    say(kError + kReady);
+    EXPECT_EQ(clean_, false);
+}
+
+TEST_F(ExchangeTest, AnOpenTransactionIsNoGoodEnd) {
+    start();
+    reset();
+    say(kCommandComplete + "Z\0\0\0\x05T"s);
+    EXPECT_EQ(clean_, false);
+}
+
+TEST_F(ExchangeTest, WhatNoServerSaysIsNoGoodEnd) {
+    start();
+    reset();
+    say("1\0\0\0\x04"s);
+    EXPECT_EQ(clean_, false);
+}
+
+TEST_F(ExchangeTest, AnEndInTheMiddleIsNoGoodEnd) {
+    start();
+    reset();
+    say(kCommandComplete);
+    end();
+    EXPECT_EQ(clean_, false);
+}
+
+TEST_F(ExchangeTest, ParametersAreLearntByTheWay) {
+    start();
+    reset();
+    say("S\0\0\0\x11" "TimeZone\0UTC\0"s + kCommandComplete + kReady);
+    EXPECT_EQ(clean_, true);
+    EXPECT_EQ(connection_->parameters["TimeZone"], "UTC");
+}
+
+TEST_F(ExchangeTest, UntilEndLetsEverythingPassBy) {
+    bool is_over = false;
+    start();
+    asio::co_spawn(io_, until_end(connection_),
+                   [&](const std::exception_ptr&) { is_over = true; });
+    say(std::string(100'000, 'x'));
+    EXPECT_FALSE(is_over);
+    EXPECT_TRUE(connection_->in.empty());
+    end();
+    EXPECT_TRUE(is_over);
+}
+
+TEST_F(ExchangeTest, UntilEndReadsByItselfWhatNobodyReads) {
+    bool is_over = false;
+    asio::co_spawn(io_, until_end(connection_),
+                   [&](const std::exception_ptr&) { is_over = true; });
+    say("bye");
+    EXPECT_FALSE(is_over);
+    end();
+    EXPECT_TRUE(is_over);
+}
+
+}  // namespace
+}  // namespace pgsteer::proxy

@@ -372,7 +372,6 @@ awaitable<void> Pool::reset(ServerConnectionPtr connection) {
     }
     --group.resetting;
     if (!clean || closing_ || !connection->in.empty()) co_return close(connection);
-    connection->in.rest();
     keep(connection);
 }
 

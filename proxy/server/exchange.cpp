@@ -36,6 +36,7 @@ awaitable<void> Exchange::read(std::shared_ptr<ServerConnection> connection) {
         if (error) co_return exchange.holder_->ended(*connection, error);
         exchange.holder_->received(*connection);
         while (exchange.is_paused_ && stream.is_open()) co_await exchange.changed_.wait();
+        if (connection->replies.empty()) connection->in.rest();  // nobody else may: it is read into
     }
 }
 

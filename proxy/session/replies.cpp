@@ -88,7 +88,6 @@ void ClientSession::received(Slot slot) {
         connection->exchange.pause();
         spawn(worker_.executor(), resume_when_drained(connection), "session.drained");
     }
-    if (is_idle()) connection->in.rest();
 }
 
 void ClientSession::ended(Slot slot, error_code error) {

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pgsteer::routing {
@@ -46,23 +48,14 @@ Topology without_primary(Topology topology) {
     return topology;
 }
 
-Statement statement(Access access, Reason reason, Hint hint = Hint::none) {
-    Statement s;
-    s.access = access;
-    s.reason = reason;
-    s.hint = hint;
-    s.statement_count = 1;
-    return s;
-}
-Statement a_read() { return statement(Access::read_only, Reason::fresh_replica); }
-Statement a_write() { return statement(Access::write, Reason::write); }
-Statement begin_read_only() { return statement(Access::begin_read_only, Reason::fresh_replica); }
-Statement a_set() { return statement(Access::session_control, Reason::session_control); }
-Statement an_unlisten() {
-    auto s = a_set();
-    s.effects.push_back({Effect::Kind::unlisten, 0, "c", {}});
-    return s;
-}
+// Only what classify() makes: a statement put together by hand may be one that never comes.
+Statement a_read() { return classify("SELECT 1"); }
+Statement a_read_of_now() { return classify("SELECT now()"); }
+Statement a_write() { return classify("INSERT INTO t VALUES (1)"); }
+Statement a_savepoint() { return classify("SAVEPOINT a"); }
+Statement begin_read_only() { return classify("BEGIN READ ONLY"); }
+Statement a_set() { return classify("SET a.b = 1"); }
+Statement a_fetch() { return classify("FETCH c"); }
 
 SessionView seen(TimePoint primary_seen) {
     SessionView session;
@@ -90,10 +83,17 @@ TEST(Decide, SpreadsReadsOverFreshReplicas) {
 }
 
 TEST(Decide, SendsWritesToThePrimaryForTheirOwnReason) {
-    for (const Reason reason : {Reason::write, Reason::unknown_function, Reason::multi_statement,
-                                Reason::syntax_error, Reason::temporary_object})
-        expect(decide(statement(Access::write, reason), {}, primary_and_two(), kNow), {kPrimary},
-               reason);
+    const std::pair<std::string, Reason> rows[] = {
+        {"INSERT INTO t VALUES (1)", Reason::write},
+        {"SELECT nobody_knows(1)", Reason::unknown_function},
+        {"SELECT 1; SET a = 1", Reason::multi_statement},
+        {"SELECT broken from", Reason::syntax_error},
+        {"SELECT * FROM pg_temp.t", Reason::temporary_object},
+    };
+    for (const auto& [sql, reason] : rows) {
+        SCOPED_TRACE(sql);
+        expect(decide(classify(sql), {}, primary_and_two(), kNow), {kPrimary}, reason);
+    }
 }
 
 TEST(Decide, OpensReadOnlyTransactionsOnAReplica) {
@@ -313,22 +313,6 @@ TEST(Decide, ReadOnlyTransactionsStayOnThePrimaryIfToldSo) {
 
 // --- transactions that may move ---
 
-Statement follows(Access access, InTransaction how, Reason reason = Reason::write) {
-    auto s = statement(access, reason);
-    s.in_transaction = how;
-    if (access == Access::read_only) s.if_harmless = access;
-    return s;
-}
-Statement a_plain_read() {
-    return follows(Access::read_only, InTransaction::stays, Reason::fresh_replica);
-}
-Statement a_read_of_now() {
-    return follows(Access::read_only, InTransaction::ties, Reason::fresh_replica);
-}
-Statement a_savepoint() {
-    return follows(Access::write, InTransaction::stays, Reason::transaction_control);
-}
-
 SessionView waiting(bool read_only, bool may_start_on_replica = true) {
     SessionView session;
     session.transaction = {
@@ -336,33 +320,68 @@ SessionView waiting(bool read_only, bool may_start_on_replica = true) {
     return session;
 }
 
-TEST(Decide, ATransactionIsOpenedWhereItsFirstStatementRuns) {
-    const auto topology = primary_and_two();
-    expect(decide(a_plain_read(), waiting(false), topology, kNow), {kFirst, kSecond},
-           Reason::lazy_transaction);
-    expect(decide(a_savepoint(), waiting(false), topology, kNow), {kFirst, kSecond},
-           Reason::lazy_transaction);
-    expect(decide(a_write(), waiting(false), topology, kNow), {kPrimary}, Reason::write);
-    expect(decide(a_read_of_now(), waiting(false), topology, kNow), {kPrimary},
-           Reason::transaction_time);
-    expect(decide(a_plain_read(), waiting(true), topology, kNow), {kFirst, kSecond},
-           Reason::read_only_transaction);
-    expect(decide(a_read_of_now(), waiting(true), topology, kNow), {kFirst, kSecond},
-           Reason::read_only_transaction);
-    expect(decide(a_write(), waiting(true), topology, kNow), {kPrimary}, Reason::write);
-    expect(decide(a_plain_read(), waiting(false, false), topology, kNow), {kPrimary},
-           Reason::in_transaction);
-    auto pinned = waiting(true);
-    pinned.pin = Pin::temporary_table;
-    expect(decide(a_plain_read(), pinned, topology, kNow), {kPrimary}, Reason::pinned);
-    auto with_portal = waiting(false);
-    with_portal.transaction.tied_by_request = true;
-    expect(decide(a_plain_read(), with_portal, topology, kNow), {kPrimary},
-           Reason::transaction_time);
+SessionView with_portal(SessionView session) {
+    session.transaction.tied_by_request = true;
+    return session;
+}
+SessionView pinned(SessionView session = {}) {
+    session.pin = Pin::temporary_table;
+    return session;
 }
 
+struct FirstStatement {
+    const char* name;
+    Statement (*statement)();
+    SessionView session;
+    Candidates candidates;
+    Reason reason;
+};
+void PrintTo(const FirstStatement& row, std::ostream* out) { *out << row.name; }
+
+class DecideFirstStatement : public testing::TestWithParam<FirstStatement> {};
+
+TEST_P(DecideFirstStatement, SaysWhereATransactionIsOpened) {
+    const auto& row = GetParam();
+    expect(decide(row.statement(), row.session, primary_and_two(), kNow), row.candidates,
+           row.reason);
+}
+
+const Candidates kReplicas{kFirst, kSecond};
+const FirstStatement kFirstStatements[] = {
+    {"read", a_read, waiting(false), kReplicas, Reason::lazy_transaction},
+    {"savepoint", a_savepoint, waiting(false), kReplicas, Reason::lazy_transaction},
+    {"write", a_write, waiting(false), {kPrimary}, Reason::write},
+    {"read_of_now", a_read_of_now, waiting(false), {kPrimary}, Reason::transaction_time},
+    {"portal_that_goes_on",
+     a_read,
+     with_portal(waiting(false)),
+     {kPrimary},
+     Reason::transaction_time},
+    {"read_that_may_not_start_there",
+     a_read,
+     waiting(false, false),
+     {kPrimary},
+     Reason::in_transaction},
+    {"read_in_read_only", a_read, waiting(true), kReplicas, Reason::read_only_transaction},
+    {"read_of_now_in_read_only", a_read_of_now, waiting(true), kReplicas,
+     Reason::read_only_transaction},
+    {"portal_that_goes_on_in_read_only", a_read, with_portal(waiting(true)), kReplicas,
+     Reason::read_only_transaction},
+    {"write_in_read_only", a_write, waiting(true), {kPrimary}, Reason::write},
+    {"read_of_a_pinned_session", a_read, pinned(waiting(true)), {kPrimary}, Reason::pinned},
+    {"read_not_known_to_be_harmless",
+     [] { return classify("SELECT nobody_knows(1)"); },
+     waiting(true),
+     {kPrimary},
+     Reason::unknown_function},
+};
+INSTANTIATE_TEST_SUITE_P(Statements,
+                         DecideFirstStatement,
+                         testing::ValuesIn(kFirstStatements),
+                         [](const auto& param) { return std::string{param.param.name}; });
+
 TEST(Decide, BeginAmongOtherMessagesStartsOnAReplicaIfItMay) {
-    auto begin = statement(Access::begin, Reason::transaction_control);
+    const auto begin = classify("BEGIN");
     SessionView session;
     expect(decide(begin, session, primary_and_two(), kNow), {kFirst, kSecond},
            Reason::lazy_transaction);
@@ -374,50 +393,60 @@ TEST(Decide, BeginAmongOtherMessagesStartsOnAReplicaIfItMay) {
            Reason::transaction_control);
 }
 
-TEST(Decide, AnOpenTransactionLeavesItsReplicaForWhatNeedsThePrimary) {
+SessionView open_on(ServerId id) {
     SessionView session;
-    session.transaction_on = kSecond;
+    session.transaction_on = id;
     session.transaction.may_move = true;
-    const auto topology = primary_and_two();
-    expect(decide(a_plain_read(), session, topology, kNow), {kSecond}, Reason::in_transaction);
-    expect(decide(a_savepoint(), session, topology, kNow), {kSecond}, Reason::in_transaction);
-    expect(decide(a_write(), session, topology, kNow), {kPrimary}, Reason::write);
-    expect(decide(a_read_of_now(), session, topology, kNow), {kPrimary}, Reason::transaction_time);
-    expect(decide(a_write(), session, without_primary(topology), kNow), {}, Reason::no_primary);
+    return session;
+}
 
+TEST(Decide, AnOpenTransactionStaysOnItsReplicaForWhatCanBeRepeated) {
+    for (const auto& statement : {a_read(), a_savepoint(), a_set(), classify("COMMIT")})
+        expect(decide(statement, open_on(kSecond), primary_and_two(), kNow), {kSecond},
+               Reason::in_transaction);
+}
+
+TEST(Decide, AnOpenTransactionLeavesItsReplicaForWhatNeedsThePrimary) {
+    const auto topology = primary_and_two();
+    expect(decide(a_write(), open_on(kSecond), topology, kNow), {kPrimary}, Reason::write);
+    expect(decide(a_write(), open_on(kSecond), without_primary(topology), kNow), {},
+           Reason::no_primary);
+}
+
+TEST(Decide, AnOpenTransactionLeavesItsReplicaForWhatTiesItUnlessItIsReadOnly) {
+    const auto topology = primary_and_two();
+    auto session = open_on(kSecond);
+    expect(decide(a_read_of_now(), session, topology, kNow), {kPrimary}, Reason::transaction_time);
     session.transaction.read_only = true;
     expect(decide(a_read_of_now(), session, topology, kNow), {kSecond}, Reason::in_transaction);
+}
+
+TEST(Decide, AnOpenTransactionThatCannotMoveStaysForAWriteToo) {
+    auto session = open_on(kSecond);
     session.transaction.may_move = false;
-    expect(decide(a_write(), session, topology, kNow), {kSecond}, Reason::in_transaction);
+    expect(decide(a_write(), session, primary_and_two(), kNow), {kSecond}, Reason::in_transaction);
 }
 
 TEST(Decide, AnOpenTransactionLeavesAReplicaThatMissesSomething) {
-    SessionView session;
-    session.transaction_on = kFirst;
-    session.transaction.may_move = true;
+    auto session = open_on(kFirst);
     session.floor.raise(kNow - 5ms);
     const auto topology = primary_and({replica(kNow - 10ms), replica(kNow)});
-    expect(decide(a_plain_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
-    expect(decide(a_plain_read(), session, without_primary(topology), kNow), {kFirst},
+    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    expect(decide(a_read(), session, without_primary(topology), kNow), {kFirst},
            Reason::in_transaction);
     session.transaction.may_move = false;
-    expect(decide(a_plain_read(), session, topology, kNow), {kFirst}, Reason::in_transaction);
+    expect(decide(a_read(), session, topology, kNow), {kFirst}, Reason::in_transaction);
 }
 
 TEST(Decide, ATransactionThatIsTooLongToBeRepeatedMovesInTime) {
-    SessionView session;
-    session.transaction_on = kFirst;
-    session.transaction.may_move = session.transaction.must_move = true;
-    expect(decide(a_plain_read(), session, primary_and_two(), kNow), {kPrimary},
-           Reason::in_transaction);
+    auto session = open_on(kFirst);
+    session.transaction.must_move = true;
+    expect(decide(a_read(), session, primary_and_two(), kNow), {kPrimary}, Reason::in_transaction);
 }
 
 TEST(Decide, AReadThatIsNotKnownToBeHarmlessDoesNotFollow) {
-    auto unknown = a_plain_read();
-    unknown.access = Access::write;
-    unknown.reason = Reason::unknown_function;
-    expect(decide(unknown, waiting(true), primary_and_two(), kNow), {kPrimary},
-           Reason::unknown_function);
+    expect(decide(classify("SELECT nobody_knows(1)"), open_on(kFirst), primary_and_two(), kNow),
+           {kPrimary}, Reason::unknown_function);
 }
 
 TEST(Decide, TheLeastStaleReplicaServesEventualReadsAlone) {
@@ -442,11 +471,10 @@ TEST(Decide, TheLeastStaleReplicaServesEventualReadsAlone) {
 }
 
 TEST(Decide, DeallocateGoesWherePrepareWent) {
-    auto session = SessionView{};
+    SessionView session;
     session.last_used = kFirst;
-    for (const auto kind : {Effect::Kind::deallocate, Effect::Kind::deallocate_all}) {
-        auto statement = a_set();
-        statement.effects.push_back({kind, 0, "p", {}});
+    for (const auto* sql : {"DEALLOCATE p", "DEALLOCATE ALL"}) {
+        const auto statement = classify(sql);
         session.prepared_in_sql = false;
         expect(decide(statement, session, primary_and_two(), kNow), {kFirst},
                Reason::session_control);
@@ -468,36 +496,52 @@ TEST(Decide, GlobalReadsShowWhatAnySessionHasWritten) {
     EXPECT_TRUE(decide(a_read(), session, topology, kNow).to_replica);
 }
 
-TEST(Decide, GlobalReadsMayBeProvenByThePositionBehindAllWrites) {
+// Others have written just now; behind the last of these writes the primary was at 500.
+SessionView behind_writes_of_others() {
     auto session = at_level(Consistency::global, seen(kNow - 100ms));
     session.written = {kNow, kNow - 20ms, {1, Lsn{500}}};
+    return session;
+}
+Topology replayed(Lsn first, Lsn second) {
     auto topology = primary_and_two();
     for (auto& server : topology.servers) server.incarnation.timeline = 1;
-    topology.servers[kFirst.index].position = Lsn{500};
-    topology.servers[kSecond.index].position = Lsn{499};
-    expect(decide(a_read(), session, topology, kNow), {kFirst}, Reason::fresh_replica);
+    topology.servers[kFirst.index].position = first;
+    topology.servers[kSecond.index].position = second;
+    return topology;
+}
 
-    topology.servers[kFirst.index].position = Lsn{499};
-    auto route = decide(a_read(), session, topology, kNow);
+TEST(Decide, GlobalReadsAreProvenByThePositionBehindAllWrites) {
+    expect(decide(a_read(), behind_writes_of_others(), replayed({500}, {499}), kNow), {kFirst},
+           Reason::fresh_replica);
+}
+
+TEST(Decide, ReplicasThatMayHaveReplayedAllWritesAreNamed) {
+    const auto route = decide(a_read(), behind_writes_of_others(), replayed({499}, {499}), kNow);
     expect(route, {kPrimary}, Reason::replica_behind);
     EXPECT_EQ(route.unproven, (Candidates{kFirst, kSecond}));
-    EXPECT_EQ(route.needed.lsn, Lsn{500});
+    EXPECT_EQ(route.needed, (WalPosition{1, {500}}));
+}
 
-    // Its own floor is a position too: the later one counts.
+TEST(Decide, OfAllWritesAndTheOwnFloorTheLaterPositionIsNeeded) {
+    auto session = behind_writes_of_others();
     session.floor = seen(kNow).floor;
     session.floor.primary_position = {1, Lsn{600}};
-    EXPECT_EQ(decide(a_read(), session, topology, kNow).needed.lsn, Lsn{600});
+    const auto topology = replayed({499}, {499});
+    EXPECT_EQ(decide(a_read(), session, topology, kNow).needed, (WalPosition{1, {600}}));
+    session.floor.primary_position = {1, Lsn{400}};
+    EXPECT_EQ(decide(a_read(), session, topology, kNow).needed, (WalPosition{1, {500}}));
     session.floor.primary_position = {2, Lsn{600}};  // of another timeline: no proof
     EXPECT_TRUE(decide(a_read(), session, topology, kNow).unproven.empty());
+}
 
-    // A write without a position: only time tells.
-    session.floor = seen(kNow - 100ms).floor;
+TEST(Decide, OfAWriteWithoutAPositionOnlyTimeTells) {
+    auto session = behind_writes_of_others();
     session.written.unpositioned = kNow;
-    EXPECT_TRUE(decide(a_read(), session, topology, kNow).unproven.empty());
-    topology.servers[kFirst.index].position = Lsn{500};
-    expect(decide(a_read(), session, topology, kNow), {kPrimary}, Reason::replica_behind);
+    EXPECT_TRUE(decide(a_read(), session, replayed({499}, {499}), kNow).unproven.empty());
+    expect(decide(a_read(), session, replayed({500}, {499}), kNow), {kPrimary},
+           Reason::replica_behind);
     session.written = {kNow, kNow - 20ms, {}};
-    EXPECT_TRUE(decide(a_read(), session, topology, kNow).unproven.empty());
+    EXPECT_TRUE(decide(a_read(), session, replayed({500}, {499}), kNow).unproven.empty());
 }
 
 TEST(Decide, StrictReadsShowAllThatWasThereWhenTheyArrived) {
@@ -641,13 +685,10 @@ TEST(Decide, StaysWhereTheTransactionIsWhateverHappens) {
     session.pin = Pin::temporary_table;
     session.cursor_on = kPrimary;
     session.last_used = kPrimary;
-    auto hinted = a_read();
-    hinted.hint = Hint::primary;
-    auto fetch = a_write();
-    fetch.uses_cursor = true;
+    const auto hinted = classify("/* pgsteer: primary */ SELECT 1");
     for (const ServerId id : {kPrimary, kFirst}) {
         session.transaction_on = id;
-        for (const auto& s : {a_read(), a_write(), a_set(), begin_read_only(), hinted, fetch})
+        for (const auto& s : {a_read(), a_write(), a_set(), begin_read_only(), hinted, a_fetch()})
             expect(decide(s, session, topology, kNow), {id}, Reason::in_transaction);
         expect(decide(a_write(), session, without_primary(topology), kNow), {id},
                Reason::in_transaction);
@@ -658,18 +699,16 @@ TEST(Decide, HintPrimaryHoldsForReadsAndSettings) {
     SessionView session;
     session.last_used = kFirst;
     session.cursor_on = kFirst;
-    for (auto s : {a_read(), a_set(), begin_read_only()}) {
-        s.hint = Hint::primary;
-        s.uses_cursor = true;
-        expect(decide(s, session, primary_and_two(), kNow), {kPrimary}, Reason::hint_primary);
+    for (const std::string sql :
+         {"SELECT 1", "SET a.b = 1", "BEGIN READ ONLY", "FETCH c", "CLOSE c"}) {
+        SCOPED_TRACE(sql);
+        expect(decide(classify("/* pgsteer: primary */ " + sql), session, primary_and_two(), kNow),
+               {kPrimary}, Reason::hint_primary);
     }
 }
 
 TEST(Decide, RunsCursorStatementsWhereTheCursorIs) {
-    auto fetch = statement(Access::write, Reason::cursor);
-    fetch.uses_cursor = true;
-    auto close = a_set();
-    close.uses_cursor = true;
+    const auto fetch = a_fetch(), close = classify("CLOSE c");
     SessionView session;
     session.cursor_on = kSecond;
     session.last_used = kPrimary;
@@ -681,12 +720,9 @@ TEST(Decide, RunsCursorStatementsWhereTheCursorIs) {
 }
 
 TEST(Decide, AnOpenTransactionLeavesItsReplicaForACursorThatOutlivedAnother) {
-    auto fetch = statement(Access::write, Reason::cursor);
-    fetch.uses_cursor = true;
-    fetch.in_transaction = InTransaction::ties;
-    SessionView session;
-    session.transaction_on = kSecond;
-    session.transaction.may_move = session.transaction.read_only = true;
+    const auto fetch = a_fetch();
+    auto session = open_on(kSecond);
+    session.transaction.read_only = true;
     session.cursor_on = kSecond;
     expect(decide(fetch, session, primary_and_two(), kNow), {kSecond}, Reason::in_transaction);
     session.cursor_on = kPrimary;
@@ -735,12 +771,10 @@ TEST(Decide, RunsSessionControlOnAnyReplicaWhileThereIsNoPrimary) {
 TEST(Decide, RunsOnThePrimaryWhatOnlyItsConnectionHas) {
     SessionView session;
     session.last_used = kFirst;
-    expect(decide(an_unlisten(), session, primary_and_two(), kNow), {kPrimary},
-           Reason::session_control);
-    for (const auto kind :
-         {Effect::Kind::unlisten_all, Effect::Kind::set_on_primary, Effect::Kind::discard_all}) {
-        auto s = a_set();
-        s.effects.push_back({kind, 0, {}, {}});
+    for (const auto* sql : {"UNLISTEN c", "UNLISTEN *", "SET default_transaction_read_only = on",
+                            "RESET default_transaction_isolation", "DISCARD ALL", "DISCARD TEMP"}) {
+        SCOPED_TRACE(sql);
+        const auto s = classify(sql);
         expect(decide(s, session, primary_and_two(), kNow), {kPrimary}, Reason::session_control);
         expect(decide(s, session, without_primary(primary_and_two()), kNow), {},
                Reason::no_primary);
@@ -750,19 +784,18 @@ TEST(Decide, RunsOnThePrimaryWhatOnlyItsConnectionHas) {
 // --- pins and hints ---
 
 TEST(Decide, KeepsReadsOfAPinnedSessionOnThePrimary) {
-    SessionView session;
-    session.pin = Pin::temporary_table;
+    const auto session = pinned();
     expect(decide(a_read(), session, primary_and_two(), kNow), {kPrimary}, Reason::pinned);
     expect(decide(begin_read_only(), session, primary_and_two(), kNow), {kPrimary}, Reason::pinned);
     expect(decide(a_write(), session, primary_and_two(), kNow), {kPrimary}, Reason::write);
-    auto hinted = statement(Access::write, Reason::unknown_function, Hint::replica);
+    const auto hinted = classify("/* pgsteer: replica */ SELECT nobody_knows(1)");
     expect(decide(hinted, session, primary_and_two(), kNow), {kPrimary}, Reason::pinned);
     expect(decide(a_read(), session, without_primary(primary_and_two()), kNow), {},
            Reason::no_primary);
 }
 
-// A text that may be a read after all; and what would be another statement on a replica, or an error
-// for certain.
+// A text that may be a read after all; and what would be another statement on a replica, or an
+// error for certain.
 TEST(Decide, HintReplicaOverridesOnlyWhatTheReplicaWouldRefuse) {
     const auto place = [](const std::string& sql) {
         return decide(classify("/* pgsteer: replica */ " + sql), {}, primary_and_two(), kNow);
@@ -782,8 +815,7 @@ TEST(Decide, HintReplicaOverridesOnlyWhatTheReplicaWouldRefuse) {
 }
 
 TEST(Decide, HintReplicaKeepsTheSessionsFloor) {
-    auto hinted = a_read();
-    hinted.hint = Hint::replica;
+    const auto hinted = classify("/* pgsteer: replica */ SELECT 1");
     expect(decide(hinted, {}, primary_and_two(), kNow), {kFirst, kSecond}, Reason::hint_replica);
     expect(decide(hinted, seen(kNow), primary_and_two(), kNow), {kPrimary}, Reason::replica_behind);
 }

@@ -1,6 +1,5 @@
 """The endpoints, signals, and the end of the process."""
 
-import contextlib
 import json
 import signal
 import socket

@@ -6,8 +6,7 @@ import psycopg
 import pytest
 
 from support import raw
-from support.cluster import new_marker
-from support.session import connect, dsn
+from support.session import connect, dsn, on_replicas, ran_on
 from support.waiting import until
 
 SETUP = """
@@ -120,12 +119,6 @@ def answers(server, script, **options):
         return [answer(session, sql) for sql in script]
 
 
-def runs_on_a_replica(cluster, session, sql="SELECT 1"):
-    marker = new_marker()
-    session.execute(f"{sql} /* {marker} */")
-    return "primary" not in cluster.where_ran(marker)
-
-
 SEEN = "SELECT current_setting('app.tenant', true)"
 ROWS = "SELECT body FROM kept.docs ORDER BY body"
 SCRIPTS = {
@@ -207,7 +200,7 @@ def test_what_a_function_has_set_is_seen_by_the_reads_behind_it(cluster, knowing
 def test_only_members_of_an_extension_count(cluster, knowing):
     with connect(knowing, options="-c search_path=kept,public") as session:
         assert session.execute("SELECT kept.set_limit('x')").fetchone() == ("x",)
-        until(lambda: runs_on_a_replica(cluster, session), "reads run on a replica")
+        until(lambda: on_replicas(ran_on(cluster, session, "SELECT 1")), "reads run on a replica")
         assert "backend_state" not in session.execute("SHOW pgsteer.last_route").fetchone()[0]
 
 
@@ -218,17 +211,17 @@ def test_the_pin_is_shown_with_the_function_and_ends_where_it_is_undone(cluster,
         return sum(map(int, counts))
     before = pins()
     with connect(knowing) as session:
-        until(lambda: runs_on_a_replica(cluster, session), "reads run on a replica")
+        until(lambda: on_replicas(ran_on(cluster, session, "SELECT 1")), "reads run on a replica")
         session.execute("SELECT set_limit(0.5)")
-        assert not runs_on_a_replica(cluster, session)
+        assert not on_replicas(ran_on(cluster, session, "SELECT 1"))
         route = session.execute("SHOW pgsteer.last_route").fetchone()[0]
         assert "reason=pinned" in route and "backend_state=set_limit" in route
         session.execute("RESET ALL")
-        until(lambda: runs_on_a_replica(cluster, session), "reads run on a replica again")
+        until(lambda: on_replicas(ran_on(cluster, session, "SELECT 1")), "reads run on a replica again")
         assert "backend_state" not in session.execute("SHOW pgsteer.last_route").fetchone()[0]
         session.execute("SELECT setseed(0.5)")
         session.execute("DISCARD ALL")  # which does not undo it
-        assert not runs_on_a_replica(cluster, session)
+        assert not on_replicas(ran_on(cluster, session, "SELECT 1"))
     assert pins() == before + 2
 
 
@@ -351,7 +344,7 @@ def test_a_custom_setting_is_known_wherever_its_session_reads(cluster, knowing, 
 def test_reads_of_custom_settings_still_run_on_replicas(cluster, knowing):
     with connect(knowing) as session:
         session.execute("BEGIN; SET LOCAL app.tenant = 'a'; COMMIT")
-        until(lambda: runs_on_a_replica(cluster, session, SEEN), "they do")
+        until(lambda: on_replicas(ran_on(cluster, session, SEEN)), "they do")
         assert session.execute(SEEN).fetchone() == ("",)
 
 
@@ -414,7 +407,7 @@ def test_what_a_function_call_has_set_is_seen_and_given_to_nobody(cluster, small
     def script(server):
         with raw.log_in(dsn(server)) as session:
             session.send(message)
-            called = [kind for kind, _ in session.read_until_ready()]
+            called = raw.kinds(session.read_until_ready())
             seen = []
             for _ in range(2):
                 session.send(raw.query(read))
@@ -433,6 +426,6 @@ def test_a_connection_with_large_objects_is_given_to_the_next(small):
         pid = backend(session)
     with raw.log_in(dsn(small)) as session:
         session.send(call(LARGE_OBJECTS["lo_creat"], b"131072"))
-        assert [kind for kind, _ in session.read_until_ready()] == ["V", "Z"]
+        assert raw.kinds(session.read_until_ready()) == "VZ"
     with connect(small) as session:
         assert backend(session) == pid

@@ -14,7 +14,7 @@ import pytest
 
 from support import raw
 from support.proxy import Pgsteer
-from support.session import dsn
+from support.session import connect, dsn
 from support.waiting import SLOWDOWN, until
 
 
@@ -35,7 +35,7 @@ def strict(cluster, leases):
 def log_in(proxy):
     """None if the machine was too slow for the short time limit."""
     try:
-        return psycopg.connect(dsn(proxy), autocommit=True)
+        return connect(proxy)
     except psycopg.OperationalError as error:
         if "login_timeout" not in str(error):
             raise

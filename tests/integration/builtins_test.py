@@ -1,9 +1,10 @@
 """What is built in: known in full, and answered by the primary where each server has an answer of its own."""
 
-import psycopg
 import pytest
 
 import builtins_check
+
+from support.session import connect
 
 
 @pytest.mark.core
@@ -22,10 +23,10 @@ def test_every_function_and_view_of_this_server_is_on_a_list(cluster):
 def test_sizes_are_the_primarys(target, cluster, size):
     """An unlogged table has no pages on a standby."""
     try:
-        with psycopg.connect(target.dsn(), autocommit=True) as session:
+        with connect(target) as session:
             session.execute("CREATE UNLOGGED TABLE sizes (n int PRIMARY KEY); INSERT INTO sizes SELECT generate_series(1, 10000)")
         cluster.wait_until_replayed()
-        with psycopg.connect(target.dsn(), autocommit=True) as session, cluster.primary.connect() as direct:
+        with connect(target) as session, cluster.primary.connect() as direct:
             read = f"SELECT {size}"
             direct.execute("VACUUM sizes")  # the maps of free space are made now, not meanwhile
             cluster.wait_until_replayed()

@@ -8,7 +8,7 @@ import pytest
 
 from support.cluster import Cluster, new_marker
 from support.proxy import Pgsteer, find_binary
-from support.session import dsn
+from support.session import connect, on_replicas, ran_on
 from support.waiting import SLOWDOWN, until
 
 _SCHEMA = """
@@ -103,25 +103,9 @@ def catalog_of(proxy, database="app"):
     return next((c for c in proxy.status()["catalogs"] if c["database"] == database), {"loaded": False})
 
 
-def where(cluster, session, statement, fails=False):
-    """The servers on which the statement ran, once more if it did so on a replica in vain."""
-    marker = new_marker()
-    try:
-        session.execute(f"{statement} /* {marker} */")
-        assert not fails, "should have failed"
-    except psycopg.Error:
-        if not fails:
-            raise
-    return set(cluster.where_ran(marker))
-
-
-def on_replica(servers):
-    return bool(servers) and "primary" not in servers
-
-
 def reaches_a_replica(cluster, session, statement):
     """A read behind an answer of the primary waits there until a replica has caught up."""
-    until(lambda: on_replica(where(cluster, session, statement)), f"on a replica: {statement}", 5)
+    until(lambda: on_replicas(ran_on(cluster, session, statement)), f"on a replica: {statement}", 5)
 
 
 _READS = [
@@ -152,14 +136,14 @@ _PRIMARY = [
 @pytest.mark.core
 @pytest.mark.parametrize("statement", _READS)
 def test_what_is_harmless_runs_on_a_replica(catalog_proxy, cluster, statement):
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+    with connect(catalog_proxy) as session:
         if statement.startswith("COPY"):
             marker = new_marker()
             with session.cursor().copy(f"{statement} /* {marker} */") as copy:
                 list(copy)
-            assert on_replica(cluster.where_ran(marker))
+            assert on_replicas(cluster.where_ran(marker))
         else:
-            assert on_replica(where(cluster, session, statement))
+            assert on_replicas(ran_on(cluster, session, statement))
 
 
 @pytest.mark.core
@@ -167,31 +151,34 @@ def test_what_is_harmless_runs_on_a_replica(catalog_proxy, cluster, statement):
 def test_what_may_write_or_is_not_on_replicas_runs_on_the_primary(catalog_proxy, cluster, statement):
     if statement.startswith("COPY"):
         statement = "SELECT * FROM cat.v_volatile"
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
-        assert where(cluster, session, statement) == {"primary"}
+    with connect(catalog_proxy) as session:
+        assert ran_on(cluster, session, statement) == {"primary"}
 
 
 def test_a_foreign_table_is_read_from_the_primary(catalog_proxy, cluster):
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
-        assert where(cluster, session, "SELECT * FROM cat.ft", fails=True) == {"primary"}
+    with connect(catalog_proxy) as session:
+        marker = new_marker()
+        with pytest.raises(psycopg.Error):
+            session.execute(f"SELECT * FROM cat.ft /* {marker} */")
+    assert set(cluster.where_ran(marker)) == {"primary"}
 
 
 @pytest.mark.core
 @pytest.mark.parametrize("field", ["t.full_", "(t).full_", "(t.*).full_", "cat.t.full_"])
 def test_a_field_may_be_a_function_of_the_row(catalog_proxy, cluster, field):
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+    with connect(catalog_proxy) as session:
         session.execute("SET search_path TO cat")
-        assert on_replica(where(cluster, session, f"SELECT {field}s FROM cat.t"))
-        assert where(cluster, session, f"SELECT {field}v FROM cat.t") == {"primary"}
+        assert on_replicas(ran_on(cluster, session, f"SELECT {field}s FROM cat.t"))
+        assert ran_on(cluster, session, f"SELECT {field}v FROM cat.t") == {"primary"}
 
 
 @pytest.mark.core
 def test_prepared_statements_are_judged_too(catalog_proxy, cluster):
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+    with connect(catalog_proxy) as session:
         marker = new_marker()
         for _ in range(3):
             session.execute(f"SELECT cat.f_immutable(%s) /* {marker} */", (1,), prepare=True)
-        assert on_replica(cluster.where_ran(marker))
+        assert on_replicas(cluster.where_ran(marker))
         marker = new_marker()
         for _ in range(3):
             session.execute(f"SELECT cat.f_volatile() + %s /* {marker} */", (1,), prepare=True)
@@ -200,29 +187,29 @@ def test_prepared_statements_are_judged_too(catalog_proxy, cluster):
 
 @pytest.mark.core
 def test_search_path_says_which_function_is_meant(catalog_proxy, cluster):
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+    with connect(catalog_proxy) as session:
         session.execute("SET search_path TO cat")
-        assert on_replica(where(cluster, session, "SELECT twice()"))
-        assert on_replica(where(cluster, session, "SELECT upper('x')"))
-        assert where(cluster, session, "SELECT f_volatile()") == {"primary"}
-        assert where(cluster, session, "SELECT lower('X')") == {"primary"}  # cat.lower(int) is VOLATILE
-        assert where(cluster, session, "SELECT * FROM v_on_v") == {"primary"}
+        assert on_replicas(ran_on(cluster, session, "SELECT twice()"))
+        assert on_replicas(ran_on(cluster, session, "SELECT upper('x')"))
+        assert ran_on(cluster, session, "SELECT f_volatile()") == {"primary"}
+        assert ran_on(cluster, session, "SELECT lower('X')") == {"primary"}  # cat.lower(int) is VOLATILE
+        assert ran_on(cluster, session, "SELECT * FROM v_on_v") == {"primary"}
         session.execute("SET search_path TO cat2, cat")
-        assert where(cluster, session, "SELECT twice()") == {"primary"}
+        assert ran_on(cluster, session, "SELECT twice()") == {"primary"}
         session.execute("SET search_path TO public")
         reaches_a_replica(cluster, session, "SELECT lower('X')")
         session.execute("SELECT set_config('search_path', 'cat', false)")
         reaches_a_replica(cluster, session, "SELECT upper('X')")
-        assert where(cluster, session, "SELECT lower('X')") == {"primary"}
+        assert ran_on(cluster, session, "SELECT lower('X')") == {"primary"}
         session.execute("RESET search_path")
         reaches_a_replica(cluster, session, "SELECT lower('X')")
         session.execute("SET search_path TO DEFAULT")  # not known: any schema
         reaches_a_replica(cluster, session, "SELECT upper('X')")
-        assert where(cluster, session, "SELECT lower('X')") == {"primary"}
+        assert ran_on(cluster, session, "SELECT lower('X')") == {"primary"}
 
 
 def test_a_rolled_back_search_path_counts_for_nothing(catalog_proxy, cluster):
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+    with connect(catalog_proxy) as session:
         session.execute("BEGIN")
         session.execute("SET search_path TO cat")
         session.execute("ROLLBACK")
@@ -231,14 +218,14 @@ def test_a_rolled_back_search_path_counts_for_nothing(catalog_proxy, cluster):
         session.execute("SET search_path TO cat")
         session.execute("COMMIT")
         reaches_a_replica(cluster, session, "SELECT upper('X')")
-        assert where(cluster, session, "SELECT lower('X')") == {"primary"}
+        assert ran_on(cluster, session, "SELECT lower('X')") == {"primary"}
 
 
 @pytest.mark.parametrize("options", [{"options": "-c search_path=cat"}, {"options": "--search-path=cat"}])
 def test_search_path_of_the_startup_packet(catalog_proxy, cluster, options):
-    with psycopg.connect(dsn(catalog_proxy, **options), autocommit=True) as session:
-        assert on_replica(where(cluster, session, "SELECT twice()"))
-        assert where(cluster, session, "SELECT lower('X')") == {"primary"}
+    with connect(catalog_proxy, **options) as session:
+        assert on_replicas(ran_on(cluster, session, "SELECT twice()"))
+        assert ran_on(cluster, session, "SELECT lower('X')") == {"primary"}
 
 
 def test_search_path_of_the_role(make_proxy, cluster):
@@ -247,9 +234,9 @@ def test_search_path_of_the_role(make_proxy, cluster):
     try:
         proxy = make_proxy()
         until(lambda: catalog_of(proxy)["loaded"], "the catalog is loaded")
-        with psycopg.connect(dsn(proxy, user="other"), autocommit=True) as session:
-            assert on_replica(where(cluster, session, "SELECT lower('X')"))
-            assert where(cluster, session, "SELECT twice()") == {"primary"}
+        with connect(proxy, user="other") as session:
+            assert on_replicas(ran_on(cluster, session, "SELECT lower('X')"))
+            assert ran_on(cluster, session, "SELECT twice()") == {"primary"}
     finally:
         cluster.primary.sql("ALTER ROLE other IN DATABASE app RESET search_path")
 
@@ -260,10 +247,10 @@ def test_a_default_of_serializable_means_the_primary(make_proxy, cluster):
     try:
         proxy = make_proxy()
         until(lambda: catalog_of(proxy)["loaded"], "the catalog is loaded")
-        with psycopg.connect(dsn(proxy, user="other"), autocommit=True) as session:
-            assert where(cluster, session, "SELECT 1") == {"primary"}
-        with psycopg.connect(dsn(proxy), autocommit=True) as session:
-            assert on_replica(where(cluster, session, "SELECT 1"))
+        with connect(proxy, user="other") as session:
+            assert ran_on(cluster, session, "SELECT 1") == {"primary"}
+        with connect(proxy) as session:
+            assert on_replicas(ran_on(cluster, session, "SELECT 1"))
     finally:
         cluster.primary.sql("ALTER ROLE other RESET default_transaction_isolation")
 
@@ -272,13 +259,13 @@ def test_overrides_of_the_configuration(make_proxy, cluster):
     proxy = make_proxy({"routing": {"read_only_functions": ["cat.get_*", "cat.f_mixed"],
                                     "primary_functions": ["cat.f_stable", "pg_catalog.version"]}})
     until(lambda: catalog_of(proxy)["loaded"], "the catalog is loaded")
-    with psycopg.connect(dsn(proxy), autocommit=True) as session:
-        assert on_replica(where(cluster, session, "SELECT cat.get_volatile()"))
-        assert on_replica(where(cluster, session, "SELECT cat.f_mixed(1)"))
-        assert where(cluster, session, "SELECT cat.f_stable()") == {"primary"}
-        assert where(cluster, session, "SELECT * FROM cat.v_stable") == {"primary"}
-        assert where(cluster, session, "SELECT version()") == {"primary"}
-        assert where(cluster, session, "SELECT cat.f_volatile()") == {"primary"}
+    with connect(proxy) as session:
+        assert on_replicas(ran_on(cluster, session, "SELECT cat.get_volatile()"))
+        assert on_replicas(ran_on(cluster, session, "SELECT cat.f_mixed(1)"))
+        assert ran_on(cluster, session, "SELECT cat.f_stable()") == {"primary"}
+        assert ran_on(cluster, session, "SELECT * FROM cat.v_stable") == {"primary"}
+        assert ran_on(cluster, session, "SELECT version()") == {"primary"}
+        assert ran_on(cluster, session, "SELECT cat.f_volatile()") == {"primary"}
 
 
 @pytest.mark.core
@@ -288,16 +275,16 @@ def test_ddl_is_known_at_once_to_its_session_and_soon_to_others(catalog_proxy, c
                         f"{volatility} AS 'BEGIN RETURN 1; END'")
 
     def soon(session, expected):
-        until(lambda: on_replica(where(cluster, session, "SELECT mine.changing()")) == expected,
+        until(lambda: on_replicas(ran_on(cluster, session, "SELECT mine.changing()")) == expected,
               "the other session knows", 5)
 
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session, \
-            psycopg.connect(dsn(catalog_proxy), autocommit=True) as other:
+    with connect(catalog_proxy) as session, \
+            connect(catalog_proxy) as other:
         replaced(session, "STABLE")
         soon(session, True)
         soon(other, True)
         replaced(session, "VOLATILE")
-        assert where(cluster, session, "SELECT mine.changing()") == {"primary"}
+        assert ran_on(cluster, session, "SELECT mine.changing()") == {"primary"}
         soon(other, False)
         with session.transaction():
             replaced(session, "STABLE")
@@ -315,9 +302,9 @@ def test_ddl_is_known_at_once_to_its_session_and_soon_to_others(catalog_proxy, c
 
 def test_ddl_in_a_pipeline_is_not_overtaken(catalog_proxy, cluster):
     marker = new_marker()
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+    with connect(catalog_proxy) as session:
         session.execute("CREATE FUNCTION mine.raced() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END'")
-        until(lambda: on_replica(where(cluster, session, "SELECT mine.raced()")), "a replica has it", 5)
+        until(lambda: on_replicas(ran_on(cluster, session, "SELECT mine.raced()")), "a replica has it", 5)
         with session.pipeline() as pipeline:
             session.execute("CREATE OR REPLACE FUNCTION mine.raced() RETURNS int LANGUAGE plpgsql VOLATILE "
                             "AS 'BEGIN INSERT INTO mine.log VALUES (1); RETURN 1; END'; ")
@@ -332,12 +319,12 @@ def test_changes_past_pgsteer_are_found_by_time(make_proxy, cluster):
     proxy = make_proxy({"routing": {"catalog_interval": "1s"}})
     until(lambda: catalog_of(proxy)["loaded"], "the catalog is loaded")
     create = "CREATE OR REPLACE FUNCTION cat.behind() RETURNS int LANGUAGE plpgsql {} AS 'BEGIN RETURN 1; END'"
-    with psycopg.connect(dsn(proxy), autocommit=True) as session:
+    with connect(proxy) as session:
         cluster.primary.sql(create.format("STABLE"))
-        assert where(cluster, session, "SELECT cat.behind()") == {"primary"}  # not known yet
-        until(lambda: on_replica(where(cluster, session, "SELECT cat.behind()")), "it is known", 10)
+        assert ran_on(cluster, session, "SELECT cat.behind()") == {"primary"}  # not known yet
+        until(lambda: on_replicas(ran_on(cluster, session, "SELECT cat.behind()")), "it is known", 10)
         cluster.primary.sql(create.format("VOLATILE"))
-        until(lambda: where(cluster, session, "SELECT cat.behind()") == {"primary"}, "it is known", 10)
+        until(lambda: ran_on(cluster, session, "SELECT cat.behind()") == {"primary"}, "it is known", 10)
     cluster.primary.sql("DROP FUNCTION cat.behind()")
 
 
@@ -349,12 +336,12 @@ def test_changes_past_pgsteer_are_found_by_time(make_proxy, cluster):
 def test_a_relation_made_past_pgsteer_is_read_on_the_primary_until_it_is_known(
         catalog_proxy, cluster, create, on_replicas_at_last):
     """The interval is a minute: it is the read that makes pgsteer look. (A look that is under way may have seen it.)"""
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+    with connect(catalog_proxy) as session:
         def young_relation():
             name = f"young_{new_marker()}"
             cluster.primary.sql(f"CREATE {create.format(name)}; GRANT SELECT ON cat.{name} TO app")
             cluster.wait_until_replayed()
-            place = where(cluster, session, f"SELECT * FROM cat.{name}")
+            place = ran_on(cluster, session, f"SELECT * FROM cat.{name}")
             if last_route(session)["reason"] != "unknown_relation":
                 return None
             assert place == {"primary"}
@@ -366,14 +353,14 @@ def test_a_relation_made_past_pgsteer_is_read_on_the_primary_until_it_is_known(
             return last_route(session)["reason"] != "unknown_relation"
         until(is_known, "it is known", 5)
         if on_replicas_at_last:  # once one of them is known to show what the session saw on the primary
-            until(lambda: on_replica(where(cluster, session, read)), "a replica has it", 5)
+            until(lambda: on_replicas(ran_on(cluster, session, read)), "a replica has it", 5)
         else:
-            assert where(cluster, session, read) == {"primary"}
+            assert ran_on(cluster, session, read) == {"primary"}
 
 
 def test_a_with_query_is_no_unknown_relation(catalog_proxy, cluster):
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
-        assert on_replica(where(cluster, session, "WITH unheard AS (SELECT 1) SELECT * FROM unheard"))
+    with connect(catalog_proxy) as session:
+        assert on_replicas(ran_on(cluster, session, "WITH unheard AS (SELECT 1) SELECT * FROM unheard"))
 
 
 def last_route(session):
@@ -384,16 +371,16 @@ def last_route(session):
 def test_the_safety_net_makes_it_look_again(catalog_proxy, cluster):
     cluster.primary.sql("CREATE FUNCTION cat.liar() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END'")
     cluster.wait_until_replayed()
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+    with connect(catalog_proxy) as session:
         session.execute("CREATE TABLE mine.y (n int)")  # makes it look
         session.execute("DROP TABLE mine.y")
-        until(lambda: on_replica(where(cluster, session, "SELECT cat.liar()")), "it is known", 5)
+        until(lambda: on_replicas(ran_on(cluster, session, "SELECT cat.liar()")), "it is known", 5)
         cluster.primary.sql("CREATE OR REPLACE FUNCTION cat.liar() RETURNS int LANGUAGE plpgsql VOLATILE AS "
                             "'BEGIN INSERT INTO cat.written VALUES (1); RETURN 1; END'; "
                             "GRANT INSERT ON cat.written TO app")
         cluster.wait_until_replayed()
         assert session.execute("SELECT cat.liar()").fetchone() == (1,)  # run again, unnoticed
-        until(lambda: where(cluster, session, "SELECT cat.liar()") == {"primary"}, "it is known", 5)
+        until(lambda: ran_on(cluster, session, "SELECT cat.liar()") == {"primary"}, "it is known", 5)
     cluster.primary.sql("DROP FUNCTION cat.liar()")
 
 
@@ -411,15 +398,15 @@ def test_what_is_called_without_a_name_sends_all_reads_to_the_primary(make_proxy
     create, drop = _EVERYWHERE[kind]
     proxy = make_proxy({"routing": {"catalog_interval": "1s"}})
     until(lambda: catalog_of(proxy)["loaded"], "the catalog is loaded")
-    with psycopg.connect(dsn(proxy), autocommit=True) as session:
-        assert on_replica(where(cluster, session, "SELECT body FROM cat.t"))
+    with connect(proxy) as session:
+        assert on_replicas(ran_on(cluster, session, "SELECT body FROM cat.t"))
         cluster.primary.sql(create)
         try:
-            until(lambda: where(cluster, session, "SELECT body FROM cat.t") == {"primary"}, "known", 10)
+            until(lambda: ran_on(cluster, session, "SELECT body FROM cat.t") == {"primary"}, "known", 10)
             assert kind in catalog_of(proxy)["all_reads_on_primary_because_of"]
         finally:
             cluster.primary.sql(drop)
-        until(lambda: on_replica(where(cluster, session, "SELECT body FROM cat.t")), "known again", 10)
+        until(lambda: on_replicas(ran_on(cluster, session, "SELECT body FROM cat.t")), "known again", 10)
 
 
 def test_without_a_catalog_reads_run_on_the_primary(make_proxy, cluster):
@@ -431,12 +418,12 @@ def test_without_a_catalog_reads_run_on_the_primary(make_proxy, cluster):
     try:
         proxy = make_proxy({"databases": [{"name": "*"}]})
         # The login does not wait for what never comes.
-        with psycopg.connect(dsn(proxy, dbname="closed"), autocommit=True) as session:
-            assert where(cluster, session, "SELECT 1") == {"primary"}
+        with connect(proxy, dbname="closed") as session:
+            assert ran_on(cluster, session, "SELECT 1") == {"primary"}
             assert "permission denied" in catalog_of(proxy, "closed")["last_error"]
             assert 'reason="catalog_unknown"' in proxy.http("/metrics")
             cluster.primary.sql("GRANT CONNECT ON DATABASE closed TO pgsteer", dbname="postgres")
-            until(lambda: on_replica(where(cluster, session, "SELECT 1")), "the catalog is loaded", 15)
+            until(lambda: on_replicas(ran_on(cluster, session, "SELECT 1")), "the catalog is loaded", 15)
     finally:
         cluster.primary.sql("DROP DATABASE closed WITH (FORCE)", dbname="postgres")
 
@@ -445,8 +432,8 @@ def test_the_first_session_of_a_database_waits_for_its_catalog(make_proxy, clust
     """For a second: a slow machine needs several tries."""
     def first_read_is_on_a_replica():
         proxy = make_proxy({"databases": [{"name": "*"}]})
-        with psycopg.connect(dsn(proxy), autocommit=True) as session:
-            return on_replica(where(cluster, session, "SELECT cat.f_stable()"))
+        with connect(proxy) as session:
+            return on_replicas(ran_on(cluster, session, "SELECT cat.f_stable()"))
     assert any(first_read_is_on_a_replica() for _ in range(5))
 
 
@@ -465,9 +452,9 @@ def test_explain_by_the_catalog_of_a_database(catalog_proxy):
 
 
 def test_temporary_tables_hide_real_ones(catalog_proxy, cluster):
-    with psycopg.connect(dsn(catalog_proxy), autocommit=True) as session:
+    with connect(catalog_proxy) as session:
         session.execute("CREATE TEMP TABLE t (n int)")
-        assert where(cluster, session, "SELECT * FROM t") == {"primary"}
+        assert ran_on(cluster, session, "SELECT * FROM t") == {"primary"}
 
 
 def test_another_primary_has_its_catalog_read_anew(leases):
@@ -490,12 +477,12 @@ def test_a_look_that_fails_leaves_what_was_known(make_proxy, cluster):
     cluster.wait_until_replayed()
     try:
         proxy = make_proxy({"databases": [{"name": "*"}], "routing": {"catalog_interval": "1s"}})
-        with psycopg.connect(dsn(proxy, dbname="closing"), autocommit=True) as session:
+        with connect(proxy, dbname="closing") as session:
             until(lambda: catalog_of(proxy, "closing")["loaded"], "the catalog is loaded")
             cluster.primary.sql("REVOKE ALL ON DATABASE closing FROM PUBLIC; "
                                 "GRANT CONNECT ON DATABASE closing TO app", dbname="postgres")
             until(lambda: "permission denied" in catalog_of(proxy, "closing")["last_error"], "it fails", 10)
-            assert on_replica(where(cluster, session, "SELECT 1"))
+            assert on_replicas(ran_on(cluster, session, "SELECT 1"))
             assert proxy.metric("pgsteer_catalog_loads_total", database="closing", result="failed") > 0
     finally:
         cluster.primary.sql("DROP DATABASE closing WITH (FORCE)", dbname="postgres")

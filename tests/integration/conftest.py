@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 
-import psycopg
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,6 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from support.cluster import Cluster, new_marker  # noqa: E402
 from support.ports import PortLeases  # noqa: E402
 from support.proxy import Pgsteer  # noqa: E402
+from support.session import connect, dsn  # noqa: E402
 from support.waiting import LEAST_LIMIT, SLOWDOWN, until  # noqa: E402
 
 DIRECT = bool(os.environ.get("PGSTEER_DIRECT"))
@@ -85,10 +85,7 @@ class Target:
         self.dbname = "app"
 
     def dsn(self, **changes) -> str:
-        parts = {"host": self.host, "port": self.port, "user": self.user,
-                 "password": self.password, "dbname": self.dbname, "connect_timeout": 20}
-        parts.update(changes)
-        return " ".join(f"{key}={value}" for key, value in parts.items())
+        return dsn(self, **changes)
 
     def url(self) -> str:
         return f"postgresql://{self.user}:{self.password}@{self.host}:{self.port}/{self.dbname}"
@@ -113,7 +110,7 @@ class Target:
             session.execute(f"SELECT 1 FROM {relation} LIMIT 0")
             return "unknown_relation" not in session.execute("SHOW pgsteer.last_route").fetchone()[0]
         if not self.direct:
-            with psycopg.connect(self.dsn(), autocommit=True) as session:
+            with connect(self) as session:
                 until(is_known, f"{relation} is known")
 
     def read_until_on_replica(self, read, timeout=10) -> str:

@@ -11,6 +11,7 @@ import asyncpg
 import psycopg
 import pytest
 
+from support.session import connect
 from support.waiting import SLOWDOWN, until
 
 SESSIONS = 50
@@ -142,8 +143,7 @@ def test_the_check_can_fail(cluster, make_proxy, tables):
     late, _ = tables.replicas
     proxy = make_proxy({"routing": {"consistency": "eventual"}}, replicas=[late])
     late.set("recovery_min_apply_delay", "2s")
-    with psycopg.connect(host=proxy.host, port=proxy.port, user="load", password="load",
-                         dbname="app", autocommit=True) as connection:
+    with connect(proxy, user="load") as connection:
         stale = 0
         for n in range(20):
             connection.execute("INSERT INTO own VALUES (999, %s)", (n,))
@@ -156,7 +156,7 @@ def test_a_session_with_pauses_reads_its_writes_from_a_replica(target, tables):
     """Consistency must not be bought by reading everything from the primary."""
     before = sum(scans(replica) for replica in tables.replicas)
     with contextlib.ExitStack() as stack:
-        connection = stack.enter_context(psycopg.connect(target.dsn(user="load", password="load"), autocommit=True))
+        connection = stack.enter_context(connect(target, user="load"))
         primary, *replicas = [stack.enter_context(server.connect()) for server in [tables.primary, *tables.replicas]]
         for n in range(50):
             connection.execute("INSERT INTO own VALUES (1, %s)", (n,))

@@ -3,24 +3,14 @@
 import asyncio
 
 import asyncpg
-import psycopg
 import pytest
 
 from support import raw
 from support.cluster import new_marker
+from support.session import connect
 from support.waiting import SLOWDOWN, until
 
 STYLE = "SELECT date '2020-02-01' || ''"
-
-
-def connect(target, **options):
-    return psycopg.connect(target.dsn(**options), autocommit=True)
-
-
-def runs_on_a_replica(target, session, sql="SELECT 1"):
-    marker = new_marker()
-    session.execute(f"{sql} /* {marker} */")
-    return target.direct or "primary" not in target.cluster.where_ran(marker)
 
 
 def read_on_a_replica(target, session, sql):
@@ -62,8 +52,7 @@ KNOWN = {
 @pytest.mark.core
 @pytest.mark.parametrize("sql", KNOWN)
 def test_what_a_driver_sets_is_known_on_both_connections(target, cluster, sql):
-    with psycopg.connect(host=cluster.primary.host, port=cluster.primary.port, dbname="app", user="app",
-                         password="app", autocommit=True) as direct:
+    with connect(cluster.primary) as direct:
         expected = direct.execute(sql)
         rows = expected.fetchall() if expected.description else []
         style = direct.execute(STYLE).fetchall()
@@ -162,8 +151,7 @@ def test_startup_options_are_read_as_the_server_reads_them(make_proxy, cluster, 
     cluster.primary.sql("CREATE TABLE snapshots AS SELECT 1 AS n; GRANT ALL ON snapshots TO app")
     cluster.wait_until_replayed()
     try:
-        with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                             autocommit=True, options=options) as session:
+        with connect(proxy, options=options) as session:
             def is_known():
                 session.execute("SELECT 1 FROM snapshots LIMIT 0")
                 return "unknown_relation" not in session.execute("SHOW pgsteer.last_route").fetchone()[0]

@@ -3,7 +3,8 @@
 import psycopg
 import pytest
 
-from support.cluster import new_marker
+from support import session as sessions
+from support.session import on_replicas, ran_on
 from support.waiting import until
 
 # A backslash in front of a quote: with standard_conforming_strings the INSERT is inside of a literal.
@@ -22,20 +23,12 @@ def table(cluster):
 
 
 def connect(target, **options):
-    return psycopg.connect(target.dsn(**options), autocommit=True, prepare_threshold=None,
-                           cursor_factory=psycopg.ClientCursor)
-
-
-def where(cluster, session, statement):
-    """The marker is in front, in a comment of its own: what comes behind must stay the text's end."""
-    marker = new_marker()
-    session.execute(f"/* {marker} */ {statement}")
-    return set(cluster.where_ran(marker))
+    """Each text as it is: by a simple Query, with its parameters in it."""
+    return sessions.connect(target, prepare_threshold=None, cursor_factory=psycopg.ClientCursor, **options)
 
 
 def is_offloaded(cluster, session):
-    places = where(cluster, session, "SELECT 1")
-    return bool(places) and "primary" not in places
+    return on_replicas(ran_on(cluster, session, "SELECT 1"))
 
 
 def rows(cluster):
@@ -44,7 +37,7 @@ def rows(cluster):
 
 @pytest.mark.parametrize("how", ["startup", "SET", "set_config"])
 def test_without_standard_conforming_strings_nothing_is_taken_for_a_read(target, cluster, how):
-    options = {"options": "'-c standard_conforming_strings=off'"} if how == "startup" else {}
+    options = {"options": "-c standard_conforming_strings=off"} if how == "startup" else {}
     with connect(target, **options) as session:
         if how != "startup":
             assert is_offloaded(cluster, session)
@@ -52,7 +45,7 @@ def test_without_standard_conforming_strings_nothing_is_taken_for_a_read(target,
             session.execute("SET standard_conforming_strings = off")
         elif how == "set_config":
             session.execute("SELECT set_config('standard_conforming_strings', 'off', false)")
-        assert where(cluster, session, WITH_BACKSLASH) == {"primary"}
+        assert ran_on(cluster, session, WITH_BACKSLASH) == {"primary"}
         assert rows(cluster) == 1
         session.execute("SET standard_conforming_strings = on")
         if how != "startup":  # else every text so far may have made any setting
@@ -72,7 +65,7 @@ def test_bytes_of_a_character_are_not_taken_for_quotes(target, cluster, encoding
             session.execute(f"SET client_encoding = '{encoding}'")
         # Sent in the encoding, as the driver does: the server says what it understood.
         assert session.execute(f"SELECT length('{ENCODINGS[encoding]}')").fetchone() == (1,)
-        assert where(cluster, session, statement) == {"primary"}
+        assert ran_on(cluster, session, statement) == {"primary"}
         assert rows(cluster) == 1
         session.execute("SET client_encoding = 'UTF8'")
         if how != "startup":

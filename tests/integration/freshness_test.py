@@ -6,7 +6,7 @@ import time
 import pytest
 
 from support.cluster import new_marker
-from support.session import connect
+from support.session import connect, ran_on, run
 from support.waiting import until
 
 
@@ -23,9 +23,8 @@ def table(hurt):
 
 def read_on(cluster, connection, table, n):
     """(was row n seen, where did the read run)"""
-    marker = new_marker()
-    found = connection.execute(f"SELECT count(*) FROM {table} WHERE n = {n} /* {marker} */").fetchone()
-    return found[0] == 1, set(cluster.where_ran(marker))
+    [(found,)], servers = run(cluster, connection, f"SELECT count(*) FROM {table} WHERE n = {n}")
+    return found == 1, servers
 
 
 @pytest.mark.core
@@ -147,10 +146,8 @@ def test_priority_decides_among_healthy_replicas(make_proxy, hurt):
         {"name": "replica2", "host": "127.0.0.1", "port": second.port, "priority": 0}]})
 
     def serving():
-        marker = new_marker()
         with connect(proxy) as session:
-            session.execute(f"SELECT 1 /* {marker} */")
-        return set(hurt.where_ran(marker))
+            return ran_on(hurt, session, "SELECT 1")
     assert all(serving() == {"replica2"} for _ in range(5))
     second.kill()
     assert all(serving() <= {"replica1", "primary"} for _ in range(5))

@@ -7,6 +7,8 @@ import random
 import psycopg
 import pytest
 
+from support.session import connect
+
 TABLES = """
     CREATE SCHEMA {s};
     CREATE TABLE {s}.a (id int PRIMARY KEY, n int, body text) WITH (autovacuum_enabled = off);
@@ -148,10 +150,8 @@ def test_random_statements_give_the_same_results(make_proxy, cluster, full, seed
     errors = 0
     scans = {server.name: 0 for server in cluster.replicas}
     try:
-        with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                             autocommit=True) as proxied, \
-                psycopg.connect(host=cluster.primary.host, port=cluster.primary.port, user="app", password="app",
-                                dbname="app", autocommit=True) as direct:
+        with connect(proxy) as proxied, \
+                connect(cluster.primary) as direct:
             for number in range(count):
                 text = grammar.statement()
                 prepare = choice.random() < 0.3

@@ -3,10 +3,10 @@
 import os
 import time
 
-import psycopg
 import pytest
 
 from support import raw, wire_client
+from support.session import connect
 from support.waiting import until
 
 _MANY = 250
@@ -68,7 +68,7 @@ def test_memory_does_not_grow_by_what_clients_invent(open_to_all):
         with raw.connect(proxy.host, proxy.port) as session:
             session.send(raw.cancel_request(number, number))
         if number % 50 == 0:
-            with psycopg.connect(host=proxy.host, port=proxy.port, user="app", dbname="app", autocommit=True) as session:
+            with connect(proxy) as session:
                 for i in range(50):
                     session.execute(f"SELECT 1 AS c{word}_{i}", prepare=True)
 

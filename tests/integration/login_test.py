@@ -8,7 +8,7 @@ import pytest
 
 from support import raw
 from support.cluster import new_marker
-from support.session import dsn
+from support.session import connect, dsn
 from support.waiting import SLOWDOWN, until
 
 
@@ -32,7 +32,7 @@ def refusal(dsn_text):
 def test_server_side_authentication_by_every_method(proxy, target, user, password):
     """The client logs in by SCRAM; the servers ask for SCRAM, md5, a clear password, nothing."""
     marker = new_marker()
-    with psycopg.connect(dsn(proxy, user=user, password=password), autocommit=True) as connection:
+    with connect(proxy, user=user, password=password) as connection:
         assert connection.execute("SELECT current_user::text").fetchone() == (user,)
         connection.execute(f"SELECT 1 /* {marker} */")
         connection.execute("SELECT pg_advisory_unlock_all()")
@@ -89,7 +89,7 @@ def test_a_startup_packet_without_user_is_refused(proxy):
 def test_a_verifier_instead_of_a_password(make_proxy, cluster):
     verifier = cluster.primary.value("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'")
     proxy = make_proxy({"auth": {"users": [{"name": "app", "verifier": verifier}]}})
-    with psycopg.connect(dsn(proxy), autocommit=True) as connection:
+    with connect(proxy) as connection:
         read, write = new_marker(), new_marker()
         connection.execute(f"SELECT 1 /* {read} */")
         connection.execute(f"SELECT pg_advisory_unlock_all() /* {write} */")
@@ -149,7 +149,7 @@ def refused(proxy) -> bool:
 
 def test_server_name_maps_a_database(make_proxy):
     proxy = make_proxy({"databases": [{"name": "shop", "server_name": "app"}, {"name": "postgres"}]})
-    with psycopg.connect(dsn(proxy, dbname="shop"), autocommit=True) as connection:
+    with connect(proxy, dbname="shop") as connection:
         assert connection.execute("SELECT current_database()::text").fetchone() == ("app",)
     assert 'database "app" does not exist' in refusal(dsn(proxy))
 
@@ -163,7 +163,7 @@ def test_any_database_with_a_star(make_proxy):
 def refused_late(proxy, dbname) -> str:
     """The server's own refusal, at login or with the first query."""
     try:
-        with psycopg.connect(dsn(proxy, dbname=dbname), autocommit=True) as connection:
+        with connect(proxy, dbname=dbname) as connection:
             connection.execute("SELECT 1")
     except psycopg.OperationalError as error:
         return str(error)
@@ -172,11 +172,11 @@ def refused_late(proxy, dbname) -> str:
 
 def test_pool_size_is_a_limit_and_waiting_ends(make_proxy):
     proxy = make_proxy({"pool": {"size": 2, "acquire_timeout": "500ms"}})
-    held = [psycopg.connect(dsn(proxy), autocommit=True) for _ in range(2)]
+    held = [connect(proxy) for _ in range(2)]
     for connection in held:
         connection.execute("SELECT pg_advisory_unlock_all()")
     with pytest.raises(psycopg.OperationalError) as info:
-        with psycopg.connect(dsn(proxy), autocommit=True) as third:
+        with connect(proxy) as third:
             third.execute("SELECT pg_advisory_unlock_all()")
     assert info.value.sqlstate in ("53300", None)
     for connection in held:
@@ -189,7 +189,7 @@ def test_reads_beyond_the_replicas_pools_go_to_the_primary_without_waiting(make_
     proxy = make_proxy({"workers": 2, "pool": {"size": 3, "acquire_timeout": "10m"}})
     sessions, markers = [], []
     for _ in range(7):
-        sessions.append(psycopg.connect(dsn(proxy), autocommit=True))
+        sessions.append(connect(proxy))
         markers.append(new_marker())
         sessions[-1].execute(f"SELECT 1 /* {markers[-1]} */")
     ran = [cluster.where_ran(marker) for marker in markers]

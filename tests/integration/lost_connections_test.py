@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from support.bystanders import Bystanders
+from support.session import connect
 from support.waiting import until
 
 ROUNDS = 12
@@ -48,8 +49,7 @@ WORKS = {"write": write, "write in transaction": write_in_transaction, "show": s
 
 
 def victim(proxy):
-    return psycopg.connect(host=proxy.host, port=proxy.port, user="other", password="other", dbname="app",
-                           autocommit=True, connect_timeout=60)
+    return connect(proxy, user="other", connect_timeout=60)
 
 
 def terminated(cluster, session):

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from support import raw
+from support.session import connect
 from support.waiting import SLOWDOWN
 
 MIB = 1 << 20
@@ -44,7 +45,7 @@ def megabytes(full):
 
 @pytest.fixture
 def connection(target):
-    with psycopg.connect(target.dsn(user="load", password="load"), autocommit=True) as opened:
+    with connect(target, user="load") as opened:
         opened.execute("SELECT 1")
         opened.execute("SELECT pg_advisory_unlock_all()")
         yield opened

@@ -1,14 +1,14 @@
 """Prepared statements whose messages are split, pipelined or undone in awkward places."""
 
-import functools
 import time
 
-import psycopg
 import pytest
 from psycopg import errors
 
 from support import raw
+from support import session as sessions
 from support.cluster import new_marker
+from support.session import connect, dsn, roles
 
 pytestmark = pytest.mark.core
 
@@ -24,10 +24,6 @@ def run(session, sql):
     return session.read_until_ready()
 
 
-def kinds(messages):
-    return "".join(kind for kind, _ in messages)
-
-
 @pytest.fixture
 def on_replica(session, target):
     """The session's next statements run on a replica, as long as they may."""
@@ -39,7 +35,7 @@ def test_a_large_parse_may_be_split_behind_its_header(session):
     session.send(parse[:5])
     time.sleep(0.2)
     session.send(parse[5:], raw.bind("", ""), raw.execute(""), raw.SYNC)
-    assert kinds(session.read_until_ready()) == "12DCZ"
+    assert raw.kinds(session.read_until_ready()) == "12DCZ"
 
 
 def test_a_bind_that_came_in_two_parts_runs_again_whole(session, cluster):
@@ -53,7 +49,7 @@ def test_a_bind_that_came_in_two_parts_runs_again_whole(session, cluster):
         time.sleep(0.2)
         session.send(bind[3000:], raw.execute(""), raw.SYNC)
         messages = session.read_until_ready()
-        assert kinds(messages) == "12DCZ" and raw.rows(messages) == [[b"1", b"20000"]]
+        assert raw.kinds(messages) == "12DCZ" and raw.rows(messages) == [[b"1", b"20000"]]
         assert raw.rows(run(session, "SELECT 5")) == [[b"5"]]
     finally:
         cluster.primary.sql("DROP TABLE unlogged")
@@ -83,7 +79,7 @@ def test_deallocate_and_a_new_parse_in_one_pipeline(session, on_replica, how, pr
              [raw.parse("", how), raw.bind("", ""), raw.execute(""), raw.SYNC])
     session.send(*first, raw.parse("s1", "SELECT 2"), raw.bind("", "s1"), raw.execute(""), raw.SYNC)
     session.read_until_ready()
-    assert kinds(session.read_until_ready()) == "12DCZ"
+    assert raw.kinds(session.read_until_ready()) == "12DCZ"
     session.send(raw.bind("", "s1"), raw.execute(""), raw.SYNC)
     assert raw.rows(session.read_until_ready()) == [[b"2"]]
 
@@ -92,7 +88,7 @@ def test_the_unnamed_statement_survives_a_skipped_parse(session, on_replica):
     session.send(raw.parse("", "SELECT 1"), raw.SYNC)
     session.read_until_ready()
     session.send(raw.execute("no such portal"), raw.parse("", "SELECT 2"), raw.SYNC)
-    assert kinds(session.read_until_ready()) == "EZ"
+    assert raw.kinds(session.read_until_ready()) == "EZ"
     session.send(raw.bind("", ""), raw.execute(""), raw.SYNC)
     messages = session.read_until_ready()
     assert raw.rows(messages) == [[b"1"]], messages
@@ -106,7 +102,7 @@ def test_the_unnamed_statement_survives_what_pgsteer_asks_behind_its_back(sessio
         session.read_until_ready()
         for _ in range(20):
             session.send(raw.bind("", ""), raw.execute(""), raw.SYNC)
-            assert kinds(session.read_until_ready()) == "2CZ"
+            assert raw.kinds(session.read_until_ready()) == "2CZ"
         assert raw.rows(run(session, "SELECT count(*) FROM unnamed")) == [[b"20"]]
         session.send(raw.parse("", "SELECT count(*) FROM unnamed"), raw.SYNC)
         session.read_until_ready()
@@ -132,19 +128,12 @@ def prepared_table(cluster):
     cluster.primary.sql("DROP TABLE executed")
 
 
-def where(cluster, session, sql):
-    """Rows and places of an EXECUTE; its marker is in the server's log of the statement it came in."""
-    marker = new_marker()
-    cursor = session.execute(f"{sql} /* {marker} */")
-    rows = cursor.fetchall() if cursor.description else None
-    return rows, {place.rstrip("12") for place in cluster.where_ran(marker)}
-
-
 def test_execute_runs_where_its_statement_would(make_proxy, prepared_table):
     proxy = make_proxy({"routing": {"freshness_wait": "2s"}})
-    with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                         autocommit=True) as session:
-        run = functools.partial(where, prepared_table, session)
+    with connect(proxy) as session:
+        def run(sql):
+            rows, servers = sessions.run(prepared_table, session, sql)
+            return rows, roles(servers)
         session.execute("PREPARE get (int) AS SELECT n, 'it''s' FROM executed WHERE id = $1")
         session.execute("PREPARE put AS UPDATE executed SET n = n + $2 WHERE id = $1 RETURNING n")
         assert run("EXECUTE get(1)") == ([(10, "it's")], {"replica"})
@@ -171,7 +160,7 @@ def test_execute_runs_where_its_statement_would(make_proxy, prepared_table):
 
 def test_statements_of_sql_and_of_the_protocol_are_the_same(make_proxy, prepared_table):
     proxy = make_proxy({"routing": {"freshness_wait": "2s"}})
-    with raw.log_in(f"host={proxy.host} port={proxy.port} user=app password=app dbname=app") as session:
+    with raw.log_in(dsn(proxy)) as session:
         def ask(*messages):
             session.send(*messages)
             return session.read_until_ready()
@@ -191,8 +180,7 @@ def test_statements_of_sql_and_of_the_protocol_are_the_same(make_proxy, prepared
 
 def test_what_execute_sets_is_known(make_proxy, prepared_table):
     proxy = make_proxy()
-    with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                         autocommit=True) as session:
+    with connect(proxy) as session:
         session.execute("PREPARE s AS SELECT set_config('my.executed', 'x', false)")
         session.execute("EXECUTE s")
         for _ in range(2):

@@ -13,6 +13,7 @@ import pytest
 from support.bystanders import Bystanders
 from support.cluster import Cluster
 from support.proxy import Pgsteer
+from support.session import connect
 from support.waiting import until
 
 INTERVAL = 0.2  # seconds; also of health.interval below
@@ -132,8 +133,7 @@ def test_a_primary_that_still_runs_gets_nothing_once_another_is_found(servers, l
     replica, old = servers.replicas[0], servers.primary
     with Pgsteer(servers, CONFIG, leases=leases) as proxy:
         with Bystanders(proxy, WRITES) as load:
-            with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                                 connect_timeout=60) as session:
+            with connect(proxy, autocommit=False, connect_timeout=60) as session:
                 write(session)
                 replica.promote()
                 until(lambda: proxy.status()["primary"] == replica.name, "the new primary is found", 60)

@@ -8,6 +8,7 @@ import pytest
 
 from support import raw
 from support.cluster import new_marker
+from support.session import connect
 from support.waiting import SLOWDOWN, until
 
 
@@ -17,15 +18,11 @@ def session(target):
         yield opened
 
 
-def kinds(messages) -> str:
-    return "".join(kind for kind, _ in messages)
-
-
 @pytest.mark.core
 def test_simple_query_with_several_statements(session):
     session.send(raw.query("SELECT 1; SELECT 2, 3; ; SELECT 'x' WHERE false"))
     messages = session.read_until_ready()
-    assert kinds(messages) == "TDCTDCTCZ"
+    assert raw.kinds(messages) == "TDCTDCTCZ"
     assert raw.rows(messages) == [[b"1"], [b"2", b"3"]]
     assert messages[-1][1] == b"I"
 
@@ -33,21 +30,21 @@ def test_simple_query_with_several_statements(session):
 def test_empty_query(session):
     session.send(raw.query(""), raw.query("  -- nothing\n"), raw.parse("", ""), raw.bind("", ""),
                  raw.execute(""), raw.SYNC)
-    assert kinds(session.read_until_ready()) == "IZ"
-    assert kinds(session.read_until_ready()) == "IZ"
-    assert kinds(session.read_until_ready()) == "12IZ"
+    assert raw.kinds(session.read_until_ready()) == "IZ"
+    assert raw.kinds(session.read_until_ready()) == "IZ"
+    assert raw.kinds(session.read_until_ready()) == "12IZ"
 
 
 @pytest.mark.core
 def test_extended_query_in_every_step(session):
     session.send(raw.parse("s", "SELECT $1::int + 1"), raw.describe("S", "s"), raw.FLUSH)
-    assert kinds(session.read_until("T")) == "1tT"
+    assert raw.kinds(session.read_until("T")) == "1tT"
     session.send(raw.bind("p", "s", b"41"), raw.describe("P", "p"), raw.execute("p"), raw.SYNC)
     messages = session.read_until_ready()
-    assert kinds(messages) == "2TDCZ"
+    assert raw.kinds(messages) == "2TDCZ"
     assert raw.rows(messages) == [[b"42"]]
     session.send(raw.close("S", "s"), raw.close("P", "never was"), raw.SYNC)
-    assert kinds(session.read_until_ready()) == "33Z"
+    assert raw.kinds(session.read_until_ready()) == "33Z"
     session.send(raw.bind("", "s", b"1"), raw.SYNC)
     messages = session.read_until_ready()
     assert raw.sqlstates(messages) == ["26000"]
@@ -59,9 +56,9 @@ def test_portal_read_by_portions_inside_a_transaction(session):
     session.send(raw.parse("", "SELECT generate_series(1, 5)"), raw.bind("steps", ""),
                  raw.execute("steps", 2), raw.SYNC)
     messages = session.read_until_ready()
-    assert kinds(messages) == "12DDsZ" and messages[-1][1] == b"T"
+    assert raw.kinds(messages) == "12DDsZ" and messages[-1][1] == b"T"
     session.send(raw.execute("steps", 2), raw.execute("steps", 2), raw.SYNC)
-    assert kinds(session.read_until_ready()) == "DDsDCZ"
+    assert raw.kinds(session.read_until_ready()) == "DDsDCZ"
     session.send(raw.query("COMMIT"))
     session.read_until_ready()
 
@@ -69,7 +66,7 @@ def test_portal_read_by_portions_inside_a_transaction(session):
 def test_portal_suspended_outside_of_a_transaction_is_gone_after_sync(session):
     session.send(raw.parse("", "SELECT generate_series(1, 5)"), raw.bind("steps", ""),
                  raw.execute("steps", 2), raw.SYNC)
-    assert kinds(session.read_until_ready()) == "12DDsZ"
+    assert raw.kinds(session.read_until_ready()) == "12DDsZ"
     session.send(raw.execute("steps", 2), raw.SYNC)
     assert raw.sqlstates(session.read_until_ready()) == ["34000"]
 
@@ -89,7 +86,7 @@ def test_unknown_statement_and_duplicate_statement(session):
     assert raw.sqlstates(session.read_until_ready()) == ["26000"]
     session.send(raw.parse("twice", "SELECT 1"), raw.parse("twice", "SELECT 2"), raw.SYNC)
     messages = session.read_until_ready()
-    assert kinds(messages) == "1EZ" and raw.sqlstates(messages) == ["42P05"]
+    assert raw.kinds(messages) == "1EZ" and raw.sqlstates(messages) == ["42P05"]
     session.send(raw.bind("", "twice"), raw.execute(""), raw.SYNC)
     assert raw.rows(session.read_until_ready()) == [[b"1"]]
 
@@ -114,9 +111,9 @@ def test_copy_in_within_the_extended_protocol(session):
     session.send(raw.query("CREATE TEMP TABLE lines (line text)"))
     session.read_until_ready()
     session.send(raw.parse("", "COPY lines FROM STDIN"), raw.bind("", ""), raw.execute(""), raw.SYNC)
-    assert kinds(session.read_until("G")) == "12G"
+    assert raw.kinds(session.read_until("G")) == "12G"
     session.send(raw.message(b"d", b"one\ntwo\n"), raw.message(b"c"), raw.SYNC)
-    assert kinds(session.read_until_ready()) == "CZ"
+    assert raw.kinds(session.read_until_ready()) == "CZ"
     session.send(raw.query("SELECT count(*) FROM lines"))
     assert raw.rows(session.read_until_ready()) == [[b"2"]]
 
@@ -132,7 +129,7 @@ def test_copy_fail_and_a_query_instead_of_copy_data(session):
     session.send(raw.query("COPY lines FROM STDIN"))
     session.read_until("G")
     session.send(raw.SYNC, raw.FLUSH, raw.message(b"d", b"two\n"), raw.message(b"c"))
-    assert kinds(session.read_until_ready()) == "CZ"
+    assert raw.kinds(session.read_until_ready()) == "CZ"
     session.send(raw.query("SELECT line FROM lines"))
     assert raw.rows(session.read_until_ready()) == [[b"two"]]
 
@@ -159,7 +156,7 @@ def test_reads_and_writes_pipelined_keep_their_order(session):
     session.send(*batch)
     counts = []
     for _ in range(100):
-        assert kinds(session.read_until_ready()) == "12CZ"
+        assert raw.kinds(session.read_until_ready()) == "12CZ"
         counts += raw.rows(session.read_until_ready())
     assert counts == [[str(n + 1).encode()] for n in range(100)]
     session.send(raw.query("DROP TABLE pipelined"))
@@ -167,24 +164,24 @@ def test_reads_and_writes_pipelined_keep_their_order(session):
 
 
 @pytest.mark.core
-def test_statements_prepared_with_flush_and_used_after_several_syncs(session):
+def test_statements_prepared_with_flush_and_used_after_several_syncs(session, cluster):
     """As asyncpg does it: a write and a read prepared, no Sync between, then used in turn."""
     session.send(raw.query("CREATE TABLE by_flush (n int)"))
     session.read_until_ready()
     session.send(raw.parse("i", "INSERT INTO by_flush VALUES ($1::int)"), raw.describe("S", "i"),
                  raw.FLUSH)
-    assert kinds(session.read_until("n")) == "1tn"
+    assert raw.kinds(session.read_until("n")) == "1tn"
     session.send(raw.parse("s", "SELECT count(*) FROM by_flush WHERE $1::int > 0"),
                  raw.describe("S", "s"), raw.FLUSH)
-    assert kinds(session.read_until("T")) == "1tT"
+    assert raw.kinds(session.read_until("T")) == "1tT"
     for n in range(1, 41):
         for name, answer in (("i", "2CZ"), ("s", "2DCZ")):
             session.send(raw.bind("", name, str(n).encode()), raw.execute(""), raw.SYNC)
             messages = session.read_until_ready()
-            assert kinds(messages) == answer, raw.sqlstates(messages)
+            assert raw.kinds(messages) == answer, raw.sqlstates(messages)
         assert raw.rows(messages) == [[str(n).encode()]]
         if n % 10 == 0:
-            time.sleep(0.1)  # long enough for a replica to catch up
+            cluster.wait_until_replayed()  # the next ones may run on replicas
     session.send(raw.query("DROP TABLE by_flush"))
     session.read_until_ready()
 
@@ -213,7 +210,7 @@ def test_a_read_flushed_before_a_write_of_the_same_batch(session):
     assert raw.rows(session.read_until("C")) == [[b"0"]]
     session.send(raw.parse("", "INSERT INTO flushed VALUES (1)"), raw.bind("", ""), raw.execute(""),
                  raw.SYNC)
-    assert kinds(session.read_until_ready()) == "12CZ"
+    assert raw.kinds(session.read_until_ready()) == "12CZ"
     session.send(raw.query("SELECT count(*) FROM flushed"))
     assert raw.rows(session.read_until_ready()) == [[b"1"]]
     session.send(raw.query("DROP TABLE flushed"))
@@ -225,7 +222,7 @@ def test_function_call(session):
     body = struct.pack("!IHHHIiH", 1397, 1, 1, 1, 4, -5, 1)
     session.send(raw.message(b"F", body))
     messages = session.read_until_ready()
-    assert kinds(messages) == "VZ"
+    assert raw.kinds(messages) == "VZ"
     assert messages[0][1] == struct.pack("!Ii", 4, 5)
 
 
@@ -274,8 +271,7 @@ def test_cancel_keys_are_checked(proxy, target):
 
 
 def test_a_cancel_between_requests_hits_nothing(target):
-    import psycopg  # the driver knows the keys
-    with psycopg.connect(target.dsn(), autocommit=True) as driver:
+    with connect(target) as driver:
         for _ in range(30):
             driver.cancel()
             assert driver.execute("SELECT 1").fetchone() == (1,)
@@ -336,7 +332,7 @@ def test_one_batch_of_ten_thousand_statements_before_its_sync(session):
         batch += [raw.bind("", "s", str(n).encode()), raw.execute("")]
     sender = threading.Thread(target=lambda: session.send(*batch, raw.SYNC), daemon=True)
     sender.start()
-    time.sleep(0.5)
+    time.sleep(0.5)  # all buffers on the way fill up meanwhile
     found = raw.rows(session.read_until_ready())
     assert [int(row[0]) for row in found] == list(range(count))
     sender.join(20 * SLOWDOWN)

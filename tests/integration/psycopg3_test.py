@@ -9,12 +9,13 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from support.cluster import new_marker
+from support.session import connect
 from support.waiting import until
 
 
 @pytest.fixture
 def connection(target):
-    with psycopg.connect(target.dsn(), autocommit=True) as opened:
+    with connect(target) as opened:
         yield opened
 
 
@@ -29,7 +30,7 @@ def test_reads_run_on_a_replica_and_writes_on_the_primary(target, connection, ta
 
 def test_the_first_read_of_a_session_runs_on_a_replica(target):
     marker = new_marker()
-    with psycopg.connect(target.dsn(), autocommit=True) as fresh:
+    with connect(target) as fresh:
         assert fresh.execute(f"SELECT 1 + 1 /* {marker} */").fetchone() == (2,)
     target.expect_replica(marker)
 
@@ -206,7 +207,7 @@ def test_listen_and_notify(target, connection):
     connection.execute("LISTEN psycopg3_channel")
     # While it waits, its reads go to a replica: the notification comes over the other connection.
     connection.execute("SELECT 1")
-    with psycopg.connect(target.dsn(), autocommit=True) as sender:
+    with connect(target) as sender:
         sender.execute("NOTIFY psycopg3_channel, 'one'")
         sender.execute("SELECT pg_notify('psycopg3_channel', 'two')")
     received = []
@@ -223,8 +224,8 @@ def test_a_notification_arrives_while_the_session_is_idle(target, connection):
     connection.execute("SELECT 1")
 
     def notify_later():
-        time.sleep(0.3)
-        with psycopg.connect(target.dsn(), autocommit=True) as sender:
+        time.sleep(0.3)  # the session is idle, and waits
+        with connect(target) as sender:
             sender.execute("NOTIFY idle_channel, 'woken'")
 
     thread = threading.Thread(target=notify_later)
@@ -343,8 +344,7 @@ def test_identifiers_and_literals_that_look_like_other_sql(connection, table):
 def test_an_advisory_lock_is_not_lost_in_silence(make_proxy, cluster):
     """Its session ends with the connection that held it, as without pgsteer."""
     proxy = make_proxy()
-    with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app", dbname="app",
-                         autocommit=True) as session:
+    with connect(proxy) as session:
         def end(pid):  # pgsteer has seen it when it has closed its side
             cluster.primary.sql("SELECT pg_terminate_backend(%s)", pid)
             until(lambda: proxy.metric("pgsteer_server_connections", server="primary") == 0, "it is gone")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
-from support.session import connect
+from support.session import connect, ran_on
 from support.waiting import SLOWDOWN, until
 from support.wire_client import LoginRefused, log_in
 
@@ -108,10 +108,8 @@ def test_a_login_that_a_replica_refuses_is_tried_now_and_then(make_proxy, cluste
         until(others_read_everywhere, "other users")
 
     def reads_there():
-        marker = new_marker()
         with connect(proxy, user="other") as session:
-            session.execute(f"SELECT 1 /* {marker} */")
-        return refusing.name in cluster.where_ran(marker)
+            return refusing.name in ran_on(cluster, session, "SELECT 1")
     until(reads_there, "the replica has the user's reads again", 30)
     assert refused_logins(proxy)[refusing.name] == []
     until(lambda: proxy.log().count("server connections can be opened again") == 1, "one line", 20)

@@ -4,6 +4,7 @@ import psycopg
 import pytest
 
 from support.cluster import new_marker
+from support.session import connect
 
 DATE = "SELECT date '2020-02-01' || ''"  # shows DateStyle on the server that runs it
 ISO, GERMAN, SQL_STYLE = "2020-02-01", "01.02.2020", "02/01/2020"
@@ -11,7 +12,7 @@ ISO, GERMAN, SQL_STYLE = "2020-02-01", "01.02.2020", "02/01/2020"
 
 @pytest.fixture
 def connection(target):
-    with psycopg.connect(target.dsn(), autocommit=True) as opened:
+    with connect(target) as opened:
         yield opened
 
 
@@ -118,7 +119,7 @@ def test_reset_all_and_discard_all(target, connection):
 @pytest.mark.core
 def test_startup_options_reach_both_servers(target):
     name = new_marker()
-    dsn = target.dsn(application_name=name, options="'-c DateStyle=German -c work_mem=7MB'")
+    dsn = target.dsn(application_name=name, options="-c DateStyle=German -c work_mem=7MB")
     with psycopg.connect(dsn, autocommit=True) as connection:
         assert both(target, connection) == GERMAN
         assert both(target, connection, "SELECT current_setting('work_mem')") == "7MB"
@@ -231,7 +232,7 @@ def test_set_role_and_session_authorization(target, cluster):
     cluster.primary.sql("CREATE ROLE worker; GRANT worker TO app")
     cluster.wait_until_replayed()
     try:
-        with psycopg.connect(target.dsn(), autocommit=True) as connection:
+        with connect(target) as connection:
             assert both(target, connection, "SELECT current_user::text") == "app"
             connection.execute("SET ROLE worker")
             for _ in range(3):

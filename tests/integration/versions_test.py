@@ -7,6 +7,7 @@ import pytest
 
 from support.cluster import new_marker
 from support.proxy import Pgsteer
+from support.session import connect
 
 # Statement, the first version that knows it.
 NEWER = [
@@ -45,13 +46,9 @@ def version(cluster):
 def news(cluster, proxy):
     cluster.primary.sql("CREATE TABLE news (n int); INSERT INTO news VALUES (1); ALTER TABLE news OWNER TO app")
     cluster.wait_until_replayed()
-    with psycopg.connect(_dsn(proxy.host, proxy.port), autocommit=True) as session:
+    with connect(proxy) as session:
         yield session
     cluster.primary.sql("DROP TABLE news")
-
-
-def _dsn(host, port):
-    return f"host={host} port={port} user=app password=app dbname=app"
 
 
 def outcome(session, sql):
@@ -68,7 +65,7 @@ def both(cluster, session, sql):
     marker = new_marker()
     through = outcome(session, f"{sql} /* {marker} */")
     where = set(cluster.where_ran(marker))
-    with psycopg.connect(_dsn(cluster.primary.host, cluster.primary.port), autocommit=True) as direct:
+    with connect(cluster.primary) as direct:
         assert through == outcome(direct, sql), sql
     return through, where
 
@@ -94,15 +91,15 @@ def test_what_15_would_read_otherwise_answers_as_the_server_does(news, cluster, 
 @pytest.mark.versions
 def test_all_that_a_login_reports_is_reported(cluster, proxy, version):
     """Their names and values are the server's, whichever it knows: 11 on 13, 15 on 18."""
-    def reported(host, port):
-        with psycopg.connect(_dsn(host, port)) as session:
+    def reported(server):
+        with connect(server) as session:
             names = ["application_name", "client_encoding", "DateStyle", "default_transaction_read_only",
                      "in_hot_standby", "integer_datetimes", "IntervalStyle", "is_superuser", "scram_iterations",
                      "search_path", "server_encoding", "server_version", "session_authorization",
                      "standard_conforming_strings", "TimeZone"]
             return {name: session.info.parameter_status(name) for name in names}
-    through = reported(proxy.host, proxy.port)
-    assert through == reported(cluster.primary.host, cluster.primary.port)
+    through = reported(proxy)
+    assert through == reported(cluster.primary)
     assert (through["search_path"] is not None) == (version >= 18)
     assert (through["scram_iterations"] is not None) == (version >= 16)
 
@@ -147,7 +144,7 @@ def test_what_functions_keep_is_found_inside_of_others(cluster, leases, version)
                         *["SELECT kept.atomic()"] * (version > 13)]:
                 seen = []
                 for server in cluster.primary, knowing:
-                    with psycopg.connect(_dsn(server.host, server.port), autocommit=True) as session:
+                    with connect(server) as session:
                         seen.append([outcome(session, sql), outcome(session, "SELECT date '2020-02-01' || ''")])
                 assert seen[0] == seen[1], sql
     finally:

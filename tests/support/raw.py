@@ -153,3 +153,8 @@ def values(body: bytes) -> list:
 
 def rows(messages: list) -> list:
     return [values(body) for kind, body in messages if kind == "D"]
+
+
+def kinds(messages: list) -> str:
+    """Their types, one letter each."""
+    return "".join(kind for kind, _ in messages)

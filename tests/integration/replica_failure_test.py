@@ -7,10 +7,10 @@ import random
 import time
 
 import asyncpg
-import psycopg
 import pytest
 
 from support import raw
+from support.session import connect, dsn
 from support.waiting import SLOWDOWN, until
 
 READERS, WRITERS = 12, 4
@@ -257,8 +257,6 @@ def test_what_was_cut_says_08006_and_nothing_else_fails(guarded, tables):
 
 @pytest.mark.core
 def test_a_snapshot_that_was_lost_ends_like_any_failed_transaction(guarded, tables):
-    dsn = f"host={guarded.host} port={guarded.port} user=load password=load dbname=app"
-
     def begin(session):
         session.send(raw.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         session.read_until_ready()
@@ -268,7 +266,7 @@ def test_a_snapshot_that_was_lost_ends_like_any_failed_transaction(guarded, tabl
     def ask(session, sql):
         session.send(raw.query(sql))
         return session.read_until_ready()
-    with raw.log_in(dsn) as told, raw.log_in(dsn) as untold:
+    with raw.log_in(dsn(guarded, user="load")) as told, raw.log_in(dsn(guarded, user="load")) as untold:
         begin(told)
         begin(untold)
         for victim in tables.replicas:
@@ -280,13 +278,13 @@ def test_a_snapshot_that_was_lost_ends_like_any_failed_transaction(guarded, tabl
         # All that it has read was right.
         assert ask(untold, "COMMIT") == [("C", b"COMMIT\0"), ("Z", b"I")]
         for session in (told, untold):
-            assert [kind for kind, _ in ask(session, "SELECT 1")] == ["T", "D", "C", "Z"]
+            assert raw.kinds(ask(session, "SELECT 1")) == "TDCZ"
 
 
 @pytest.mark.core
 @pytest.mark.parametrize("begin", ["BEGIN READ ONLY", "BEGIN READ ONLY; SELECT 1"])
 def test_a_read_only_transaction_goes_on_elsewhere(guarded, tables, begin):
-    with raw.log_in(f"host={guarded.host} port={guarded.port} user=load password=load dbname=app") as session:
+    with raw.log_in(dsn(guarded, user="load")) as session:
         def ask(sql):
             session.send(raw.query(sql))
             return session.read_until_ready()
@@ -301,27 +299,53 @@ def test_a_read_only_transaction_goes_on_elsewhere(guarded, tables, begin):
         assert ask("COMMIT") == [("C", b"COMMIT\0"), ("Z", b"I")]
 
 
+@pytest.fixture
+def pausing(tables):
+    """pausing(n): n, but for 3 only after ten minutes, behind a notice: with that the server sends all it has, to the end
+    of that message."""
+    tables.primary.sql("CREATE FUNCTION pausing(n int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN IF n = 3 THEN "
+                       "RAISE NOTICE 'pausing'; PERFORM pg_sleep(600); END IF; RETURN n; END $$")
+    tables.wait_until_replayed()
+    yield
+    tables.heal()
+    tables.primary.sql("DROP FUNCTION pausing")
+
+
+def kill_replicas(cluster):
+    for victim in cluster.replicas:
+        victim.kill()
+
+
 @pytest.mark.core
-@pytest.mark.parametrize("begin, query", [
-    ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1", "SELECT count(*) FROM items"),
-    ("SELECT 1", "SELECT repeat('x', 1000) FROM generate_series(1, 100000) n, pg_sleep(0)")])
-def test_what_is_cut_fails_with_08006(guarded, tables, begin, query):
-    """A transaction with a snapshot, and an answer of which a part is out already."""
-    dsn = f"host={guarded.host} port={guarded.port} user=load password=load dbname=app"
-    with raw.log_in(dsn) as session:
-        session.send(raw.query(begin))
-        session.read_until_ready()
-        if begin == "SELECT 1":
-            session.send(raw.query(query))
-            session.read_until("D")  # the client reads no further: most of it is still to come
-        for victim in tables.replicas:
-            victim.kill()
-        if begin != "SELECT 1":
-            session.send(raw.query(query))
-        messages = session.read_to_end(or_until="Z")
-    assert not any(kind == "C" for kind, _ in messages), "a cut answer looks complete"
-    # In the middle of a row there is no place for an error: only the end of the connection.
-    assert raw.sqlstates(messages) == ["08006"] or begin == "SELECT 1" and not raw.sqlstates(messages)
+def test_an_answer_that_is_cut_between_two_rows_fails_with_08006(pausing, guarded, tables):
+    with raw.log_in(dsn(guarded, user="load")) as session:
+        session.send(raw.query("SELECT pausing(n) FROM generate_series(1, 4) n"))
+        assert raw.kinds(session.read_until("N")) == "TDDN"  # it is held back no longer
+        kill_replicas(tables)
+        messages = session.read_until_ready()
+        assert raw.kinds(messages) == "EZ" and raw.sqlstates(messages) == ["08006"]
+        session.send(raw.query("SELECT 1"))
+        assert raw.kinds(session.read_until_ready()) == "TDCZ"
+
+
+@pytest.mark.core
+def test_an_answer_that_is_cut_in_the_middle_of_a_row_ends_the_connection(guarded, tables):
+    """There is no place for an error, and nothing must look complete."""
+    with raw.log_in(dsn(guarded, user="load")) as session:
+        # The server sends what fills its buffer of 8 KiB; the end of this row waits there for the next one.
+        session.send(raw.query("SELECT CASE WHEN n = 3 THEN pg_sleep(600)::text END, repeat('x', 1000000) "
+                               "FROM generate_series(2, 4) n"))
+        assert session.read()[0] == "T"
+        begun = session.read_exactly(900_000)
+        assert begun[:1] == b"D"
+        until(lambda: any(server.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+                          for server in tables.replicas), "it pauses")
+        kill_replicas(tables)
+        rest = b""
+        with pytest.raises(EOFError):
+            while True:
+                rest += session.read_exactly(1)
+    assert set(rest) <= {ord("x")}, "the row goes on, and nothing else comes"
 
 
 @pytest.mark.core
@@ -336,21 +360,20 @@ def test_a_prepared_read_survives_its_replica(guarded, tables, when, how):
             else:
                 victim.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                            "WHERE usename = 'load'")
-    dsn = f"host={guarded.host} port={guarded.port} user=load password=load dbname=app"
-    with raw.log_in(dsn) as session:
+    with raw.log_in(dsn(guarded, user="load")) as session:
         session.send(raw.query("SELECT 1"))
         session.read_until_ready()
         if when == "before the description":
             trouble()
         session.send(raw.parse("s", "SELECT body FROM items WHERE id = $1::int"),
                      raw.describe("S", "s"), raw.FLUSH)
-        assert [kind for kind, _ in session.read_until("T")] == ["1", "t", "T"]
+        assert raw.kinds(session.read_until("T")) == "1tT"
         if when == "after the description":
             trouble()
         for n in range(1, 6):
             session.send(raw.bind("", "s", str(n).encode()), raw.execute(""), raw.SYNC)
             messages = session.read_until_ready()
-            assert [kind for kind, _ in messages] == ["2", "D", "C", "Z"], raw.sqlstates(messages)
+            assert raw.kinds(messages) == "2DCZ", raw.sqlstates(messages)
             assert raw.rows(messages) == [[f"body {n}".encode()]]
             if when == "between uses":
                 trouble()
@@ -363,24 +386,27 @@ def test_a_prepared_read_survives_its_replica(guarded, tables, when, how):
         assert raw.rows(session.read_until_ready()) == [[b"body 7"]]
 
 
-def test_a_write_in_flight_on_a_lost_primary_is_not_repeated(make_proxy, tables):
-    """The client learns 08006; what became of its write, nobody can know."""
+@pytest.mark.parametrize("how, sqlstate", [("killed", "08006"), ("terminated", "57P01")])
+def test_a_write_in_flight_on_a_lost_primary_is_not_repeated(make_proxy, tables, how, sqlstate):
+    """The client learns that its connection was lost; what became of its write, it cannot know: this one is committed."""
     proxy = make_proxy({"health": HEALTH})
-    with psycopg.connect(host=proxy.host, port=proxy.port, user="load", password="load",
-                         dbname="app", autocommit=True) as connection:
-        connection.execute("INSERT INTO written VALUES (77, 1)")
-        with pytest.raises(psycopg.OperationalError) as info:
-            # Dies in the middle of its own statement, after the insert.
-            connection.execute(
-                "INSERT INTO written SELECT 77, pg_terminate_backend(pg_backend_pid())::int + 1")
-        assert info.value.sqlstate in ("57P01", "08006", None)
-    until(lambda: proxy.states()["primary"] == "HEALTHY", "the primary is still HEALTHY")
+    asleep = "FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    with raw.log_in(dsn(proxy, user="load")) as session:
+        session.send(raw.query("BEGIN; INSERT INTO written VALUES (77, 1); COMMIT; SELECT pg_sleep(600)"))
+        until(lambda: tables.primary.value(f"SELECT count(*) {asleep}") == 1, "it has written")
+        if how == "killed":
+            tables.primary.kill()
+        else:
+            tables.primary.sql(f"SELECT pg_terminate_backend(pid) {asleep}")
+        messages = session.read_to_end(or_until="E")
+    assert raw.sqlstates(messages) == [sqlstate]
+    tables.heal()
+    proxy.wait_for_state("primary", "HEALTHY", 60)
     assert tables.primary.value("SELECT count(*) FROM written WHERE client = 77") == 1
 
 
 def test_without_any_replica_all_runs_on_the_primary(make_proxy, cluster):
     proxy = make_proxy(replicas=[])
-    with psycopg.connect(host=proxy.host, port=proxy.port, user="app", password="app",
-                         dbname="app", autocommit=True) as connection:
+    with connect(proxy) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert proxy.http_status("/readyz") == 200

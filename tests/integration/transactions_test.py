@@ -9,6 +9,7 @@ from psycopg import errors
 
 from support import raw
 from support.cluster import new_marker
+from support.session import connect, dsn, on_replicas, roles, run
 from support.waiting import until
 
 # Long enough for any machine: a wait ends as soon as a replica has caught up.
@@ -39,12 +40,6 @@ def lazy(cluster, leases, table):
         yield running
 
 
-def connect(proxy, **options):
-    options = {"host": proxy.host, "port": proxy.port, "user": "app", "password": "app", "dbname": "app",
-               "autocommit": True, **options}
-    return psycopg.connect(**options)
-
-
 class Script:
     """Runs statements and remembers where each ran."""
 
@@ -54,11 +49,8 @@ class Script:
 
     def run(self, sql, *parameters):
         """Its rows, and the servers on which it ran, replicas all called `replica`."""
-        marker = new_marker()
-        cursor = self.session.execute(f"{sql} /* {marker} */", parameters or None)
-        rows = cursor.fetchall() if cursor.description else cursor.statusmessage
-        places = {place.rstrip("12") for place in self.cluster.where_ran(marker)}
-        return rows, "+".join(sorted(places))
+        rows, servers = run(self.cluster, self.session, sql, *parameters)
+        return rows, "+".join(sorted(roles(servers)))
 
     def place(self, sql):
         return self.run(sql)[1]
@@ -283,7 +275,7 @@ def test_reads_behind_what_was_rolled_back_find_a_replica(script, slow_wal_write
 def test_a_commit_with_a_limit_of_rows_stays_on_the_replica(lazy, script):
     """As pgjdbc sends it."""
     marker = new_marker()
-    with raw.log_in(f"host={lazy.host} port={lazy.port} user=app password=app dbname=app") as session:
+    with raw.log_in(dsn(lazy)) as session:
         session.send(raw.query("BEGIN") + raw.query(f"SELECT n FROM moving WHERE id = 3 /* {marker} */"))
         session.read_until_ready()
         session.read_until_ready()
@@ -294,7 +286,7 @@ def test_a_commit_with_a_limit_of_rows_stays_on_the_replica(lazy, script):
 
 
 def test_a_pipeline_of_all_at_once(lazy, script):
-    with raw.log_in(f"host={lazy.host} port={lazy.port} user=app password=app dbname=app") as session:
+    with raw.log_in(dsn(lazy)) as session:
         session.send(raw.query("BEGIN") + raw.query("SELECT n FROM moving WHERE id = 3") + raw.query("SAVEPOINT a") +
                      raw.query("UPDATE moving SET n = 3 WHERE id = 3 RETURNING n") + raw.query("ROLLBACK TO a") +
                      raw.query("SELECT n FROM moving WHERE id = 3") + raw.query("COMMIT"))
@@ -309,13 +301,13 @@ def test_begin_and_the_first_statement_in_one_batch(lazy, script):
         return (raw.parse("", "BEGIN") + raw.bind("", "") + raw.execute("") +
                 raw.parse("", f"{sql} /* {marker} */") + raw.bind("", "") + raw.execute("") + raw.message(b"S"))
 
-    with raw.log_in(f"host={lazy.host} port={lazy.port} user=app password=app dbname=app") as session:
+    with raw.log_in(dsn(lazy)) as session:
         for sql, place in ("SELECT n FROM moving WHERE id = 4", "replica"), ("SELECT now()", "primary"), \
                           ("UPDATE moving SET n = 0", "primary"):
             marker = new_marker()
             session.send(both(sql, marker))
             assert session.read_until_ready()[-1][1] == b"T"
-            assert {where.rstrip("12") for where in script.cluster.where_ran(marker)} == {place}
+            assert roles(script.cluster.where_ran(marker)) == {place}
             session.send(raw.query("UPDATE moving SET n = 4 WHERE id = 4 RETURNING n"))
             assert raw.rows(session.read_until_ready()) == [[b"4"]]
             session.send(raw.query("ROLLBACK"))
@@ -324,7 +316,7 @@ def test_begin_and_the_first_statement_in_one_batch(lazy, script):
 
 def test_a_portal_that_goes_on_keeps_it_on_the_primary(lazy, script):
     marker = new_marker()
-    with raw.log_in(f"host={lazy.host} port={lazy.port} user=app password=app dbname=app") as session:
+    with raw.log_in(dsn(lazy)) as session:
         session.send(raw.query("BEGIN"))
         session.read_until_ready()
         session.send(raw.parse("", f"SELECT id FROM moving ORDER BY id /* {marker} */") + raw.bind("c", "") +
@@ -527,9 +519,16 @@ class Side:
 
     def __init__(self, session, schema):
         self.session = session
-        session.execute(f"SET search_path TO {schema}")
+        self.schema = schema
+        self.marker = new_marker()  # of the reads outside of a transaction
+        self.set_path()
+
+    def set_path(self):
+        self.run(f"SET search_path TO {self.schema}")
 
     def run(self, sql, prepare=False):
+        if is_read_alone(self, sql):
+            sql = f"{sql} /* {self.marker} */"
         try:
             cursor = self.session.execute(sql, prepare=prepare)
             rows = cursor.fetchall() if cursor.description else None
@@ -537,6 +536,47 @@ class Side:
         except psycopg.Error as error:
             answer = (error.sqlstate, None)
         return (*answer, self.session.info.transaction_status.name)
+
+    def status(self):
+        return self.session.info.transaction_status
+
+
+def is_read_alone(side, sql):
+    return sql.startswith("SELECT k, v FROM t") and side.status() == psycopg.pq.TransactionStatus.IDLE
+
+
+def last_answers(proxy, cluster, *script):
+    """Through pgsteer and straight."""
+    with connect(proxy) as through, connect(cluster.primary) as direct:
+        sides = Side(through, "public"), Side(direct, "public")
+        for sql in script:
+            answers = [side.run(sql) for side in sides]
+            print(sql, *answers)
+    return answers
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="known, see proxy/limits.md: it was set on the replica")
+def test_known_deviation_session_characteristics_in_a_snapshot_of_a_replica(either, cluster):
+    through, straight = last_answers(
+        either, cluster, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SELECT n FROM moving WHERE id = 9",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "COMMIT", "SHOW default_transaction_read_only")
+    assert through == straight
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="known, see proxy/limits.md: the replica has its own level")
+def test_known_deviation_a_chain_behind_a_failed_transaction_of_a_replica(either, cluster):
+    through, straight = last_answers(
+        either, cluster, "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ", "BEGIN READ ONLY",
+        "SELECT n FROM moving WHERE id = 9", "SELECT n / 0 FROM moving", "ROLLBACK AND CHAIN",
+        "SELECT n FROM moving WHERE id = 9", "SHOW transaction_isolation")
+    assert through == straight
+
+
+def is_known_deviation(sql, status):
+    """Might be one of the two above: the random test leaves them out."""
+    if "SESSION CHARACTERISTICS" in sql:
+        return status != psycopg.pq.TransactionStatus.IDLE
+    return "AND CHAIN" in sql and status == psycopg.pq.TransactionStatus.INERROR
 
 
 def random_statement(rng):
@@ -570,32 +610,32 @@ def test_random_transactions_answer_as_they_do_without_pgsteer(make_proxy, clust
         cluster.primary.sql(f"CREATE SCHEMA {schema} AUTHORIZATION app; CREATE TABLE {schema}.t (k int PRIMARY KEY,"
                             f" v int); ALTER TABLE {schema}.t OWNER TO app")
     cluster.wait_until_replayed()
-    proxy = make_proxy({"routing": {"transactions": transactions, "freshness_wait": "200ms"}})
+    proxy = make_proxy({"routing": {**LAZY["routing"], "transactions": transactions}})
     seed = int(os.environ.get("PGSTEER_SEED", random.randrange(1 << 30)))
     rng = random.Random(seed)
     count = 20000 if full else 1500
     try:
-        with connect(proxy) as through, \
-                connect(cluster.primary, host="127.0.0.1", port=cluster.primary.port) as direct:
-            sides = Side(through, "through"), Side(direct, "direct")
-            history = []
+        with connect(proxy) as session, connect(cluster.primary) as primary:
+            through, direct = sides = Side(session, "through"), Side(primary, "direct")
+            history, reads_alone = [], 0
             for _ in range(count):
                 sql = random_statement(rng)
-                if "SESSION" in sql and direct.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                    continue  # a REPEATABLE READ transaction cannot take it from a replica to the primary
-                if "CHAIN" in sql and direct.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
-                    continue  # forgets the session's isolation level where SET TRANSACTION had to say it
-                idle = direct.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+                if is_known_deviation(sql, direct.status()):
+                    continue
+                idle = direct.status() == psycopg.pq.TransactionStatus.IDLE
+                alone = is_read_alone(direct, sql)
                 prepare = idle and "FROM t" in sql and ";" not in sql and rng.random() < 0.5
                 answers = [side.run(sql, prepare) for side in sides]
                 history.append(f"{sql} -> {answers[1]}")
                 assert answers[0] == answers[1], f"seed {seed}: {history[-int(os.environ.get('PGSTEER_HISTORY', 25)):]} but {answers[0]}"
+                reads_alone += alone and answers[0][1] is not None  # psycopg's statements may be gone: an error
                 if sql == "DISCARD ALL":
-                    for side, schema in zip(sides, ("through", "direct")):
-                        side.run(f"SET search_path TO {schema}")
-        on_replicas = proxy.metric("pgsteer_requests_total", role="replica")
-        print(f"{transactions}: {count} statements, {on_replicas:.0f} requests on replicas")
-        assert on_replicas > count / 50
+                    for side in sides:
+                        side.set_path()
+        ran = cluster.where_ran(through.marker)
+        print(f"{transactions}: seed {seed}, {count} statements, {reads_alone} reads outside of a transaction: {ran}")
+        assert reads_alone > count / 40, "the test shows little"
+        assert on_replicas(ran) and sum(ran.values()) >= reads_alone
     finally:
         for schema in "through", "direct":
             cluster.primary.sql(f"DROP SCHEMA {schema} CASCADE")

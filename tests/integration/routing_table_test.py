@@ -314,6 +314,7 @@ server_local           SELECT * FROM pg_sequences
 volatile_function      SELECT rt.f_vol()
 volatile_function      SELECT rt."f_vol"(1)
 volatile_function      SELECT id FROM rt.t WHERE rt.f_vol(id) = 1
+volatile_function      SELECT (SELECT count(rt.f_vol()) FROM rt.t)
 volatile_function      SELECT * FROM rt.f_vol()
 volatile_function      SELECT * FROM rt.t JOIN LATERAL rt.f_vol(id) x ON true
 volatile_function      SELECT rt.f_over(1)
@@ -380,6 +381,7 @@ write                  CREATE TABLE rt2.a (id int PRIMARY KEY, b int)
 write                  CREATE TABLE rt2.b (LIKE rt2.a INCLUDING ALL)
 write                  CREATE TABLE rt2.p PARTITION OF rt2.no_such FOR VALUES IN (1)
 write                  CREATE TEMP TABLE rt_temp (id int)
+write                  CREATE TEMP TABLE rt_temp_2 AS TABLE rt.t
 write                  CREATE FOREIGN TABLE rt2.foreign_1 (id int) SERVER nothing
 write                  CREATE INDEX ON rt2.a (b)
 write                  CREATE UNIQUE INDEX CONCURRENTLY rt2_ix ON rt2.b (id)
@@ -456,6 +458,7 @@ write                  COMMENT ON TABLE rt2.a IS 'x'
 write                  SECURITY LABEL ON TABLE rt2.a IS 'x'
 write                  DROP VIEW IF EXISTS rt2.view_3, rt2.view_2
 write                  DROP FUNCTION rt2.f(), rt2.g()
+write                  CREATE TABLE rt2.c (id int); TRUNCATE rt2.c; DROP TABLE rt2.c
 write                  DROP TABLE rt2.b
 session_control        DISCARD PLANS
 session_control        DISCARD SEQUENCES
@@ -568,6 +571,7 @@ def test_the_table_is_large_enough():
     assert len(set(statements)) == len(statements)
 
 
+@pytest.mark.core
 def test_every_read_runs_on_a_replica(told, cluster):
     with connect(told) as session:
         done = Runner(session).run(reads())
@@ -576,6 +580,7 @@ def test_every_read_runs_on_a_replica(told, cluster):
     assert not wrong
 
 
+@pytest.mark.core
 def test_everything_else_runs_on_the_primary_alone(told, cluster):
     with connect(told) as session:
         done = Runner(session).run(others())

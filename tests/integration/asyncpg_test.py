@@ -91,7 +91,7 @@ def test_a_prepared_statement_runs_twenty_times_wherever_it_goes(target, table):
         for number in range(20):
             await insert.fetch(number, f"row {number}")
             assert await select.fetchval(number) == f"row {number}"
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(target.cluster.wait_until_replayed)  # from here on replicas may have them
         for number in range(20):
             assert await select.fetchval(number) == f"row {number}"
     run(target, body)

@@ -109,7 +109,7 @@ def test_while_the_read_waits_for_a_fresh_replica(behind):
     query(session, "SET pgsteer.freshness_wait = '60s'")
     query(session, "INSERT INTO cancelled VALUES (1)")
     session.send(raw.query("SELECT 5 /* waits */"))
-    time.sleep(0.3)
+    time.sleep(0.3)  # it waits by now
     cancel(proxy, session)
     assert raw.sqlstates(session.read_until_ready()) == ["57014"]
     query(session, "SET pgsteer.freshness_wait = '0s'")

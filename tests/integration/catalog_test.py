@@ -296,7 +296,7 @@ def test_ddl_is_known_at_once_to_its_session_and_soon_to_others(catalog_proxy, c
         session.execute("CREATE INDEX ON mine.x (n)")
         session.execute("COMMENT ON TABLE mine.x IS 'x'")
         session.execute("DROP TABLE mine.x")
-        time.sleep(0.3)
+        time.sleep(0.3)  # for looks that should not be
         assert catalog_of(catalog_proxy)["epoch"] <= epoch + 3
 
 

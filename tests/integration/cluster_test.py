@@ -65,7 +65,7 @@ def test_a_hung_replica_does_not_answer_until_resumed(hurt):
     connection = replica.connect()
     replica.hang()
     connection.pgconn.send_query(b"SELECT 1")
-    time.sleep(0.5)
+    time.sleep(0.5)  # for an answer that should not come
     assert _is_busy(connection)
     replica.resume()
     until(lambda: not _is_busy(connection), "an answer")

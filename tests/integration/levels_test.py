@@ -351,7 +351,7 @@ def test_reads_beyond_the_limit_wait_for_a_place(make_late_proxy, table):
     with connect(proxy) as session:
         write(session, 1)
         held = HeldReads(table, proxy, 2)
-        threading.Timer(0.7, held.end).start()
+        threading.Timer(0.7, held.end).start()  # the read waits by then
         assert read(session) == 1
         held.end()
 

@@ -156,7 +156,7 @@ def test_many_sessions_that_stop_reading(proxy, target):
         with RssWatch(proxy) as watch:
             for session in sessions:
                 session.send(raw.query("SELECT repeat('x', 1000) FROM generate_series(1, 40000)"))
-            time.sleep(2)
+            time.sleep(2)  # all that pgsteer takes in of the answers it has taken in
             with psycopg.connect(target.dsn()) as other:
                 assert other.execute("SELECT 1").fetchone() == (1,)
         assert watch.growth_kib < 40 * 512 + LIMIT_KIB

@@ -33,7 +33,7 @@ def on_replica(session, target):
 def test_a_large_parse_may_be_split_behind_its_header(session):
     parse = raw.parse("", "SELECT 1 -- " + "x" * 200_000)
     session.send(parse[:5])
-    time.sleep(0.2)
+    time.sleep(0.2)  # it is read alone
     session.send(parse[5:], raw.bind("", ""), raw.execute(""), raw.SYNC)
     assert raw.kinds(session.read_until_ready()) == "12DCZ"
 
@@ -46,7 +46,7 @@ def test_a_bind_that_came_in_two_parts_runs_again_whole(session, cluster):
     try:
         bind = raw.bind("", "", b"v" * 20_000)
         session.send(raw.parse("", "SELECT n, length($1::text) FROM unlogged"), bind[:3000])
-        time.sleep(0.2)
+        time.sleep(0.2)  # it is read without the rest
         session.send(bind[3000:], raw.execute(""), raw.SYNC)
         messages = session.read_until_ready()
         assert raw.kinds(messages) == "12DCZ" and raw.rows(messages) == [[b"1", b"20000"]]

@@ -111,7 +111,7 @@ def test_promotion_by_hand_with_the_old_primary_back(servers, leases, away):
             until(lambda: proxy.status()["primary"] == replica.name, "it is found", 60)
             counts = load.done()
             until(lambda: all(count > counts[name] + 5 for name, count in load.done().items()), "all go on", 60)
-            time.sleep(3 * INTERVAL)
+            time.sleep(3 * INTERVAL)  # for changes that should not be
             back = status_of(proxy, old)
             changes = proxy.metric("pgsteer_topology_changes_total") - before
         first_write = replica.value("SELECT extract(epoch FROM min(at)) FROM written WHERE at > to_timestamp(%s)",

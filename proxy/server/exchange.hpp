@@ -1,5 +1,5 @@
-// Who reads a server connection: one coroutine, from its first use to its end, for whoever holds the
-// connection at the time.
+// Who reads a server connection: one coroutine, from its first use to its end, for whoever holds
+// the connection at the time.
 #pragma once
 
 #include "proxy/errors.hpp"

@@ -194,11 +194,6 @@ public:
     // Query messages sent on this connection so far.
     [[nodiscard]] std::uint64_t queries() const { return queries_; }
     [[nodiscard]] bool skipping() const { return skipping_; }
-    void clear() {
-        queue_.clear();
-        skipping_ = data_sent_ = copying_ = copy_open_ = false;
-        doubtful_ = 0;
-    }
 
 private:
     using Queue = boost::container::deque<Expected>;

@@ -99,7 +99,8 @@ routing::Candidates ClientSession::worth_asking(const routing::Candidates& unpro
         if (!worker_.verification(id).is_worth_trying(now)) continue;
         const bool is_further = best.empty() || position(best.front()) < position(id);
         const bool is_own =
-            !best.empty() && position(best.front()) == position(id) && freshness_.floor().last_replica == id;
+            !best.empty() && position(best.front()) == position(id) &&
+            freshness_.floor().last_replica == id;
         if (is_further || is_own) best = {id};
     }
     return best;

@@ -1,6 +1,7 @@
 #include "proxy/server/exchange.hpp"
 
 #include "proxy/server/server_connection.hpp"
+#include "tests/support/other_end.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -9,8 +10,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <sys/socket.h>
-#include <unistd.h>
 #include <vector>
 
 namespace pgsteer::proxy {
@@ -22,42 +21,19 @@ using namespace std::string_view_literals;
 // A server on one end of a socket pair, a connection on the other.
 class ExchangeTest : public testing::Test {
 protected:
-    ExchangeTest() {
-        int ends[2];
-        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
-        server_ = ends[0];
-        Socket socket{io_.get_executor()};
-        socket.assign(asio::generic::stream_protocol{AF_UNIX, 0}, ends[1]);
-        connection_ = std::make_shared<ServerConnection>(std::move(socket));
-    }
     ~ExchangeTest() override {
         connection_->exchange.detach();
         connection_->stream.close();
         connection_->exchange.closed();
         run();
-        if (server_ >= 0) ::close(server_);
         EXPECT_EQ(connection_.use_count(), 1) << "its reader has ended";
     }
 
-    // Until nothing more happens by itself.
-    void run() {
-        io_.restart();
-        io_.run_for(std::chrono::milliseconds{2});
-        while (io_.poll() > 0) {
-        }
-    }
-    void say(std::string_view bytes) {
-        ASSERT_EQ(::write(server_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
-        run();
-    }
-    std::string heard() {
-        char bytes[4096];
-        const auto count = ::read(server_, bytes, sizeof bytes);
-        return {bytes, count > 0 ? static_cast<std::size_t>(count) : 0};
-    }
+    void run() { server_.run(); }
+    void say(std::string_view bytes) { server_.say(bytes); }
+    std::string heard() { return server_.heard(); }
     void end() {
-        ::close(server_);
-        server_ = -1;
+        server_.close();
         run();
     }
     void start() {
@@ -89,8 +65,9 @@ protected:
     };
 
     asio::io_context io_;
-    std::shared_ptr<ServerConnection> connection_;
-    int server_ = -1;
+    OtherEnd server_{io_};
+    std::shared_ptr<ServerConnection> connection_ =
+        std::make_shared<ServerConnection>(server_.take());
     std::optional<bool> clean_;
 };
 

@@ -8,6 +8,7 @@
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "proxy/wire/startup.hpp"
+#include "tests/support/other_end.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -19,8 +20,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <sys/socket.h>
-#include <unistd.h>
 #include <variant>
 #include <vector>
 
@@ -44,12 +43,7 @@ protected:
         auto& user = config_.auth.users.emplace_back();
         user.name = "alice";
         user.password = conf::Secret{"secret"};
-        int ends[2];
-        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
-        client_ = ends[0];
-        Socket socket{io_.get_executor()};
-        socket.assign(asio::generic::stream_protocol{AF_UNIX, 0}, ends[1]);
-        stream_.emplace(std::move(socket));
+        stream_.emplace(client_.take());
     }
     ~LoginTest() override {
         hang_up();
@@ -74,27 +68,10 @@ protected:
                        });
         run();
     }
-    void run() {
-        io_.restart();
-        io_.run_for(std::chrono::milliseconds{1});
-        while (io_.poll() > 0) {
-        }
-    }
-    void send(std::string_view bytes) {
-        ASSERT_EQ(::write(client_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
-        run();
-    }
-    std::string received() {
-        std::string bytes;
-        char part[4096];
-        for (ssize_t count; (count = ::read(client_, part, sizeof part)) > 0;)
-            bytes.append(part, static_cast<std::size_t>(count));
-        return bytes;
-    }
-    void hang_up() {
-        if (client_ >= 0) ::close(client_);
-        client_ = -1;
-    }
+    void run() { client_.run(); }
+    void send(std::string_view bytes) { client_.say(bytes); }
+    std::string received() { return client_.heard(); }
+    void hang_up() { client_.close(); }
     void send_startup(wire::Parameters parameters, std::uint32_t protocol = wire::kProtocol30) {
         wire::Buffer out;
         wire::encode(out, wire::StartupMessage{protocol, std::move(parameters)});
@@ -120,7 +97,7 @@ protected:
     health::WorkerCounters counters_{1};
     bool has_too_many_clients_ = false;
     bool is_draining_ = false;
-    int client_ = -1;
+    OtherEnd client_{io_};
     std::optional<auth::Credentials> credentials_;
     std::optional<ConfiguredUsers> users_;
     std::optional<Stream> stream_;

@@ -108,15 +108,6 @@ TEST(ReplyQueue, AfterAnErrorNothingIsOwedBeforeTheNextSync) {
     EXPECT_THAT(owed(queue), ElementsAre(Expect::sync, Expect::bind));
 }
 
-TEST(ReplyQueue, ClearEndsSkipping) {
-    auto queue = queue_of({Expect::parse});
-    dropped_by_error(queue);
-    ASSERT_TRUE(queue.skipping());
-    queue.clear();
-    EXPECT_FALSE(queue.skipping());
-    EXPECT_TRUE(queue.push({.what = Expect::bind}));
-}
-
 TEST(ReplyQueue, TheEndOfACopyIsNotAnsweredByItself) {
     auto queue = queue_of({Expect::execute, Expect::copy_end, Expect::sync});
     EXPECT_EQ(queue.front()->what, Expect::execute);

@@ -3,14 +3,18 @@
 #include "conf/log.hpp"
 #include "proxy/io/spawn.hpp"
 #include "proxy/session/cancel.hpp"
-#include "proxy/wire/backend.hpp"
 #include "proxy/worker.hpp"
+
+#include <algorithm>
 
 namespace pgsteer::proxy {
 
-using routing::TransactionStatus;
+using routing::Slot;
+using Step = Batcher::Step;
 
 namespace {
+
+constexpr std::chrono::milliseconds kPause{1};  // in what a client sends
 
 // It takes no writes any more: it is a replica, or another server is the primary, or says so too.
 bool is_superseded(const routing::Topology& topology, routing::ServerId server) {
@@ -20,81 +24,176 @@ bool is_superseded(const routing::Topology& topology, routing::ServerId server) 
         if (i != server.index && topology.servers[i].role == routing::Role::primary) return true;
     return false;
 }
-constexpr std::chrono::milliseconds kPause{1};  // in what a client sends
+
+// It serves reads no more, or is another run of its server than that of which it was found good.
+bool is_outlived(const routing::Topology& topology, const ServerConnection& replica) {
+    const auto& server = topology[replica.server];
+    return server.status == routing::Status::unhealthy || server.role != routing::Role::replica ||
+           (server.incarnation.number != replica.incarnation && replica.incarnation != kOutdated);
+}
 
 }  // namespace
 
+ClientSession::Common::Common(ClientSession& s)
+    : transaction_end{s.worker_, s.client_, s.who_, s.course_, s.memory_, s.sides_},
+      ending{s.worker_, s.client_, s.who_, s.course_, s.memory_, s.sides_, transaction_end},
+      holding{s.worker_, s.client_, s.course_, s.sides_, ending},
+      options{s.worker_, s.who_, s.memory_},
+      questions{s.worker_, s.client_, s.course_, s.memory_, s.sides_},
+      last_route{s.worker_, s.client_, s.course_, s.memory_, s.sides_},
+      request_end{s.worker_, s.who_, s.course_, s.memory_, last_route},
+      progress{s.worker_, s.client_, s.course_, s.sides_},
+      control{s.worker_, s.client_, s.course_, s.memory_, s.sides_, ending, options, progress} {}
+
+ClientSession::Sending::Sending(ClientSession& s)
+    : judge{s.worker_, s.client_, s.who_, s.course_, s.memory_, s.sides_, s.common_.options},
+      sender{s.memory_, s.sides_, s.common_.questions, s.common_.last_route, s.common_.control},
+      seek{s.worker_,
+           s.client_,
+           s.who_,
+           s.course_,
+           s.memory_,
+           s.sides_,
+           s.common_.transaction_end,
+           s.common_.options,
+           s.common_.questions,
+           s.common_.request_end,
+           s.common_.progress,
+           judge},
+      recovery{s.worker_,
+               s.client_,
+               s.who_,
+               s.course_,
+               s.memory_,
+               s.sides_,
+               s.common_.ending,
+               s.common_.holding,
+               s.common_.options,
+               s.common_.control,
+               s.common_.progress,
+               judge,
+               sender,
+               seek},
+      dispatch{s.worker_,
+               s.client_,
+               s.course_,
+               s.memory_,
+               s.sides_,
+               s.common_.ending,
+               s.common_.options,
+               s.common_.last_route,
+               s.common_.control,
+               s.common_.progress,
+               judge,
+               sender,
+               seek,
+               recovery} {}
+
+ClientSession::Answering::Answering(ClientSession& s)
+    : effects{s.course_, s.memory_, s.sides_, s.common_.transaction_end, s.common_.options},
+      errors{s.client_, s.who_,           s.course_,         s.memory_,
+             s.sides_,  s.common_.ending, s.common_.holding, s.common_.questions},
+      answers{s.who_,
+              s.course_,
+              s.memory_,
+              s.sides_,
+              s.common_.transaction_end,
+              s.common_.ending,
+              s.common_.questions,
+              s.common_.request_end,
+              effects,
+              errors},
+      cancelling{s.worker_, s.who_, s.course_, s.sides_},
+      replies{s.worker_,         s.client_,           s.course_, s.sides_, s.common_.ending,
+              s.common_.holding, s.sending_.recovery, errors,    answers,  cancelling} {}
+
 ClientSession::ClientSession(Worker& worker, Socket socket)
     : worker_{worker},
-      client_{std::move(socket)},
-      requests_{worker.in_flight()},
-      hold_timer_{worker.executor()},
-      answered_{worker.executor()} {}
+      client_{std::move(socket), worker.mutable_counters()},
+      course_{worker.executor(), worker.in_flight()},
+      raw_relay_{worker, client_, who_, course_},
+      startup_{worker, *this,           client_,       who_,      memory_,
+               sides_, common_.options, sending_.seek, raw_relay_} {}
 
 ClientSession::~ClientSession() = default;
 
-void ClientSession::start() { spawn(worker_.executor(), run(), "session"); }
+void ClientSession::start() {
+    course_.session = weak_from_this();
+    spawn(worker_.executor(), run(), "session");
+}
 
 awaitable<void> ClientSession::run() {
     const auto self = shared_from_this();
     auto& counters = worker_.mutable_counters();
     counters.clients.add();
     try {
-        const bool started = co_await start_up();
+        const bool started = co_await startup_.run();
         if (started) co_await serve();
     } catch (const std::exception& error) {
-        log::error("a session ended with an exception", "session", key_.process_id, "error",
+        log::error("a session ended with an exception", "session", who_.key.process_id, "error",
                    error.what());
-        if (!closing_) die(ProxyErrc::out_of_memory, "internal error");
+        common_.ending.die(ProxyErrc::out_of_memory, "internal error");
     }
-    leave();
+    common_.ending.leave();
     counters.clients.subtract();
-    counters.client_bytes_in.add(client_.bytes_received());
-    counters.client_bytes_out.add(client_.bytes_sent());
+    counters.client_bytes_in.add(client_.stream.bytes_received());
+    counters.client_bytes_out.add(client_.stream.bytes_sent());
     worker_.unregister_session(*this);
 }
 
 awaitable<void> ClientSession::serve() {
+    const auto next_step = [this] {
+        return client_.batcher.next(
+            [this](std::string_view sql) { return sending_.judge.classify(sql); });
+    };
     for (;;) {
         for (auto step = next_step();; step = next_step()) {
             if (step == Step::need_more) {
-                if (batcher_.batch().items.empty()) break;
+                if (client_.batcher.batch().items.empty()) break;
                 const bool more = co_await more_comes();
-                if (closing_) co_return;
+                if (client_.closing) co_return;
                 if (more) break;
                 step = Step::dispatch;
             }
-            switch (step) {
-                case Step::dispatch:
-                    co_await dispatch();
-                    break;
-                case Step::stream:
-                    stream_on();
-                    break;
-                case Step::copy:
-                    copy_on();
-                    break;
-                case Step::skipped_sync:
-                    send_ready();
-                    break;
-                case Step::terminate:
-                    co_return co_await finish_writes();
-                default:
-                    co_return co_await end_at_violation();
+            if (step == Step::dispatch) {
+                co_await sending_.dispatch.dispatch();
+            } else if (step == Step::terminate) {
+                co_return co_await finish_writes();
+            } else {
+                co_await do_step(step);
             }
-            for (Slot slot : {Slot::primary, Slot::replica}) {
-                if (const auto connection = side(slot).lease.connection();
-                    connection && connection->stream.backlogged())
+            for (const Slot slot : {Slot::primary, Slot::replica}) {
+                const auto connection = sides_[slot].lease.connection();
+                if (connection && connection->stream.backlogged())
                     co_await connection->stream.drained();
             }
-            if (closing_) co_return;
+            if (client_.closing) co_return;
         }
-        if (is_idle()) in_.rest();
-        reading_ = true;
-        const auto result = co_await client_.receive(in_);
-        reading_ = false;
-        if (client_.received(result, in_) || closing_) co_return;
-        received_at_ = routing::Clock::now();
+        if (course_.is_idle()) client_.in.rest();
+        client_.reading = true;
+        const auto result = co_await client_.stream.receive(client_.in);
+        client_.reading = false;
+        if (client_.stream.received(result, client_.in) || client_.closing) co_return;
+        client_.received_at = routing::Clock::now();
+    }
+}
+
+// The rarer ones.
+awaitable<void> ClientSession::do_step(Step step) {
+    auto& dispatch = sending_.dispatch;
+    switch (step) {
+        case Step::stream:
+            dispatch.stream_on();
+            co_return;
+        case Step::copy:
+            dispatch.copy_on();
+            co_return;
+        case Step::skipped_sync:
+            client_.send_ready(memory_.transaction.status());
+            co_return;
+        default:
+            co_await dispatch.end_at_violation();
+            common_.ending.leave();
     }
 }
 
@@ -107,7 +206,7 @@ awaitable<bool> ClientSession::more_comes() {
         bool readable = false;
     };
     const auto pause = std::make_shared<Pause>(worker_.executor());
-    client_.when_readable([pause] {
+    client_.stream.when_readable([pause] {
         pause->readable = true;
         pause->timer.cancel();
     });
@@ -118,185 +217,45 @@ awaitable<bool> ClientSession::more_comes() {
 // Terminate: the client waits for nothing, but what it has asked for is done, as a server would.
 // What only reads is not.
 awaitable<void> ClientSession::finish_writes() {
-    terminating_ = true;
+    client_.terminating = true;
+    const auto& requests = course_.requests;
     const auto writes = [](const Request& request) { return request.writes && !request.open; };
-    while (!closing_ && !is_copying_in() && std::any_of(requests_.begin(), requests_.end(), writes))
-        co_await answered_.wait();
+    while (!client_.closing && !common_.progress.is_copying_in() &&
+           std::any_of(requests.begin(), requests.end(), writes))
+        co_await course_.changed.wait();
 }
 
 // While something is waited for the client is not read, and would not be missed.
 void ClientSession::look_for_client() {
-    if (terminating_ || closing_ || !client_.peer_has_closed()) {
-        gone_at_.reset();
-        return;
-    }
-    // What it has sent before is read first, as long as that goes on.
-    const auto received = client_.bytes_received();
-    if (gone_at_ == received) return leave();
-    gone_at_ = received;
-}
-
-// Requests in flight are cancelled: nobody will read their answers.
-void ClientSession::leave() {
-    if (closing_ && !client_.is_open() && !side(Slot::primary).lease && !side(Slot::replica).lease)
-        return;
-    closing_ = true;
-    place_in_pool_.leave();
-    if ((at_transaction_end_ & AtTransactionEnd::changes_logins) != 0)
-        worker_.logins_change();  // perhaps committed
-    at_transaction_end_ = 0;
-    client_.close();
-    hold_timer_.cancel();
-    answered_.notify_all();
-    for (Slot slot : {Slot::primary, Slot::replica}) {
-        auto& lease = side(slot).lease;
-        if (!lease) continue;
-        if (!lease->replies.empty() && !requests_.empty()) send_cancel(worker_, lease.connection());
-        release(slot);
-    }
-    requests_.clear();
-}
-
-void ClientSession::release(Slot slot) {
-    auto& side = sides_[static_cast<std::size_t>(slot)];
-    if (!side.lease) return;
-    if (state_.has_custom_settings()) side.lease->outlives_discard_all = true;
-    if (side.partial > 0) {
-        side.lease.discard();
-    } else {
-        side.lease.give_back();
-    }
-    side = Side{};
-    prepared_.disconnected(slot);
-    state_.disconnected(slot);
-    if (last_used_ == slot) last_used_.reset();
-}
-
-void ClientSession::send_error(std::string_view severity,
-                               ProxyErrc reason,
-                               std::string_view message) {
-    const auto& error = info(reason);
-    worker_.mutable_counters().errors[static_cast<std::size_t>(reason)].add();
-    wire::Buffer out;
-    wire::encode_error(
-        out, {severity, error.sqlstate, message.empty() ? error.message : message, {}, error.hint});
-    client_.write(wire::Bytes{out});
-}
-
-void ClientSession::send_ready() {
-    wire::Buffer out;
-    wire::encode_ready_for_query(out, transaction_.status());
-    client_.write(wire::Bytes{out});
-}
-
-void ClientSession::die(ProxyErrc reason, std::string_view message) {
-    if (closing_) return;
-    if (may_speak()) send_error("FATAL", reason, message);
-    leave();
-}
-
-void ClientSession::drain() {
-    draining_ = true;
-    if (registered_ && is_idle() && state_.transaction_status() == TransactionStatus::idle &&
-        batcher_.is_between_messages())
-        die(ProxyErrc::shutting_down);
-}
-
-void ClientSession::stop() {
-    if (registered_) {
-        die(ProxyErrc::shutting_down);
-    } else {
-        leave();
-    }
+    if (client_.terminating || client_.closing || !client_.has_gone()) return;
+    common_.ending.leave();
 }
 
 void ClientSession::cancel_requested(std::uint32_t secret_key) {
-    if (secret_key != key_.secret_key) return;
-    if (raw_) return cancel_raw();
-    if (requests_.empty() && !running_again_ && !choosing_) return;
-    worker_.mutable_counters().cancels.add();
-    if (cancel_ == Cancel::none) cancel_ = Cancel::asked;
-    pass_cancel_on();
-    if (requests_.empty()) place_in_pool_.leave();
-    answered_.notify_all();
-}
-
-// Only where the client's own message is being answered: what we have sent in front of it is not
-// to be hit.
-void ClientSession::pass_cancel_on() {
-    if (cancel_ != Cancel::asked || requests_.empty() || running_again_) return;
-    const auto& lease = side(requests_.front().slot).lease;
-    if (!lease) return;
-    const auto* owed = lease->replies.front();
-    if (owed == nullptr && !choosing_) cancel_ = Cancel::none;  // the client has the answer
-    if (owed == nullptr || owed->internal) return;
-    cancel_ = Cancel::passed_on;
-    send_cancel(worker_, lease.connection());
+    if (!raw_relay_.server()) return answering_.cancelling.requested(secret_key);
+    if (secret_key == who_.key.secret_key) raw_relay_.cancel();
 }
 
 void ClientSession::servers_changed(const routing::Topology& topology) {
-    if (const auto& lease = side(Slot::replica).lease) {
-        const auto& server = topology[lease->server];
-        if (server.status == routing::Status::unhealthy || server.role != routing::Role::replica ||
-            (server.incarnation.number != lease->incarnation && lease->incarnation != kOutdated))
-            lease->stream.close();  // ended() finds out, and runs elsewhere what it can
-    }
-    const auto& lease = side(Slot::primary).lease;
-    if (lease && is_superseded(topology, lease->server)) lease->stream.close();
-    if (raw_server() && is_superseded(topology, *raw_server())) die(ProxyErrc::shutting_down);
-}
-
-void ClientSession::outdate_replica(routing::ServerId server) {
-    const auto& lease = side(Slot::replica).lease;
-    if (lease && lease->server == server) outdate_replica();
-}
-
-void ClientSession::outdate_replica(const SessionKind& kind) {
-    const auto& lease = side(Slot::replica).lease;
-    if (lease && kind.user == who_.user && kind.database == who_.server_database) outdate_replica();
-}
-
-// What has begun there ends there.
-void ClientSession::outdate_replica() {
-    at_transaction_end_ |= AtTransactionEnd::outdates_replica;
-    if (requests_.empty()) transaction_has_ended();
-}
-
-void ClientSession::transaction_has_ended() {
-    const auto to_do = std::exchange(at_transaction_end_, std::uint8_t{0});
-    if ((to_do & AtTransactionEnd::changes_logins) != 0) worker_.logins_change();
-    if ((to_do & AtTransactionEnd::outdates_replica) == 0) return;
-    if (requests_.size() > 1 || state_.irreplaceable(Slot::replica)) {
-        at_transaction_end_ = AtTransactionEnd::outdates_replica;
-    } else if (const auto& lease = side(Slot::replica).lease) {
-        lease->incarnation = kOutdated;
-        replica_was_outdated_ = true;
-    }
-}
-
-// The replica connection in the place of one that was outdated: the primary would tell its new
-// values with its next answer.
-void ClientSession::tell_new_values(const ServerConnection& replica) {
-    wire::Buffer out;
-    for (const auto name : kReviewedSettings) {
-        const auto reported = replica.parameters.find(name);
-        if (reported == replica.parameters.end() || state_.has_set(name)) continue;
-        if (parameter_view_.changed(name, reported->second))
-            wire::encode_parameter_status(out, name, reported->second);
-    }
-    if (!out.empty()) client_.write(wire::Bytes{out});
+    const auto& replica = sides_[Slot::replica].lease;
+    // Exchange finds out, and what can run elsewhere does.
+    if (replica && is_outlived(topology, *replica.connection())) replica->stream.close();
+    const auto& primary = sides_[Slot::primary].lease;
+    if (primary && is_superseded(topology, primary->server)) primary->stream.close();
+    const auto relayed = raw_relay_.server();
+    if (relayed && is_superseded(topology, *relayed)) common_.ending.die(ProxyErrc::shutting_down);
 }
 
 void ClientSession::check_timeouts(routing::TimePoint now) {
-    if (requests_.empty()) return;
-    const auto& request = requests_.front();
+    if (course_.requests.empty()) return;
+    const auto& request = course_.requests.front();
     const auto limit = worker_.config().servers[request.server.index].query_timeout;
     if (limit.count() == 0 || request.rows_seen || now - request.started < limit) return;
-    if (const auto& lease = side(request.slot).lease) {
-        send_cancel(worker_, lease.connection());
-        side(request.slot).lost_because = ProxyErrc::server_timeout;
-        lease->stream.close();
-    }
+    auto& side = sides_[request.slot];
+    if (!side.lease) return;
+    send_cancel(worker_, side.lease.connection());
+    side.lost_because = ProxyErrc::server_timeout;
+    side.lease->stream.close();
 }
 
 }  // namespace pgsteer::proxy

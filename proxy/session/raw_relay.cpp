@@ -1,16 +1,11 @@
-// Replication connections: after the login every byte passes unread between the client and the
-// primary.
-#include "conf/log.hpp"
+#include "proxy/session/raw_relay.hpp"
+
 #include "proxy/io/spawn.hpp"
 #include "proxy/session/cancel.hpp"
-#include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
-#include "proxy/wire/message_boundary.hpp"
 #include "proxy/worker.hpp"
 
 namespace pgsteer::proxy {
-
-using routing::TransactionStatus;
 
 namespace {
 
@@ -33,73 +28,76 @@ awaitable<void> copy_bytes(Stream& from, InputBuffer& in, Stream& to, Passed pas
 
 }  // namespace
 
-struct ClientSession::RawRelay {
-    ServerConnectionPtr server;
-    wire::MessageBoundary to_client;
-    bool is_copying = true;  // from the server
-};
-
-bool ClientSession::may_speak() const { return !raw_ || raw_->to_client.is_between_messages(); }
-
-std::optional<routing::ServerId> ClientSession::raw_server() const {
-    if (!raw_) return std::nullopt;
-    return raw_->server->server;
+std::optional<routing::ServerId> RawRelay::server() const {
+    if (!server_) return std::nullopt;
+    return server_->server;
 }
 
-// What is running there is not known: PostgreSQL ignores a cancel that comes when nothing is.
-void ClientSession::cancel_raw() {
+void RawRelay::cancel() {
     worker_.mutable_counters().cancels.add();
-    send_cancel(worker_, raw_->server);
+    send_cancel(worker_, server_);
 }
 
-awaitable<void> ClientSession::relay_raw() {
+awaitable<bool> RawRelay::connect(Login& login) {
+    const auto refuse_without_primary = [&login] {
+        login.refuse(ProxyErrc::no_primary, "57P03", info(ProxyErrc::no_primary).message);
+        return false;
+    };
+    const auto& who = who_.identity;
     const auto primary = worker_.topology().primary;
-    if (!primary)
-        co_return login_->refuse(ProxyErrc::no_primary, "57P03",
-                                 info(ProxyErrc::no_primary).message);
-    ServerLogin login{who_.server_database.empty() ? who_.database : who_.server_database,
-                      who_.user, who_.parameters, true};
-    auto result = co_await worker_.pool().connect(*primary, std::move(login), place_in_pool_);
-    if (closing_) co_return;
+    if (!primary) co_return refuse_without_primary();
+    ServerLogin server_login{who.server_database.empty() ? who.database : who.server_database,
+                             who.user, who.parameters, true};
+    auto result =
+        co_await worker_.pool().connect(*primary, std::move(server_login), course_.place_in_pool);
+    if (client_.closing) co_return false;
     if (!result.connection) {
         if (result.failure.speaks_of_the_server()) worker_.evidence().server_unreachable(*primary);
         if (result.failure.rejected()) {
-            client_.write(wire::Bytes{result.failure.error_response});
+            client_.stream.write(wire::Bytes{result.failure.error_response});
         } else {
-            login_->refuse(ProxyErrc::server_unreachable, "08001", result.failure.text);
+            login.refuse(ProxyErrc::server_unreachable, "08001", result.failure.text);
         }
-        co_return;
+        co_return false;
     }
-    if (worker_.topology().primary != primary)  // meanwhile another server took its place
-        co_return login_->refuse(ProxyErrc::no_primary, "57P03",
-                                 info(ProxyErrc::no_primary).message);
-    auto& server = *result.connection;
-    server.server = *primary;
+    // Meanwhile another server may have taken its place.
+    if (worker_.topology().primary != primary) co_return refuse_without_primary();
+    result.connection->server = *primary;
+    greet(*result.connection);
+    server_ = std::move(result.connection);
+    co_return true;
+}
+
+void RawRelay::greet(ServerConnection& server) {
     wire::Buffer out;
     for (const auto& [name, value] : server.parameters)
         wire::encode_parameter_status(out, name, value);
-    wire::encode_backend_key_data(out, key_);
-    wire::encode_ready_for_query(out, TransactionStatus::idle);
-    client_.write(wire::Bytes{out});
-    login_deadline_.reset();
+    wire::encode_backend_key_data(out, who_.key);
+    wire::encode_ready_for_query(out, routing::TransactionStatus::idle);
+    client_.stream.write(wire::Bytes{out});
     // Each connection is one request. Physical replication has no database, whatever it names.
+    const auto& who = who_.identity;
     worker_.mutable_counters()
-        .databases.of(who_.server_database.empty() ? "(replication)" : who_.database)
-        ->servers[primary->index]
+        .databases.of(who.server_database.empty() ? "(replication)" : who.database)
+        ->servers[server.server.index]
         .requests[static_cast<std::size_t>(routing::Reason::replication)]
         .add();
-    raw_ = std::make_shared<RawRelay>(RawRelay{.server = result.connection, .to_client = {}});
-    const auto from_server = [](ClientSession& session) -> awaitable<void> {
-        const auto self = session.shared_from_this();
-        const auto relay = session.raw_;
-        co_await copy_bytes(relay->server->stream, relay->server->in, session.client_,
-                            [&](wire::Bytes bytes) { relay->to_client.passed(bytes); });
-        relay->is_copying = false;
-        session.answered_.notify_all();
-    };
-    spawn(worker_.executor(), from_server(*this), "session.replication");
-    co_await copy_bytes(client_, in_, server.stream, [](wire::Bytes) {});
-    while (raw_->is_copying) co_await answered_.wait();
+}
+
+awaitable<void> RawRelay::copy_from_server() {
+    const auto session = course_.alive();
+    co_await copy_bytes(server_->stream, server_->in, client_.stream,
+                        [this](wire::Bytes bytes) { to_client_.passed(bytes); });
+    is_copying_ = false;
+    course_.changed.notify_all();
+}
+
+awaitable<void> RawRelay::relay() {
+    client_.relayed = &to_client_;
+    is_copying_ = true;
+    spawn(worker_.executor(), copy_from_server(), "session.replication");
+    co_await copy_bytes(client_.stream, client_.in, server_->stream, [](wire::Bytes) {});
+    while (is_copying_) co_await course_.changed.wait();
 }
 
 }  // namespace pgsteer::proxy

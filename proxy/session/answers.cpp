@@ -1,0 +1,239 @@
+#include "proxy/session/answers.hpp"
+
+#include "proxy/wire/backend.hpp"
+#include "proxy/wire/message_types.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace pgsteer::proxy {
+
+namespace backend = wire::backend;
+using routing::Slot;
+using routing::TransactionStatus;
+
+namespace {
+
+// What precedes rows and says nothing about data: may come twice if it is the same.
+bool is_description(std::uint8_t type) {
+    return type == backend::kParseComplete || type == backend::kBindComplete ||
+           type == backend::kCloseComplete || type == backend::kParameterDescription ||
+           type == backend::kRowDescription || type == backend::kNoData;
+}
+
+bool is_asynchronous(std::uint8_t type) {
+    return type == backend::kNoticeResponse || type == backend::kNotificationResponse ||
+           type == backend::kParameterStatus;
+}
+
+std::array<std::uint8_t, 4> network_order(std::uint32_t number) {
+    return {static_cast<std::uint8_t>(number >> 24), static_cast<std::uint8_t>(number >> 16),
+            static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
+}
+
+// The WARNING with which a server ends a connection: that its client, whose session goes on, is
+// ended, would not be true.
+bool is_last_warning(wire::Bytes body) {
+    const auto said = wire::decode_error(body);
+    return said && (said->sqlstate == "57P01" || said->sqlstate == "57P02");
+}
+
+}  // namespace
+
+bool Answers::answers_us(Slot slot) {
+    const auto* owed = sides_[slot].lease->replies.front();
+    return owed != nullptr && owed->internal;
+}
+
+Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
+    auto& replies = sides_[slot].lease->replies;
+    settle_doubt(slot, type);
+    switch (replies.fit(type)) {
+        case Fit::wrong:
+            return Verdict::broken;
+        case Fit::asynchronous:
+            return on_asynchronous(slot, type, body);
+        case Fit::error:
+            return errors_.on_error(slot, body);
+        default:
+            break;
+    }
+    if (type == backend::kReadyForQuery) return on_ready(slot, body);
+    const auto& owed = *replies.front();
+    if (!owed.internal && !course_.requests.empty() && !is_description(type))
+        course_.requests.front().rows_seen = true;
+    const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
+    switch (type) {
+        case backend::kParseComplete:
+        case backend::kCloseComplete:
+            return on_parse_or_close_complete(slot);
+        case backend::kBindComplete:
+            replies.pop();
+            return verdict;
+        case backend::kRowDescription:
+        case backend::kNoData:
+            if (owed.what == Expect::describe) replies.pop();
+            return verdict;
+        case backend::kCommandComplete:
+        case backend::kEmptyQueryResponse:
+        case backend::kPortalSuspended:
+            return on_complete(slot, body, type);
+        case backend::kCopyInResponse:
+            course_.requests.go_on(replies.copy_in_started());
+            return Verdict::forward;
+        case backend::kDataRow:
+            if (owed.effects && owed.effects->statement.row_tells_settings)
+                effects_.note_set_values(slot, body);
+            if (owed.internal) questions_.note_position(slot, body);
+            return verdict;
+        default:
+            return verdict;
+    }
+}
+
+// Which of the Syncs that were sent behind a copy's data will be answered, as far as this message
+// tells.
+void Answers::settle_doubt(Slot slot, std::uint8_t type) {
+    auto& side = sides_[slot];
+    auto& replies = side.lease->replies;
+    if (side.asked_about_syncs && type == backend::kEmptyQueryResponse) {
+        side.asked_about_syncs = false;
+        course_.requests.end(
+            replies.settle_before_question(),
+            [this](const StatementChange& change) { memory_.prepared.undo(change); });
+    }
+    if (replies.in_doubt() && type != backend::kReadyForQuery && !is_asynchronous(type))
+        course_.requests.go_on(replies.settle());
+}
+
+Verdict Answers::on_asynchronous(Slot slot, std::uint8_t type, wire::Bytes body) {
+    switch (type) {
+        case backend::kParameterStatus:
+            return on_parameter(slot, body);
+        case backend::kNotificationResponse:
+            memory_.freshness.primary_has_answered(course_.replies_at);
+            show_own_key(slot, body);
+            return Verdict::forward;
+        default:
+            return is_last_warning(body) || answers_us(slot) ? Verdict::swallow : Verdict::forward;
+    }
+}
+
+// In a NotificationResponse: what the session has notified itself comes from the process that the
+// client was told of.
+void Answers::show_own_key(Slot slot, wire::Bytes body) {
+    auto& connection = *sides_[slot].lease.connection();
+    const auto theirs = network_order(connection.key.process_id);
+    if (body.size() < theirs.size() || !std::ranges::equal(body.first(theirs.size()), theirs))
+        return;
+    const auto at = static_cast<std::size_t>(body.data() - connection.in.data().data());
+    const auto ours = network_order(who_.key.process_id);
+    std::ranges::copy(ours, connection.in.unread().subspan(at).begin());
+}
+
+Verdict Answers::on_parameter(Slot slot, wire::Bytes body) {
+    const auto status = wire::decode_parameter_status(body);
+    if (!status) return Verdict::broken;
+    auto& connection = *sides_[slot].lease.connection();
+    connection.parameters[std::string{status->name}] = status->value;
+    if (slot == Slot::replica &&
+        (status->name == "in_hot_standby" || status->name == "default_transaction_read_only"))
+        return Verdict::swallow;
+    if (answers_us(slot)) return Verdict::swallow;
+    return who_.shown.changed(status->name, status->value) ? Verdict::forward : Verdict::swallow;
+}
+
+// Of a statement that we have prepared: Preparing notes the rest.
+void Answers::note_confirmed(PreparedStatement& statement, Slot slot) {
+    statement.prepared_on[static_cast<std::size_t>(slot)] = sides_[slot].lease->lease_number;
+}
+
+Verdict Answers::on_parse_or_close_complete(Slot slot) {
+    auto& replies = sides_[slot].lease->replies;
+    const auto owed = std::move(*replies.front());
+    replies.pop();
+    if (owed.internal) {
+        if (owed.prepared) note_confirmed(*owed.prepared, slot);
+        return Verdict::swallow;
+    }
+    if (owed.prepared) owed.prepared->is_certain = true;
+    if (owed.change && !course_.requests.empty()) {
+        auto& request = course_.requests.front();
+        if (request.changes_done < request.changes.size()) {
+            const auto& change = request.changes[request.changes_done++];
+            if (change.closed) memory_.prepared.closed_on(*change.closed, slot);
+        }
+    }
+    return Verdict::forward;
+}
+
+Verdict Answers::on_complete(Slot slot, wire::Bytes body, std::uint8_t type) {
+    auto& replies = sides_[slot].lease->replies;
+    if (replies.copying()) course_.requests.go_on(replies.copy_in_completed());
+    auto& owed = *replies.front();
+    if (owed.internal) {
+        if (owed.prepared) note_confirmed(*owed.prepared, slot);
+        if (owed.what == Expect::execute) replies.pop();
+        return Verdict::swallow;
+    }
+    questions_.note_written(slot, sides_[slot].lease->transaction_status);
+    if (owed.what == Expect::query && owed.change) errors_.note_unnamed_dropped(owed);
+    if (owed.effects && type == backend::kCommandComplete) {
+        const auto tag = wire::decode_command_complete(body);
+        if (slot == Slot::primary && tag && *tag == "ROLLBACK") memory_.freshness.rolled_back();
+        effects_.apply(slot, owed.effects->statement, owed.statement_index,
+                       tag ? *tag : std::string_view{});
+    }
+    ++owed.statement_index;
+    if (owed.what == Expect::execute) replies.pop();
+    return Verdict::forward;
+}
+
+Verdict Answers::on_ready(Slot slot, wire::Bytes body) {
+    auto& connection = *sides_[slot].lease.connection();
+    auto& requests = course_.requests;
+    const auto status = wire::decode_ready_for_query(body);
+    const auto& owed = *connection.replies.front();
+    if (!status) return Verdict::broken;
+    const bool internal = owed.internal;
+    const auto purpose = owed.purpose;
+    const bool was_doubtful = owed.doubtful;
+    connection.replies.pop();
+    if (connection.replies.in_doubt() || (was_doubtful && !connection.replies.empty()))
+        errors_.find_out_about_syncs(slot);
+    const auto status_before = std::exchange(connection.transaction_status, *status);
+    if (internal) return on_own_ready(slot, purpose, *status);
+    if (requests.empty()) return Verdict::broken;
+
+    memory_.state.ready(slot, *status);
+    memory_.transaction.ready(*status);
+    if (*status == TransactionStatus::idle) {
+        memory_.catalog.transaction_ended();
+        transaction_end_.has_ended();
+    }
+    auto& request = requests.front();
+    if (slot == Slot::replica) {
+        memory_.freshness.replica_has_answered(connection.server, course_.replies_at);
+    } else {
+        memory_.freshness.primary_request_ended(request.writes, request.failed, *status);
+        if (request.raises_floor) {
+            memory_.freshness.primary_has_answered(course_.replies_at);
+            questions_.note_written(slot, status_before);
+        }
+    }
+    if (*status == TransactionStatus::idle && requests.size() == 1) memory_.portals.clear();
+    request_end_.finish_front(slot);
+    return Verdict::forward;
+}
+
+// Behind a message of ours. Where a transaction could not be opened, what was to be in it may have
+// been done without.
+Verdict Answers::on_own_ready(Slot slot, Purpose purpose, TransactionStatus status) {
+    const bool opening_failed = std::exchange(sides_[slot].opening_failed, false);
+    if (opening_failed && status == TransactionStatus::idle)
+        ending_.die(ProxyErrc::transaction_lost);
+    const bool tells_position = purpose == Purpose::sample || purpose == Purpose::verify;
+    return tells_position ? questions_.on_position_told(slot, purpose) : Verdict::swallow;
+}
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,75 @@
+// What each message of a server is, and what it changes.
+#pragma once
+
+#include "proxy/session/course.hpp"
+#include "proxy/session/effects.hpp"
+#include "proxy/session/ending.hpp"
+#include "proxy/session/error_answers.hpp"
+#include "proxy/session/memory.hpp"
+#include "proxy/session/questions.hpp"
+#include "proxy/session/request_end.hpp"
+#include "proxy/session/sides.hpp"
+#include "proxy/session/transaction_end.hpp"
+#include "proxy/session/who.hpp"
+
+namespace pgsteer::proxy {
+
+// Called by Replies, message by message. Worker-local.
+class Answers {
+public:
+    Answers(Who& who,
+            Course& course,
+            Memory& memory,
+            Sides& sides,
+            TransactionEnd& transaction_end,
+            Ending& ending,
+            Questions& questions,
+            RequestEnd& request_end,
+            Effects& effects,
+            ErrorAnswers& errors)
+        : who_{who},
+          course_{course},
+          memory_{memory},
+          sides_{sides},
+          transaction_end_{transaction_end},
+          ending_{ending},
+          questions_{questions},
+          request_end_{request_end},
+          effects_{effects},
+          errors_{errors} {}
+    Answers(const Answers&) = delete;
+    Answers& operator=(const Answers&) = delete;
+
+    // One message. The switch only names what it is: the work is in the functions below.
+    [[nodiscard]] Verdict handle_reply(routing::Slot slot, std::uint8_t type, wire::Bytes body);
+    // ParameterStatus.
+    [[nodiscard]] Verdict on_parameter(routing::Slot slot, wire::Bytes body);
+    // What comes next answers a message of ours.
+    [[nodiscard]] bool answers_us(routing::Slot slot);
+
+private:
+    void settle_doubt(routing::Slot slot, std::uint8_t type);
+    [[nodiscard]] Verdict on_asynchronous(routing::Slot slot, std::uint8_t type, wire::Bytes body);
+    void show_own_key(routing::Slot slot, wire::Bytes body);
+    void note_confirmed(PreparedStatement& statement, routing::Slot slot);
+    [[nodiscard]] Verdict on_parse_or_close_complete(routing::Slot slot);
+    [[nodiscard]] Verdict on_complete(routing::Slot slot, wire::Bytes body, std::uint8_t type);
+    [[nodiscard]] Verdict on_ready(routing::Slot slot, wire::Bytes body);
+    [[nodiscard]] Verdict on_own_ready(routing::Slot slot,
+                                       Purpose purpose,
+                                       routing::TransactionStatus status);
+
+    // All of them outlive it.
+    Who& who_;
+    Course& course_;
+    Memory& memory_;
+    Sides& sides_;
+    TransactionEnd& transaction_end_;
+    Ending& ending_;
+    Questions& questions_;
+    RequestEnd& request_end_;
+    Effects& effects_;
+    ErrorAnswers& errors_;
+};
+
+}  // namespace pgsteer::proxy

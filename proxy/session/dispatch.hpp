@@ -1,0 +1,95 @@
+// From a batch to a server: one of them, or an answer in its place.
+#pragma once
+
+#include "proxy/session/client.hpp"
+#include "proxy/session/course.hpp"
+#include "proxy/session/ending.hpp"
+#include "proxy/session/judge.hpp"
+#include "proxy/session/last_route.hpp"
+#include "proxy/session/memory.hpp"
+#include "proxy/session/options.hpp"
+#include "proxy/session/progress.hpp"
+#include "proxy/session/recovery.hpp"
+#include "proxy/session/seek.hpp"
+#include "proxy/session/sender.hpp"
+#include "proxy/session/sides.hpp"
+#include "proxy/session/transaction_control.hpp"
+
+namespace pgsteer::proxy {
+
+class Worker;
+
+// Called by ClientSession::serve(), one at a time. Worker-local.
+class Dispatch {
+public:
+    Dispatch(Worker& worker,
+             Client& client,
+             Course& course,
+             Memory& memory,
+             Sides& sides,
+             Ending& ending,
+             const Options& options,
+             LastRoute& last_route,
+             TransactionControl& control,
+             const Progress& progress,
+             const Judge& judge,
+             Sender& sender,
+             Seek& seek,
+             Recovery& recovery)
+        : worker_{worker},
+          client_{client},
+          course_{course},
+          memory_{memory},
+          sides_{sides},
+          ending_{ending},
+          options_{options},
+          last_route_{last_route},
+          control_{control},
+          progress_{progress},
+          judge_{judge},
+          sender_{sender},
+          seek_{seek},
+          recovery_{recovery} {}
+    Dispatch(const Dispatch&) = delete;
+    Dispatch& operator=(const Dispatch&) = delete;
+
+    // The batch that the batcher has: sent, answered or refused, and consumed when it returns.
+    awaitable<void> dispatch();
+    // Passes on the rest of a message that is too large to be kept.
+    void stream_on();
+    // CopyData, CopyDone or CopyFail, to the server that is being talked to.
+    void copy_on();
+    // The next message has a length or a type that none has. What ends the session comes behind the
+    // answers to all that was sent before.
+    awaitable<void> end_at_violation();
+
+private:
+    [[nodiscard]] bool needs_nobody();
+    void note(const BatchFacts& facts);
+    [[nodiscard]] Next begin_search(Search& search, const BatchFacts& facts);
+    void place_or_refuse(Search& search, const BatchFacts& facts);
+    void place(Search& search, const BatchFacts& facts);
+    void start_request(const Choice& choice);
+    void refuse(const Batch& batch, const ConnectFailure& failure);
+    awaitable<void> make_way(routing::StatementPtr statement);
+
+    // All of them outlive it.
+    Worker& worker_;
+    Client& client_;
+    Course& course_;
+    Memory& memory_;
+    Sides& sides_;
+    Ending& ending_;
+    const Options& options_;
+    LastRoute& last_route_;
+    TransactionControl& control_;
+    const Progress& progress_;
+    const Judge& judge_;
+    Sender& sender_;
+    Seek& seek_;
+    Recovery& recovery_;
+
+    routing::Slot streamed_to_ = routing::Slot::primary;
+};
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,51 @@
+#include "proxy/session/ending.hpp"
+
+#include "proxy/session/cancel.hpp"
+#include "proxy/worker.hpp"
+
+namespace pgsteer::proxy {
+
+using routing::Slot;
+
+void Ending::leave() {
+    if (client_.closing && !client_.stream.is_open() && !sides_[Slot::primary].lease &&
+        !sides_[Slot::replica].lease)
+        return;
+    client_.closing = true;
+    course_.place_in_pool.leave();
+    transaction_end_.session_ends();
+    client_.stream.close();
+    course_.changed.notify_all();
+    for (const Slot slot : {Slot::primary, Slot::replica}) {
+        const auto& lease = sides_[slot].lease;
+        if (!lease) continue;
+        if (!lease->replies.empty() && !course_.requests.empty())
+            send_cancel(worker_, lease.connection());
+        sides_.release(slot);
+    }
+    course_.requests.clear();
+}
+
+void Ending::die(ProxyErrc reason, std::string_view message) {
+    if (client_.closing) return;
+    if (client_.may_be_spoken_to()) client_.send_error("FATAL", reason, message);
+    leave();
+}
+
+void Ending::drain() {
+    draining_ = true;
+    if (who_.is_registered && course_.is_idle() &&
+        memory_.state.transaction_status() == routing::TransactionStatus::idle &&
+        client_.batcher.is_between_messages())
+        die(ProxyErrc::shutting_down);
+}
+
+void Ending::stop() {
+    if (who_.is_registered) {
+        die(ProxyErrc::shutting_down);
+    } else {
+        leave();
+    }
+}
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,184 @@
+#include "proxy/session/error_answers.hpp"
+
+#include "conf/log.hpp"
+#include "proxy/wire/backend.hpp"
+#include "proxy/wire/frontend.hpp"
+#include "proxy/wire/header.hpp"
+#include "routing/safety_net.hpp"
+
+namespace pgsteer::proxy {
+
+using routing::Slot;
+
+namespace {
+
+constexpr std::chrono::seconds kErrorRemembered{10};
+
+// Answered with an error it is the client's message behind it that has failed: the server skips
+// both.
+bool is_the_clients(const Expected& owed, const ReplyQueue& replies) {
+    if (owed.what == Expect::sync) return true;
+    return owed.purpose == Purpose::prepare && owed.what != Expect::query &&
+           !replies.skips_to_own_sync();
+}
+
+wire::Buffer whole_message(wire::Bytes body) {
+    const auto* begin = body.data() - wire::kHeaderBytes;
+    return {begin, begin + wire::kHeaderBytes + body.size()};
+}
+
+}  // namespace
+
+Verdict ErrorAnswers::on_error(Slot slot, wire::Bytes body) {
+    auto& replies = sides_[slot].lease->replies;
+    auto& requests = course_.requests;
+    auto* owed = replies.front();
+    const auto fields = wire::decode_error(body);
+    const std::string_view sqlstate = fields ? fields->sqlstate : std::string_view{};
+    const bool ends_session = fields && fields->severity != "ERROR";
+    if (owed == nullptr || (owed->internal && ends_session)) {  // the server's last words
+        sides_[slot].last_words = whole_message(body);
+        return Verdict::swallow;
+    }
+    replies.copy_in_failed();
+    if (owed->internal && !is_the_clients(*owed, replies))
+        return on_own_error(slot, *owed, sqlstate, body);
+    if (runs_elsewhere(slot, sqlstate)) return Verdict::run_again;
+    holding_.outbox().error_comes();
+    if (!requests.empty()) note_failure(requests.front(), sqlstate);
+    if (owed->what == Expect::query && owed->change) note_unnamed_dropped(*owed);
+    if (ends_session) sides_[slot].has_said_farewell = true;
+    const Expected cause = *owed;
+    memory_.state.failed();
+    requests.go_on(skip_to_sync(slot));
+    if (requests.empty()) return Verdict::forward;
+    auto& failed = requests.front();
+    undo_changes(failed, cause);
+    if (requests.back().open && requests.back().failed) client_.batcher.skip(Skipping::for_server);
+    const bool follows_from_own = failed.own_error && (sqlstate == "26000" || sqlstate == "25P02");
+    return follows_from_own ? answer_with_own_error() : Verdict::forward;
+}
+
+// What is in flight on the replica, which could not do it: the primary may.
+bool ErrorAnswers::runs_elsewhere(Slot slot, std::string_view sqlstate) {
+    const auto& requests = course_.requests;
+    if (slot != Slot::replica || requests.empty() || requests.front().failed ||
+        !requests.all_retryable() || !routing::runs_again_on_primary(sqlstate))
+        return false;
+    if (routing::may_be_the_catalogs_fault(sqlstate)) memory_.catalog.was_wrong();
+    skip_to_sync(slot);
+    if (requests.back().open || sides_[slot].lease->replies.skipping()) end_skipping(slot);
+    return true;
+}
+
+void ErrorAnswers::note_failure(Request& request, std::string_view sqlstate) {
+    if (request.reason == routing::Reason::failed_on_replica && request.statement &&
+        routing::runs_again_on_primary(sqlstate))
+        request.statement->repeats_error_until = course_.replies_at + kErrorRemembered;
+    request.failed = true;
+    request.rows_seen = true;
+}
+
+UnansweredEnds ErrorAnswers::skip_to_sync(Slot slot) {
+    auto& replies = sides_[slot].lease->replies;
+    if (const auto* owed = replies.front(); owed == nullptr || ends_request(owed->what)) return {};
+    return replies.skip_to_sync([&](Expected& dropped) {
+        if (dropped.prepared) dropped.prepared->prepared_on[static_cast<std::size_t>(slot)] = 0;
+        if (dropped.internal) questions_.skipped(slot, dropped.purpose);
+    });
+}
+
+void ErrorAnswers::end_skipping(Slot slot) {
+    wire::Buffer out;
+    wire::encode_sync(out);
+    sides_[slot].lease->stream.write(wire::Bytes{out});
+    sides_[slot].lease->replies.push({.what = Expect::sync, .internal = true});
+}
+
+void ErrorAnswers::find_out_about_syncs(Slot slot) {
+    wire::Buffer out;
+    if (!sides_[slot].lease->replies.push(
+            {.what = Expect::query, .internal = true, .purpose = Purpose::settle}))
+        return;
+    wire::encode_query(out, "");
+    sides_[slot].lease->stream.write(wire::Bytes{out});
+    sides_[slot].asked_about_syncs = true;
+}
+
+void ErrorAnswers::note_unnamed_dropped(Expected& query) {
+    query.change = false;
+    if (course_.requests.empty()) return;
+    auto& request = course_.requests.front();
+    if (request.changes_done < request.changes.size()) ++request.changes_done;
+}
+
+// Of what comes behind the error.
+void ErrorAnswers::undo_changes(Request& request, const Expected& failed) {
+    auto& prepared = memory_.prepared;
+    const bool is_unnamed =
+        failed.what == Expect::parse && failed.change && failed.prepared->name.empty();
+    PreparedPtr replaced;
+    while (request.changes.size() > request.changes_done) {
+        const auto& change = request.changes.back();
+        if (change.defined && change.defined == failed.prepared) replaced = change.closed;
+        prepared.undo(change);
+        request.changes.pop_back();
+    }
+    // Parse drops the unnamed statement before it reads the text of the next.
+    if (is_unnamed && prepared.find({}) == replaced) prepared.close({});
+}
+
+// An error in answer to a message of ours that says nothing about the server, and is nobody's
+// answer by itself.
+Verdict ErrorAnswers::on_own_error(Slot slot,
+                                   const Expected& owed,
+                                   std::string_view sqlstate,
+                                   wire::Bytes body) {
+    auto& requests = course_.requests;
+    const auto session = who_.key.process_id;
+    const bool may_run_again =
+        slot == Slot::replica && !requests.empty() && requests.all_retryable();
+    switch (owed.purpose) {
+        case Purpose::prepare:  // in front of a Query, which will not find it
+            skip_to_sync(slot);
+            if (may_run_again && routing::runs_again_on_primary(sqlstate)) {
+                if (routing::may_be_the_catalogs_fault(sqlstate)) memory_.catalog.was_wrong();
+                return Verdict::run_again;
+            }
+            break;
+        case Purpose::transaction:
+            log::warning("a transaction could not be opened again as it was", "session", session,
+                         "sqlstate", sqlstate);
+            if (may_run_again) return Verdict::run_again;
+            sides_[slot].opening_failed = !requests.empty();
+            break;
+        case Purpose::setting:
+            log::warning("a setting of the session was refused", "session", session, "sqlstate",
+                         sqlstate);
+            sides_[slot].setting_failed = true;
+            if (slot == Slot::primary) {
+                ending_.die(ProxyErrc::settings_not_applied);
+                return Verdict::swallow;
+            }
+            memory_.state.settings_not_applicable();
+            return requests.empty() ? Verdict::swallow : Verdict::run_again;
+        default:
+            return Verdict::swallow;  // no position was told
+    }
+    if (!requests.empty()) {
+        own_error_ = whole_message(body);
+        requests.front().own_error = true;
+    }
+    return Verdict::swallow;
+}
+
+// The server speaks of what an error of ours has led to: the client hears of that one.
+Verdict ErrorAnswers::answer_with_own_error() {
+    holding_.outbox().hold_with(wire::Bytes{own_error_});
+    wire::Buffer{}.swap(own_error_);
+    course_.requests.front().own_error = false;
+    holding_.release_held();
+    return Verdict::swallow;
+}
+
+}  // namespace pgsteer::proxy

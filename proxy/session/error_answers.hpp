@@ -1,0 +1,74 @@
+// Errors in place of answers: the client's, our own, a server's last words.
+#pragma once
+
+#include "proxy/session/client.hpp"
+#include "proxy/session/course.hpp"
+#include "proxy/session/ending.hpp"
+#include "proxy/session/holding.hpp"
+#include "proxy/session/memory.hpp"
+#include "proxy/session/questions.hpp"
+#include "proxy/session/sides.hpp"
+#include "proxy/session/who.hpp"
+
+namespace pgsteer::proxy {
+
+// Worker-local.
+class ErrorAnswers {
+public:
+    ErrorAnswers(Client& client,
+                 Who& who,
+                 Course& course,
+                 Memory& memory,
+                 Sides& sides,
+                 Ending& ending,
+                 Holding& holding,
+                 Questions& questions)
+        : client_{client},
+          who_{who},
+          course_{course},
+          memory_{memory},
+          sides_{sides},
+          ending_{ending},
+          holding_{holding},
+          questions_{questions} {}
+    ErrorAnswers(const ErrorAnswers&) = delete;
+    ErrorAnswers& operator=(const ErrorAnswers&) = delete;
+
+    // ErrorResponse on `slot`.
+    [[nodiscard]] Verdict on_error(routing::Slot slot, wire::Bytes body);
+    // What comes up to the next Sync is skipped. Of the client's requests that end there, these do
+    // not. Nothing if what is owed is answered to its end all the same.
+    UnansweredEnds skip_to_sync(routing::Slot slot);
+    // The client's Sync has not been sent, and what it would end runs elsewhere.
+    void end_skipping(routing::Slot slot);
+    // Behind a copy that has failed, and with it some of the Syncs between its data, or none, have
+    // been ignored: asks a question whose answer comes behind those to the others.
+    void find_out_about_syncs(routing::Slot slot);
+    // A Query drops the unnamed statement before anything can fail in it; one that is skipped has
+    // not.
+    void note_unnamed_dropped(Expected& query);
+
+private:
+    [[nodiscard]] bool runs_elsewhere(routing::Slot slot, std::string_view sqlstate);
+    void note_failure(Request& request, std::string_view sqlstate);
+    [[nodiscard]] Verdict on_own_error(routing::Slot slot,
+                                       const Expected& owed,
+                                       std::string_view sqlstate,
+                                       wire::Bytes body);
+    [[nodiscard]] Verdict answer_with_own_error();
+    void undo_changes(Request& request, const Expected& failed);
+
+    // All of them outlive it.
+    Client& client_;
+    Who& who_;
+    Course& course_;
+    Memory& memory_;
+    Sides& sides_;
+    Ending& ending_;
+    Holding& holding_;
+    Questions& questions_;
+
+    wire::Buffer own_error_;  // of Request::own_error
+};
+
+}  // namespace pgsteer::proxy

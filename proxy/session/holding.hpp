@@ -1,0 +1,64 @@
+// Which bytes of an answer may go to the client now, and which are held back because the answer may
+// still have to be fetched from another server.
+#pragma once
+
+#include "proxy/io/asio.hpp"
+#include "proxy/session/client.hpp"
+#include "proxy/session/course.hpp"
+#include "proxy/session/ending.hpp"
+#include "proxy/session/outbox.hpp"
+#include "proxy/session/sides.hpp"
+
+namespace pgsteer::proxy {
+
+class Worker;
+
+// The Outbox with its clock: what a server has sent of an answer goes out when it is complete, when
+// there is too much of it, or when the server has been silent for a while. Worker-local.
+class Holding {
+public:
+    Holding(Worker& worker, Client& client, Course& course, Sides& sides, Ending& ending)
+        : worker_{worker},
+          client_{client},
+          course_{course},
+          sides_{sides},
+          ending_{ending},
+          timer_{course.changed.executor()} {}
+    Holding(const Holding&) = delete;
+    Holding& operator=(const Holding&) = delete;
+
+    [[nodiscard]] Outbox& outbox() { return outbox_; }
+
+    // Sends what may be sent: everything up to `complete`, the end of the last complete answer, and
+    // beyond it to `end` unless the answer may still be fetched from another server. Offsets into
+    // the buffer that Outbox::start() was given.
+    void release_replies(std::size_t complete, std::size_t end);
+    // From here on the oldest request cannot run elsewhere, unless all that was released are
+    // descriptions.
+    void release_held();
+    // The run on the replica is being discarded. Nobody wants its answer, and the client waits for
+    // its end: it is cancelled if it does not end by itself. Most do so sooner than a cancel could
+    // reach them.
+    void watch_discarded_run();
+
+private:
+    void hold_replies();
+    void die_of_another_answer();
+    void wait_until(routing::TimePoint time);
+    void quiet(error_code ec);
+    void end_discarded_run();
+
+    // All of them outlive it.
+    Worker& worker_;
+    Client& client_;
+    Course& course_;
+    Sides& sides_;
+    Ending& ending_;
+
+    Outbox outbox_;
+    routing::TimePoint held_since_{};
+    bool is_armed_ = false;
+    Timer timer_;
+};
+
+}  // namespace pgsteer::proxy

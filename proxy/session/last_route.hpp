@@ -1,0 +1,54 @@
+// What a client may ask about its routes: SHOW pgsteer.last_route and pgsteer.lsn, and the notice
+// of pgsteer.explain.
+#pragma once
+
+#include "proxy/session/client.hpp"
+#include "proxy/session/course.hpp"
+#include "proxy/session/memory.hpp"
+#include "proxy/session/search.hpp"
+#include "proxy/session/sides.hpp"
+
+#include <optional>
+#include <string>
+
+namespace pgsteer::proxy {
+
+class Worker;
+
+// Worker-local.
+class LastRoute {
+public:
+    LastRoute(Worker& worker, Client& client, Course& course, Memory& memory, Sides& sides)
+        : worker_{worker}, client_{client}, course_{course}, memory_{memory}, sides_{sides} {}
+    LastRoute(const LastRoute&) = delete;
+    LastRoute& operator=(const LastRoute&) = delete;
+
+    // A request has been answered by `slot`. Those that ask for this are not noted.
+    void note(routing::Slot slot, const Request& request);
+    // The value that `request` asks for gets to the server first: SHOW runs there like any other,
+    // in any protocol.
+    void add_shown(routing::Slot slot, wire::Buffer& out, const Request& request);
+    // Only between two answers, where a notice is in nobody's way.
+    void explain(const Choice& choice);
+
+private:
+    struct Known {
+        routing::ServerId server;
+        routing::Slot slot = routing::Slot::primary;
+        routing::Reason reason{};
+        bool retried = false;
+        routing::Clock::duration staleness{-1};  // of the replica; negative: not known
+    };
+    [[nodiscard]] std::string text() const;
+
+    // All of them outlive it.
+    Worker& worker_;
+    Client& client_;
+    Course& course_;
+    Memory& memory_;
+    Sides& sides_;
+
+    std::optional<Known> known_;
+};
+
+}  // namespace pgsteer::proxy

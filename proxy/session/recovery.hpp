@@ -1,0 +1,116 @@
+// When a server is lost, or a replica could not do what it was asked: what can run elsewhere does,
+// what cannot is answered with an error, and only a session that has lost state of its own ends.
+#pragma once
+
+#include "proxy/io/asio.hpp"
+#include "proxy/session/client.hpp"
+#include "proxy/session/course.hpp"
+#include "proxy/session/ending.hpp"
+#include "proxy/session/holding.hpp"
+#include "proxy/session/judge.hpp"
+#include "proxy/session/memory.hpp"
+#include "proxy/session/options.hpp"
+#include "proxy/session/progress.hpp"
+#include "proxy/session/seek.hpp"
+#include "proxy/session/sender.hpp"
+#include "proxy/session/sides.hpp"
+#include "proxy/session/transaction_control.hpp"
+#include "proxy/session/who.hpp"
+
+namespace pgsteer::proxy {
+
+class Worker;
+
+// Worker-local.
+class Recovery {
+public:
+    Recovery(Worker& worker,
+             Client& client,
+             Who& who,
+             Course& course,
+             Memory& memory,
+             Sides& sides,
+             Ending& ending,
+             Holding& holding,
+             const Options& options,
+             TransactionControl& control,
+             const Progress& progress,
+             const Judge& judge,
+             Sender& sender,
+             Seek& seek)
+        : worker_{worker},
+          client_{client},
+          who_{who},
+          course_{course},
+          memory_{memory},
+          sides_{sides},
+          ending_{ending},
+          holding_{holding},
+          options_{options},
+          control_{control},
+          progress_{progress},
+          judge_{judge},
+          sender_{sender},
+          seek_{seek} {}
+    Recovery(const Recovery&) = delete;
+    Recovery& operator=(const Recovery&) = delete;
+
+    enum class Why : std::uint8_t {
+        lost,    // its connection has ended
+        failed,  // the replica has answered with an error that the primary need not have
+        behind,  // the replica has not replayed enough
+    };
+
+    // The connection of this side has ended, or cannot be used any more.
+    void server_lost(routing::Slot slot, ProxyErrc reason);
+    // Runs everything that is in flight again, elsewhere; what may not is answered with an error.
+    // None of its rows was released.
+    void run_again(Why why, routing::ServerSet avoid);
+    // The oldest request cannot be answered by anybody: an error, and what a server would send
+    // behind it.
+    void fail_front(ProxyErrc reason);
+
+private:
+    struct Loss {  // of a connection: what it was in the middle of
+        routing::Slot slot{};
+        routing::ServerId server;
+        ProxyErrc reason{};
+        bool busy = false;
+        bool is_irreplaceable = false;
+        bool in_transaction = false;
+        bool cut_mid_message = false;
+        bool cursor_lost = false;
+        bool has_said_farewell = false;
+        wire::Buffer last_words;
+    };
+    void note_loss(const ServerConnection& connection, ProxyErrc reason);
+    awaitable<bool> has_front_crashed(routing::ServerId server);
+    awaitable<void> look_into(Loss loss);
+    void go_on_after(Loss loss, bool crashed);
+    void leave_with(const wire::Buffer& last_words);
+    void lose_transaction(bool busy, bool crashed);
+    void withdraw_changes();
+    void fail_cancelled();
+    awaitable<void> run_elsewhere(Why why, routing::ServerSet avoid);
+    [[nodiscard]] Flight::Requests take_all(Why why);
+    void place_again(Flight::Requests again, Choice& choice, Why why);
+    void send_again(Request& placed);
+
+    // All of them outlive it.
+    Worker& worker_;
+    Client& client_;
+    Who& who_;
+    Course& course_;
+    Memory& memory_;
+    Sides& sides_;
+    Ending& ending_;
+    Holding& holding_;
+    const Options& options_;
+    TransactionControl& control_;
+    const Progress& progress_;
+    const Judge& judge_;
+    Sender& sender_;
+    Seek& seek_;
+};
+
+}  // namespace pgsteer::proxy

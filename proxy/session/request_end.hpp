@@ -1,0 +1,37 @@
+// The end of a request that was answered.
+#pragma once
+
+#include "proxy/session/course.hpp"
+#include "proxy/session/last_route.hpp"
+#include "proxy/session/memory.hpp"
+#include "proxy/session/who.hpp"
+
+#include <optional>
+
+namespace pgsteer::proxy {
+
+class Worker;
+
+// Counts it, and lets it go. Worker-local.
+class RequestEnd {
+public:
+    RequestEnd(Worker& worker, Who& who, Course& course, Memory& memory, LastRoute& last_route)
+        : worker_{worker}, who_{who}, course_{course}, memory_{memory}, last_route_{last_route} {}
+    RequestEnd(const RequestEnd&) = delete;
+    RequestEnd& operator=(const RequestEnd&) = delete;
+
+    // The oldest one, by `slot`. Its bytes are released by Replies.
+    void finish_front(routing::Slot slot);
+
+private:
+    // All of them outlive it.
+    Worker& worker_;
+    Who& who_;
+    Course& course_;
+    Memory& memory_;
+    LastRoute& last_route_;
+
+    std::optional<routing::Pin> counted_pin_;
+};
+
+}  // namespace pgsteer::proxy

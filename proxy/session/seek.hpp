@@ -1,0 +1,120 @@
+// Which server has a request, and over which connection.
+#pragma once
+
+#include "proxy/io/asio.hpp"
+#include "proxy/session/client.hpp"
+#include "proxy/session/course.hpp"
+#include "proxy/session/judge.hpp"
+#include "proxy/session/memory.hpp"
+#include "proxy/session/options.hpp"
+#include "proxy/session/progress.hpp"
+#include "proxy/session/questions.hpp"
+#include "proxy/session/request_end.hpp"
+#include "proxy/session/search.hpp"
+#include "proxy/session/sides.hpp"
+#include "proxy/session/transaction_end.hpp"
+#include "proxy/session/who.hpp"
+
+namespace pgsteer::proxy {
+
+class Worker;
+
+// A look decides by what is known now, and says what has to be waited for if that is not enough;
+// choose() waits, and looks again, because topology, session and pool may have changed.
+// Worker-local.
+class Seek {
+public:
+    Seek(Worker& worker,
+         Client& client,
+         Who& who,
+         Course& course,
+         Memory& memory,
+         Sides& sides,
+         TransactionEnd& transaction_end,
+         const Options& options,
+         Questions& questions,
+         RequestEnd& request_end,
+         const Progress& progress,
+         const Judge& judge)
+        : worker_{worker},
+          client_{client},
+          who_{who},
+          course_{course},
+          memory_{memory},
+          sides_{sides},
+          transaction_end_{transaction_end},
+          options_{options},
+          questions_{questions},
+          request_end_{request_end},
+          progress_{progress},
+          judge_{judge} {}
+    Seek(const Seek&) = delete;
+    Seek& operator=(const Seek&) = delete;
+
+    // Looks once for a server that may have the statement, and whose connection is held.
+    [[nodiscard]] Next look(Search& search);
+    // Goes on looking where `next` says that something has to be waited for, until
+    // Search::choice says what; a failure of it, if the session ends. `search` outlives it.
+    awaitable<void> choose(Search& search, Next next);
+    // A moment, in which replicas may have replayed more.
+    awaitable<void> wait_for_freshness();
+
+private:
+    enum class Fallback : std::uint8_t { allowed, waits, stale, refused };
+
+    [[nodiscard]] Situation situation(const Demand& demand) const;
+    [[nodiscard]] static Next follow(Search& search, const Plan& plan);
+    [[nodiscard]] routing::Route route(const Search& search,
+                                       const routing::Topology& topology,
+                                       routing::TimePoint now);
+    [[nodiscard]] Next nowhere(Search& search,
+                               const routing::Route& route,
+                               const routing::Topology& topology) const;
+    [[nodiscard]] Next wait_or_ask(const Search& search,
+                                   routing::Route& route,
+                                   const routing::Topology& topology,
+                                   routing::TimePoint now);
+    [[nodiscard]] routing::Candidates worth_asking(const routing::Candidates& unproven,
+                                                   const routing::Topology& topology,
+                                                   routing::TimePoint now);
+    [[nodiscard]] Next look_for_connection(Search& search,
+                                           const routing::Route& route,
+                                           routing::Slot slot,
+                                           const routing::Topology& topology);
+    [[nodiscard]] Next connection_failed(Search& search, ConnectFailure failure) const;
+    [[nodiscard]] Fallback fall_back(routing::Route& route,
+                                     Search& search,
+                                     const routing::Topology& topology);
+    [[nodiscard]] bool is_primary_in_doubt(const routing::Topology& topology,
+                                           const Demand& demand) const;
+    [[nodiscard]] bool waits_for_probe(Search& search,
+                                       routing::Slot slot,
+                                       const routing::Topology& topology) const;
+    [[nodiscard]] bool may_look_again(Search& search) const;
+    // Inlined, GCC 12 takes the coroutine's own operator delete for a wrong one.
+    [[gnu::noinline]] awaitable<void> wait_for_probe(routing::TimePoint next_look);
+    [[nodiscard]] routing::Candidates without_exhausted(const routing::Candidates& candidates);
+    [[nodiscard]] PoolTarget target(routing::Slot slot, routing::ServerId server) const;
+    [[nodiscard]] bool leave_out_refused(const routing::Candidates& candidates);
+    awaitable<ConnectFailure> take_lease(routing::Slot slot, routing::ServerId server);
+    awaitable<void> leave_open_request();
+
+    // All of them outlive it.
+    Worker& worker_;
+    Client& client_;
+    Who& who_;
+    Course& course_;
+    Memory& memory_;
+    Sides& sides_;
+    TransactionEnd& transaction_end_;
+    const Options& options_;
+    Questions& questions_;
+    RequestEnd& request_end_;
+    const Progress& progress_;
+    const Judge& judge_;
+
+    routing::ServerSet refused_;          // replicas that do not let this session in
+    routing::TimePoint refused_until_{};  // then they are looked at again
+};
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,76 @@
+// What goes to a server: the settings and statements that its connection lacks, then the client's
+// own bytes; and what the server will answer to each of them.
+#pragma once
+
+#include "proxy/session/batch_facts.hpp"
+#include "proxy/session/last_route.hpp"
+#include "proxy/session/memory.hpp"
+#include "proxy/session/preparing.hpp"
+#include "proxy/session/questions.hpp"
+#include "proxy/session/sides.hpp"
+#include "proxy/session/transaction_control.hpp"
+
+namespace pgsteer::proxy {
+
+// Worker-local.
+class Sender {
+public:
+    Sender(Memory& memory,
+           Sides& sides,
+           Questions& questions,
+           LastRoute& last_route,
+           TransactionControl& control)
+        : memory_{memory},
+          sides_{sides},
+          questions_{questions},
+          last_route_{last_route},
+          control_{control} {}
+    Sender(const Sender&) = delete;
+    Sender& operator=(const Sender&) = delete;
+
+    // What is sent: messages of the client, and what is known of them.
+    struct Sent {
+        const Batch& batch;
+        wire::Bytes bytes;
+        const BatchFacts& facts;
+        bool continues = false;  // its request has begun on this connection before
+    };
+    // Writes everything in one go: settings and statements that the connection lacks, the client's
+    // own bytes, a sample. `request` is the newest in flight.
+    void send(const Sent& sent, routing::Slot slot, Request& request);
+
+private:
+    // Of one batch, on its way to one connection.
+    struct Target {
+        wire::Bytes bytes;
+        routing::Slot slot;
+        ServerConnection& connection;
+        Request& request;
+    };
+    void add_prelude(const Target& to, bool starts_request, wire::Buffer& out);
+    void add_settings(const Target& to, wire::Buffer& out);
+    void add_lacking(const Target& to, const BatchItem& item, bool is_first, wire::Buffer& out);
+    [[nodiscard]] static Destination destination(const Target& to);
+    [[nodiscard]] bool expect_item(const Target& to, const BatchItem& item);
+    [[nodiscard]] bool expect_query(const Target& to, const routing::StatementPtr& statement);
+    void expect_parse(const Target& to, const BatchItem& item);
+    void expect_execute(const Target& to, std::string_view portal);
+    void expect_prepared(const Target& to, const routing::StatementPtr& statement);
+    void expect_deallocations(const Target& to, const routing::StatementPtr& statement);
+    void bind_portal(const Target& to, const BatchItem& item);
+    [[nodiscard]] routing::StatementPtr effects_of(const Target& to,
+                                                   const routing::StatementPtr& statement);
+    void note_kept(const Target& to, const routing::Kept& kept);
+    void note_kept(const Target& to, const routing::Statement& statement);
+
+    // All of them outlive it.
+    Memory& memory_;
+    Sides& sides_;
+    Questions& questions_;
+    LastRoute& last_route_;
+    TransactionControl& control_;
+
+    Preparing preparing_;
+};
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,50 @@
+#include "proxy/session/sides.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace pgsteer::proxy {
+
+bool Sides::is_held(ServerConnection& connection) const {
+    return std::ranges::any_of(ears_, [&](const auto* ear) {
+        return ear != nullptr && connection.exchange.is_held_by(*ear);
+    });
+}
+
+void Sides::connected(Slot slot, Lease lease) {
+    auto& side = (*this)[slot];
+    side.lease = std::move(lease);
+    memory_.state.connected(slot);
+    side.lease->exchange.attach(*ears_[static_cast<std::size_t>(slot)]);
+}
+
+void Sides::release(Slot slot) {
+    auto& side = (*this)[slot];
+    if (!side.lease) return;
+    if (memory_.state.has_custom_settings()) side.lease->outlives_discard_all = true;
+    if (side.partial > 0) {
+        side.lease.discard();
+    } else {
+        side.lease.give_back();
+    }
+    forget(slot);
+}
+
+void Sides::discard(Slot slot) {
+    (*this)[slot].lease.discard();
+    forget(slot);
+}
+
+void Sides::forget(Slot slot) {
+    (*this)[slot] = Side{};
+    memory_.prepared.disconnected(slot);
+    memory_.state.disconnected(slot);
+    if (last_used_ == slot) last_used_.reset();
+}
+
+std::optional<routing::ServerId> Sides::server_of(std::optional<Slot> slot) const {
+    if (!slot || !(*this)[*slot].lease) return std::nullopt;
+    return (*this)[*slot].lease->server;
+}
+
+}  // namespace pgsteer::proxy

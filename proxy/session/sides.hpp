@@ -1,0 +1,55 @@
+// The server connections that a session holds: at most one to the primary and one to a replica.
+#pragma once
+
+#include "proxy/session/memory.hpp"
+#include "proxy/session/side.hpp"
+
+#include <array>
+#include <optional>
+
+namespace pgsteer::proxy {
+
+// Owns the leases. What a session has on a connection is forgotten with it. Worker-local.
+class Sides {
+public:
+    using Slot = routing::Slot;
+
+    // `memory` outlives it.
+    explicit Sides(Memory& memory) : memory_{memory} {}
+    Sides(const Sides&) = delete;
+    Sides& operator=(const Sides&) = delete;
+
+    [[nodiscard]] Side& operator[](Slot slot) { return sides_[static_cast<std::size_t>(slot)]; }
+    [[nodiscard]] const Side& operator[](Slot slot) const {
+        return sides_[static_cast<std::size_t>(slot)];
+    }
+
+    // Who is told what a connection says, from connected() on. Once, before the first.
+    void heard_by(Exchange::Holder& primary, Exchange::Holder& replica) {
+        ears_ = {&primary, &replica};
+    }
+    [[nodiscard]] bool is_held(ServerConnection& connection) const;
+
+    // A new connection, in the place of none.
+    void connected(Slot slot, Lease lease);
+    // Back to the pool, or closed if it is in the middle of a message. No-op if there is none.
+    void release(Slot slot);
+    // Closed: it has ended, or cannot be used any more.
+    void discard(Slot slot);
+
+    // The server of the connection on `slot`; nullopt: none, or no slot.
+    [[nodiscard]] std::optional<routing::ServerId> server_of(std::optional<Slot> slot) const;
+    // Where the last batch was sent; nullopt: that connection is gone.
+    [[nodiscard]] std::optional<Slot> last_used() const { return last_used_; }
+    void used(Slot slot) { last_used_ = slot; }
+
+private:
+    void forget(Slot slot);
+
+    Memory& memory_;
+    std::array<Side, 2> sides_;
+    std::array<Exchange::Holder*, 2> ears_{};
+    std::optional<Slot> last_used_;
+};
+
+}  // namespace pgsteer::proxy

@@ -1,0 +1,96 @@
+#include "proxy/session/transaction_control.hpp"
+
+#include "proxy/wire/backend.hpp"
+#include "proxy/wire/frontend.hpp"
+#include "proxy/wire/message_types.hpp"
+#include "proxy/worker.hpp"
+
+namespace pgsteer::proxy {
+
+using routing::Slot;
+using routing::TransactionStatus;
+
+awaitable<bool> TransactionControl::answer(const BatchFacts& facts) {
+    auto& transaction = memory_.transaction;
+    const auto& batch = client_.batcher.batch();
+    if (transaction.is_waiting() && course_.requests.empty() && batch.items.size() == 1 &&
+        batch.items.front().type == wire::frontend::kSync) {
+        client_.send_ready(transaction.status());
+        co_return true;
+    }
+    if (!facts.only || !Transaction::is_control(facts.only->statement)) co_return false;
+    if (!has_no_parameters(batch, client_.batcher.bytes(), memory_.prepared)) co_return false;
+    if (facts.leaves_portal) co_return false;
+    co_await progress_.answered();
+    if (client_.closing || !course_.requests.empty()) co_return false;
+    const auto tag = transaction.answer(
+        facts.only->statement, worker_.config().routing.transactions, options_.default_modes());
+    if (tag.empty()) co_return false;
+    answer_batch(tag);
+    ending_.drain_if_asked();
+    co_return true;
+}
+
+// In a server's place, to a batch of one statement that returns no rows.
+void TransactionControl::answer_batch(std::string_view tag) {
+    const auto bytes = client_.batcher.bytes();
+    wire::Buffer out;
+    for (const auto& item : client_.batcher.batch().items) {
+        switch (item.type) {
+            case wire::frontend::kParse:
+                memory_.prepared.define(name_of(item, bytes),
+                                        bytes.subspan(item.begin, item.end - item.begin),
+                                        item.statement);
+                wire::encode_bare(out, wire::backend::kParseComplete);
+                break;
+            case wire::frontend::kBind:
+                wire::encode_bare(out, wire::backend::kBindComplete);
+                break;
+            case wire::frontend::kDescribe:
+                if (item.target == 'S') wire::encode_no_parameters(out);
+                wire::encode_bare(out, wire::backend::kNoData);
+                break;
+            case wire::frontend::kQuery:
+                memory_.prepared.close({});
+                [[fallthrough]];
+            case wire::frontend::kExecute:
+                wire::encode_command_complete(out, tag);
+                break;
+            default:
+                break;
+        }
+    }
+    client_.stream.write(wire::Bytes{out});
+    client_.send_ready(memory_.transaction.status());
+}
+
+void TransactionControl::open(Slot slot, wire::Buffer& out) {
+    if (!sides_[slot].lease->replies.push(
+            {.what = Expect::query, .internal = true, .purpose = Purpose::transaction}))
+        return;
+    wire::encode_query(out, memory_.transaction.open(slot));
+}
+
+void TransactionControl::leave_replica() {
+    roll_back_on_replica();
+    memory_.transaction.leave_replica();
+}
+
+void TransactionControl::roll_back_on_replica() {
+    const auto& lease = sides_[Slot::replica].lease;
+    if (!lease || lease->transaction_status == TransactionStatus::idle) return;
+    if (!lease->replies.push(
+            {.what = Expect::query, .internal = true, .purpose = Purpose::transaction}))
+        return sides_.release(Slot::replica);
+    wire::Buffer out;
+    wire::encode_query(out, "ROLLBACK");
+    lease->stream.write(wire::Bytes{out});
+    lease->transaction_status = TransactionStatus::idle;
+}
+
+void TransactionControl::fail() {
+    if (memory_.transaction.is_open_on_replica()) roll_back_on_replica();
+    memory_.transaction.fail();
+}
+
+}  // namespace pgsteer::proxy

@@ -26,28 +26,45 @@ std::string_view name(Access access) {
     return "?";
 }
 
-// A hint may send to a replica what is only not known to be harmless.
-bool hint_outweighs(const Statement& statement) {
-    return statement.hint == Hint::replica && hint_may_override(statement.reason);
+constexpr ServerId kPrimary{0};
+constexpr ServerId kReplica{1};
+
+// A primary, and a replica that lacks nothing.
+Topology two_servers(TimePoint now) {
+    Topology topology;
+    for (const auto role : {Role::primary, Role::replica}) {
+        auto& server = topology.servers.emplace_back();
+        server.role = role;
+        server.status = Status::healthy;
+        server.incarnation.number = 1;
+        server.fresh_as_of = server.checked_at = now;
+    }
+    topology.primary = kPrimary;
+    return topology;
 }
 
+// As a session says it that has done nothing yet: by the rules that workers decide by.
 std::string_view runs_on(const Statement& statement) {
-    if (statement.hint == Hint::primary) return "the primary (by its hint)";
-    switch (statement.access) {
-        case Access::read_only:
-            return "a replica that is fresh enough, else the primary";
-        case Access::begin_read_only:
-            return "a replica, until the transaction ends";
-        case Access::begin:
-            return "the primary; with transactions: lazy where its first statement shows";
-        case Access::session_control:
-            return "the server that the session used last";
-        case Access::write:
-            return hint_outweighs(statement)
-                       ? "a replica (by its hint), read-only; the primary if that fails"
-                       : "the primary";
-    }
-    return "?";
+    const auto now = Clock::now();
+    const auto topology = two_servers(now);
+    const auto where = [&](ServerId last_used, bool is_lazy) {
+        SessionView session;
+        session.last_used = last_used;
+        session.transaction.may_start_on_replica = is_lazy;
+        return decide(statement, session, topology, now);
+    };
+    const auto route = where(kPrimary, false);
+    if (route.to_replica != where(kReplica, false).to_replica)
+        return "the server that the session used last";
+    if (route.to_replica != where(kPrimary, true).to_replica)
+        return statement.access == Access::begin_read_only
+                   ? "a replica, until the transaction ends"
+                   : "the primary; with transactions: lazy where its first statement shows";
+    if (route.reason == Reason::hint_primary) return "the primary (by its hint)";
+    if (!route.to_replica) return "the primary";
+    return route.reason == Reason::hint_replica && statement.access == Access::write
+               ? "a replica (by its hint), read-only; the primary if that fails"
+               : "a replica that is fresh enough, else the primary";
 }
 
 std::string_view name(Hint hint) {

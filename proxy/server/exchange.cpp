@@ -7,11 +7,53 @@
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
 
+#include <algorithm>
+
 namespace pgsteer::proxy {
 
-void Exchange::attach(Holder& holder) {
-    holder_ = &holder;
+HolderId Exchange::attach(Holder& holder) {
+    const HolderId id{++last_id_};
+    holders_.push_back({id, &holder});
+    replies_.speaks(id);
     resume();
+    return id;
+}
+
+void Exchange::leave(HolderId holder) {
+    const auto held = std::ranges::find(holders_, holder, &Held::id);
+    if (held != holders_.end()) holders_.erase(held);
+    if (!holders_.empty()) replies_.speaks(holders_.back().id);
+}
+
+bool Exchange::is_held_by(const Holder& holder) const {
+    return std::ranges::any_of(holders_, [&](const Held& held) { return held.by == &holder; });
+}
+
+Exchange::Holder* Exchange::hearer() const {
+    if (holders_.empty()) return nullptr;
+    if (holders_.size() == 1) return holders_.front().by;
+    const auto addressee = replies_.addressee();
+    const auto held = std::ranges::find(holders_, addressee, &Held::id);
+    return held == holders_.end() ? holders_.back().by : held->by;
+}
+
+// Each holder takes its part of what has come.
+void Exchange::pass_on(ServerConnection& connection) {
+    for (auto* holder = hearer(); holder != nullptr;) {
+        holder->received(connection);
+        auto* const next = hearer();
+        if (connection.in.empty() || is_paused_ || next == holder) return;
+        holder = next;
+    }
+}
+
+// Any of them may leave, or be gone, while another is told.
+void Exchange::tell_end(ServerConnection& connection, error_code error) {
+    while (!holders_.empty()) {
+        auto& holder = *holders_.front().by;
+        holders_.erase(holders_.begin());
+        holder.ended(connection, error);
+    }
 }
 
 void Exchange::resume() {
@@ -31,10 +73,10 @@ awaitable<void> Exchange::read(std::shared_ptr<ServerConnection> connection) {
     for (;;) {
         const auto result = co_await stream.receive(connection->in);
         const auto error = stream.received(result, connection->in);
-        while (exchange.holder_ == nullptr && stream.is_open()) co_await exchange.changed_.wait();
-        if (exchange.holder_ == nullptr) co_return;
-        if (error) co_return exchange.holder_->ended(*connection, error);
-        exchange.holder_->received(*connection);
+        while (exchange.holders_.empty() && stream.is_open()) co_await exchange.changed_.wait();
+        if (exchange.holders_.empty()) co_return;
+        if (error) co_return exchange.tell_end(*connection, error);
+        exchange.pass_on(*connection);
         while (exchange.is_paused_ && stream.is_open()) co_await exchange.changed_.wait();
         if (connection->replies.empty()) connection->in.rest();  // nobody else may: it is read into
     }

@@ -5,6 +5,9 @@
 #include "proxy/errors.hpp"
 #include "proxy/io/asio.hpp"
 #include "proxy/io/signal.hpp"
+#include "proxy/server/reply_queue.hpp"
+
+#include <boost/container/small_vector.hpp>
 
 #include <memory>
 #include <string_view>
@@ -14,8 +17,9 @@ namespace pgsteer::proxy {
 struct ServerConnection;
 
 // Part of a ServerConnection. A session holds the connection that it has leased; the pool one that
-// is idle; whoever resets or closes it, for that while. Nobody reads it past the Exchange once that
-// has started. Worker-local.
+// is idle; whoever resets or closes it, for that while. Several may hold it at a time: each message
+// that is sent is its holder's who was attached last, and each answer is heard by that one.
+// Nobody reads the connection past the Exchange once that has started. Worker-local.
 class Exchange {
 public:
     // Called by the reader. It may detach, attach another one, or close the connection meanwhile.
@@ -24,7 +28,8 @@ public:
         Holder() = default;
         Holder(const Holder&) = delete;
         Holder& operator=(const Holder&) = delete;
-        // Bytes have come: they are in `connection.in`, behind what was left there before.
+        // Bytes have come: they are in `connection.in`, behind what was left there before. It
+        // takes those that answer what is owed to itself (ReplyQueue::addressee), no more.
         virtual void received(ServerConnection& connection) = 0;
         // The connection has ended: by its server, by an error, or because somebody here has closed
         // it. The last call.
@@ -34,18 +39,23 @@ public:
         ~Holder() = default;
     };
 
-    explicit Exchange(Executor executor) : changed_{executor} {}
+    // `replies`: of the same connection.
+    Exchange(Executor executor, ReplyQueue& replies) : replies_{replies}, changed_{executor} {}
 
     // Reads from now on. Once, after the login and what else is asked first.
     static void start(std::shared_ptr<ServerConnection> connection);
 
-    // `holder` is told from now on, also of what has come while there was none; detach() before it
-    // is gone.
-    void attach(Holder& holder);
-    void detach() { holder_ = nullptr; }
-    [[nodiscard]] bool is_held_by(const Holder& holder) const { return holder_ == &holder; }
-    // The holder takes no more for now; attach() resumes as well. What comes meanwhile waits in the
-    // socket.
+    // `holder` is told from now on, also of what has come while there was none. What is sent from
+    // now on is answered to it; what was sent before, to whom it was sent for, as long as that one
+    // stays. Once for each holder; it leaves before it is gone.
+    HolderId attach(Holder& holder);
+    // What is still owed to it is heard by the one that was attached last.
+    void leave(HolderId holder);
+    // All leave.
+    void detach() { holders_.clear(); }
+    [[nodiscard]] bool is_held_by(const Holder& holder) const;
+    // A holder takes no more for now, and the others have to wait as well; attach() resumes. What
+    // comes meanwhile waits in the socket.
     void pause() { is_paused_ = true; }
     void resume();
     // The socket was closed here: the reader finds out, and nobody is told if there is no holder.
@@ -54,9 +64,18 @@ public:
     [[nodiscard]] Executor executor() { return changed_.executor(); }
 
 private:
+    struct Held {
+        HolderId id;
+        Holder* by;
+    };
     static awaitable<void> read(std::shared_ptr<ServerConnection> connection);
+    [[nodiscard]] Holder* hearer() const;
+    void pass_on(ServerConnection& connection);
+    void tell_end(ServerConnection& connection, error_code error);
 
-    Holder* holder_ = nullptr;
+    ReplyQueue& replies_;
+    boost::container::small_vector<Held, 1> holders_;  // the one that was attached last at the end
+    std::uint32_t last_id_ = 0;
     bool is_paused_ = false;
     bool has_started_ = false;
     Signal changed_;

@@ -21,6 +21,7 @@ bool ReplyQueue::push(Expected expected) {
         copy_open_ = false;  // its end, or what the server does not accept
     }
     if (expected.what == Expect::query) ++queries_;
+    expected.holder = speaker_;
     queue_.push_back(std::move(expected));
     return true;
 }

@@ -42,8 +42,12 @@ enum class Purpose : std::uint8_t {
     settle,       // how many Syncs were ignored by a copy that has failed
 };
 
+// Who holds a server connection (Exchange), and is owed an answer; unique for the connection.
+enum class HolderId : std::uint32_t { nobody };
+
 struct Expected {
     Expect what{};
+    HolderId holder = HolderId::nobody;  // set by push()
     bool internal = false;               // sent by us: the answer is not the client's
     Purpose purpose = Purpose::setting;  // of an internal one
     // Parse or Close of the client's, kept in Request::changes; a Query that drops the unnamed
@@ -135,6 +139,12 @@ public:
     // mode (an error was seen and no Sync is on its way), and a Sync that it reads while it waits
     // for copy data.
     bool push(Expected expected);
+    // Whose the messages are that are pushed from now on.
+    void speaks(HolderId holder) { speaker_ = holder; }
+    // Whom the next message is for; what answers nothing is for the one that speaks.
+    [[nodiscard]] HolderId addressee() const {
+        return queue_.empty() ? speaker_ : queue_.front().holder;
+    }
     void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
     [[nodiscard]] std::size_t size() const { return queue_.size(); }
@@ -204,6 +214,7 @@ private:
     UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignored&& ignored);
 
     Queue queue_;
+    HolderId speaker_ = HolderId::nobody;
     std::uint64_t queries_ = 0;
     std::size_t doubtful_ = 0;  // entries
     bool skipping_ = false;

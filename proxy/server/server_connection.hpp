@@ -26,7 +26,7 @@ inline constexpr std::uint64_t kOutdated = 0;
 // One logged-in connection to a server. Worker-local; owned by the pool or by one session's lease.
 struct ServerConnection : std::enable_shared_from_this<ServerConnection> {
     explicit ServerConnection(Socket socket)
-        : exchange{socket.get_executor()}, stream{std::move(socket)} {}
+        : exchange{socket.get_executor(), replies}, stream{std::move(socket)} {}
 
     Exchange exchange;
     Stream stream;

@@ -113,6 +113,8 @@ Replies::Outcome Replies::process_replies(Slot slot) {
         side.partial_swallowed = verdict != Verdict::forward;
         position += available;
         if (course_.requests.size() < requests_before) complete = position;
+        if (type == backend::kReadyForQuery && connection.replies.addressee() != side.holder)
+            break;  // the rest is somebody else's
     }
     if (client_.closing) return Outcome::ok;
     holding_.release_replies(complete, position);

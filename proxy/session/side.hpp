@@ -40,6 +40,7 @@ struct Asked {
 // Begins anew with each connection.
 struct Side {
     Lease lease;
+    HolderId holder = HolderId::nobody;  // the session, on this connection
     std::uint64_t partial = 0;  // bytes still to come of a message that is passed on in pieces
     bool partial_swallowed = false;
     ProxyErrc lost_because = ProxyErrc::server_lost;  // what a closed connection means

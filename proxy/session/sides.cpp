@@ -15,13 +15,14 @@ void Sides::connected(Slot slot, Lease lease) {
     auto& side = (*this)[slot];
     side.lease = std::move(lease);
     memory_.state.connected(slot);
-    side.lease->exchange.attach(*ears_[static_cast<std::size_t>(slot)]);
+    side.holder = side.lease->exchange.attach(*ears_[static_cast<std::size_t>(slot)]);
 }
 
 void Sides::release(Slot slot) {
     auto& side = (*this)[slot];
     if (!side.lease) return;
     if (memory_.state.has_custom_settings()) side.lease->outlives_discard_all = true;
+    side.lease->exchange.leave(side.holder);
     if (side.partial > 0) {
         side.lease.discard();
     } else {
@@ -31,7 +32,9 @@ void Sides::release(Slot slot) {
 }
 
 void Sides::discard(Slot slot) {
-    (*this)[slot].lease.discard();
+    auto& side = (*this)[slot];
+    side.lease->exchange.leave(side.holder);
+    side.lease.discard();
     forget(slot);
 }
 

@@ -1,6 +1,8 @@
 #include "proxy/server/exchange.hpp"
 
 #include "proxy/server/server_connection.hpp"
+#include "proxy/wire/header.hpp"
+#include "proxy/wire/message_types.hpp"
 #include "tests/support/other_end.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -71,9 +73,13 @@ protected:
     std::optional<bool> clean_;
 };
 
-const std::string kCommandComplete = "C\0\0\0\x10" "DISCARD ALL\0"s;
+const std::string kCommandComplete =
+    "C\0\0\0\x10"
+    "DISCARD ALL\0"s;
 const std::string kReady = "Z\0\0\0\x05I"s;
-const std::string kError = "E\0\0\0\x0d" "C42P01\0\0\0"s;
+const std::string kError =
+    "E\0\0\0\x0d"
+    "C42P01\0\0\0"s;
 
 TEST_F(ExchangeTest, TellsItsHolderWhatComesAndThatItEnds) {
     Listener listener;
@@ -148,8 +154,123 @@ TEST_F(ExchangeTest, TellsAlsoOfAnEndThatWasMadeHere) {
     EXPECT_EQ(listener.ends.size(), 1U);
 }
 
+// Takes the answers to what it has asked, to ReadyForQuery each, and no more.
+class Asker final : public Exchange::Holder {
+public:
+    explicit Asker(ServerConnection& connection)
+        : connection_{connection}, id{connection.exchange.attach(*this)} {}
+    void ask() { connection_.replies.push({.what = Expect::query}); }
+    void received(ServerConnection& connection) override {
+        ++times_told;
+        while (!connection.in.empty() && connection.replies.addressee() == id) {
+            const auto header = wire::peek_header(connection.in.data(), 1024);
+            if (!header || !*header) return;
+            const auto whole = connection.in.data().first((*header)->message_bytes());
+            heard.append(whole.begin(), whole.end());
+            connection.in.consume(whole.size());
+            if ((*header)->type == wire::backend::kReadyForQuery) connection.replies.pop();
+        }
+    }
+    void ended(ServerConnection& connection, error_code) override {
+        connection.exchange.leave(id);
+        ++times_ended;
+    }
+
+private:
+    ServerConnection& connection_;
+
+public:
+    const HolderId id;
+    std::string heard;
+    int times_told = 0;
+    int times_ended = 0;
+};
+
+std::string answer(const std::string& tag) {
+    std::string message = "C\0\0\0"s;
+    message += static_cast<char>(4 + tag.size() + 1);
+    return message + tag + '\0' + kReady;
+}
+
+TEST_F(ExchangeTest, AnswersToSeveralHoldersAreSplitAtReadyForQuery) {
+    start();
+    Asker first{*connection_};
+    first.ask();
+    Asker second{*connection_};
+    second.ask();
+    second.ask();
+    Asker third{*connection_};
+    third.ask();
+    say(answer("1") + answer("2") + answer("3") + answer("4"));  // in one packet
+    EXPECT_EQ(first.heard, answer("1"));
+    EXPECT_EQ(second.heard, answer("2") + answer("3"));
+    EXPECT_EQ(third.heard, answer("4"));
+    EXPECT_EQ(second.times_told, 1);
+    EXPECT_TRUE(connection_->in.empty());
+}
+
+TEST_F(ExchangeTest, WhatIsOwedToAHolderThatHasLeftIsHeardByTheLast) {
+    start();
+    Asker first{*connection_};
+    first.ask();
+    Asker second{*connection_};
+    connection_->exchange.leave(first.id);
+    second.ask();
+    Listener listener;
+    connection_->exchange.attach(listener);
+    say(answer("1"));
+    EXPECT_EQ(first.heard, "");
+    EXPECT_EQ(second.heard, "");
+    EXPECT_EQ(listener.heard, answer("1"));
+}
+
+TEST_F(ExchangeTest, AHolderSpeaksAgainWhenTheLaterOneHasLeft) {
+    start();
+    Asker first{*connection_};
+    Asker second{*connection_};
+    connection_->exchange.leave(second.id);
+    first.ask();
+    const auto notice = "N\0\0\0\x05\0"s;  // nobody's answer
+    say(answer("1") + notice);
+    EXPECT_EQ(first.heard, answer("1") + notice);
+    EXPECT_FALSE(connection_->exchange.is_held_by(second));
+    EXPECT_TRUE(connection_->exchange.is_held_by(first));
+}
+
+TEST_F(ExchangeTest, AllHoldersAreToldOfTheEndOnce) {
+    start();
+    Asker first{*connection_};
+    first.ask();
+    Asker second{*connection_};
+    second.ask();
+    end();
+    EXPECT_EQ(first.times_ended, 1);
+    EXPECT_EQ(second.times_ended, 1);
+    EXPECT_FALSE(connection_->exchange.is_held_by(first));
+}
+
+TEST_F(ExchangeTest, OneHolderThatTakesNoMoreHoldsUpTheOthers) {
+    start();
+    Listener listener;
+    listener.pauses = true;
+    connection_->exchange.attach(listener);
+    connection_->replies.push({.what = Expect::query});
+    Asker second{*connection_};
+    second.ask();
+    connection_->replies.pop();  // as if it had been answered
+    connection_->exchange.pause();
+    say(answer("2"));
+    EXPECT_EQ(second.heard, answer("2"));  // the reader was waiting already
+    say("x");
+    EXPECT_EQ(second.times_told, 1);
+    connection_->exchange.resume();
+    run();
+    EXPECT_EQ(second.times_told, 2);
+}
+
 TEST_F(ExchangeTest, RunsWhatIsLastBehindWhatIsOwed) {
-    connection_->replies.push({.what = Expect::query, .internal = true, .purpose = Purpose::sample});
+    connection_->replies.push(
+        {.what = Expect::query, .internal = true, .purpose = Purpose::sample});
     start();
     reset();
     EXPECT_NE(heard().find("DISCARD ALL"), std::string::npos);
@@ -196,7 +317,9 @@ TEST_F(ExchangeTest, AnEndInTheMiddleIsNoGoodEnd) {
 TEST_F(ExchangeTest, ParametersAreLearntByTheWay) {
     start();
     reset();
-    say("S\0\0\0\x11" "TimeZone\0UTC\0"s + kCommandComplete + kReady);
+    say("S\0\0\0\x11"
+        "TimeZone\0UTC\0"s +
+        kCommandComplete + kReady);
     EXPECT_EQ(clean_, true);
     EXPECT_EQ(connection_->parameters["TimeZone"], "UTC");
 }
@@ -204,8 +327,7 @@ TEST_F(ExchangeTest, ParametersAreLearntByTheWay) {
 TEST_F(ExchangeTest, UntilEndLetsEverythingPassBy) {
     bool is_over = false;
     start();
-    asio::co_spawn(io_, until_end(connection_),
-                   [&](const std::exception_ptr&) { is_over = true; });
+    asio::co_spawn(io_, until_end(connection_), [&](const std::exception_ptr&) { is_over = true; });
     say(std::string(100'000, 'x'));
     EXPECT_FALSE(is_over);
     EXPECT_TRUE(connection_->in.empty());
@@ -215,8 +337,7 @@ TEST_F(ExchangeTest, UntilEndLetsEverythingPassBy) {
 
 TEST_F(ExchangeTest, UntilEndReadsByItselfWhatNobodyReads) {
     bool is_over = false;
-    asio::co_spawn(io_, until_end(connection_),
-                   [&](const std::exception_ptr&) { is_over = true; });
+    asio::co_spawn(io_, until_end(connection_), [&](const std::exception_ptr&) { is_over = true; });
     say("bye");
     EXPECT_FALSE(is_over);
     end();

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace pgsteer::routing {
 namespace {
 
@@ -43,6 +45,35 @@ TEST(Explain, JudgesByACatalog) {
         EXPECT_THAT(text, Not(HasSubstr("may say otherwise")));
     }
 }
+
+struct Place {
+    const char* sql;
+    const char* runs_on;
+};
+class ExplainPlace : public testing::TestWithParam<Place> {};
+
+TEST_P(ExplainPlace, IsWhereItIsDecidedToRun) {
+    EXPECT_THAT(explain_text(GetParam().sql),
+                HasSubstr(std::string{"runs on:    "} + GetParam().runs_on + '\n'));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Statements,
+    ExplainPlace,
+    testing::Values(Place{"SELECT 1", "a replica that is fresh enough, else the primary"},
+                    Place{"/* pgsteer: replica */ SELECT 1",
+                          "a replica that is fresh enough, else the primary"},
+                    Place{"/* pgsteer: replica */ SELECT f()",
+                          "a replica (by its hint), read-only; the primary if that fails"},
+                    Place{"/* pgsteer: replica */ DELETE FROM t", "the primary"},
+                    Place{"/* pgsteer: primary */ SELECT 1", "the primary (by its hint)"},
+                    Place{"DELETE FROM t", "the primary"},
+                    Place{"SELECT 1 FROM t FOR UPDATE", "the primary"},
+                    Place{"SELEC 1", "the primary"},
+                    Place{"SET work_mem = '1MB'", "the server that the session used last"},
+                    Place{"BEGIN",
+                          "the primary; with transactions: lazy where its first statement shows"},
+                    Place{"BEGIN READ ONLY", "a replica, until the transaction ends"}));
 
 TEST(Explain, SaysTheSameForTheSameText) {
     EXPECT_EQ(explain_text("SELECT 1"), explain_text("SELECT 2"));

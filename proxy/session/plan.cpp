@@ -9,9 +9,11 @@ using routing::Slot;
 
 namespace {
 
-Plan refused(ProxyErrc reason) { return {.next = Next::chosen, .refused = reason}; }
+Plan refused(ProxyErrc why) { return {Next::refused, {}, {}, why}; }
 
-Plan follow(Slot slot) { return {Next::chosen, slot, Reason::in_transaction}; }
+Plan wait(Next what) { return {what, {}, {}, {}}; }
+
+Plan follow(Slot slot) { return {Next::chosen, slot, Reason::in_transaction, {}}; }
 
 // It still is one to a server that may have the request, and to the run of it that is meant.
 bool is_kept(const Situation::Held& held,
@@ -28,7 +30,7 @@ bool is_kept(const Situation::Held& held,
 std::optional<Plan> plan_by_course(const Situation& situation) {
     const auto& in_flight = situation.in_flight;
     if (!situation.is_run_again) {
-        if (situation.others_run_again) return Plan{.next = Next::answer};
+        if (situation.others_run_again) return wait(Next::answer);
         if (situation.is_skipping) return refused(ProxyErrc::shutting_down);
         // That server has to say what it thinks of it.
         if (situation.is_copying_in) return follow(in_flight->slot);
@@ -50,11 +52,11 @@ Plan plan_by_route(const Situation& situation,
     const auto& in_flight = situation.in_flight;
     // Answers come in the order of what was asked: from one connection at a time.
     if (!situation.is_run_again && in_flight && (in_flight->slot != slot || !keeps))
-        return {.next = in_flight->is_open ? Next::open_request : Next::answers};
-    if (!keeps) return {Next::connection, slot};
+        return wait(in_flight->is_open ? Next::open_request : Next::answers);
+    if (!keeps) return {Next::connection, slot, route.reason, {}};
     if (held->has_cancel_in_flight)  // it must not hit what comes behind its target
-        return {.next = Next::freshness};
-    return {Next::chosen, slot, route.reason};
+        return wait(Next::freshness);
+    return {Next::chosen, slot, route.reason, {}};
 }
 
 }  // namespace pgsteer::proxy

@@ -15,6 +15,7 @@ namespace pgsteer::proxy {
 // usual case needs no coroutine, which is dear.
 enum class Next : std::uint8_t {
     chosen,          // Search::choice says what
+    refused,         // Plan::why: nowhere
     chosen_in_turn,  // when all before it has been answered
     look_again,      // otherwise
     answer,          // a server has said something
@@ -53,10 +54,9 @@ struct Situation {
 // Where to, or what for.
 struct Plan {
     Next next = Next::look_again;
-    routing::Slot slot{};  // chosen, connection
-    std::optional<routing::Reason> reason =
-        {};                                 // chosen: if it is another one than its statement's
-    std::optional<ProxyErrc> refused = {};  // chosen: nowhere
+    routing::Slot slot{};      // chosen, connection
+    routing::Reason reason{};  // chosen, connection
+    ProxyErrc why{};           // refused
 };
 
 // What the topology has no part in: nullopt: it has.

@@ -67,8 +67,8 @@ Situation Seek::situation(const Demand& demand) const {
 }
 
 Next Seek::follow(Search& search, const Plan& plan) {
-    if (plan.refused) return search.fail(*plan.refused);
-    if (plan.next == Next::chosen) return search.chosen(plan.slot, *plan.reason);
+    if (plan.next == Next::refused) return search.fail(plan.why);
+    if (plan.next == Next::chosen) return search.chosen(plan.slot, plan.reason);
     return plan.next;
 }
 

@@ -1,6 +1,6 @@
 // The client's bytes, as far as no server has got them yet: see Batcher.
 #include "proxy/session/client_session.hpp"
-#include "proxy/worker.hpp"
+#include "proxy/shared/surroundings.hpp"
 
 #include <fmt/format.h>
 

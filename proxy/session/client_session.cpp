@@ -4,7 +4,7 @@
 #include "proxy/io/spawn.hpp"
 #include "proxy/session/cancel.hpp"
 #include "proxy/wire/backend.hpp"
-#include "proxy/worker.hpp"
+#include "proxy/shared/surroundings.hpp"
 
 namespace pgsteer::proxy {
 
@@ -24,8 +24,9 @@ constexpr std::chrono::milliseconds kPause{1};  // in what a client sends
 
 }  // namespace
 
-ClientSession::ClientSession(Worker& worker, Socket socket)
+ClientSession::ClientSession(Surroundings& worker, GenerationPtr generation, Socket socket)
     : worker_{worker},
+      generation_{std::move(generation)},
       client_{std::move(socket)},
       requests_{worker.in_flight()},
       hold_timer_{worker.executor()},

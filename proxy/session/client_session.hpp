@@ -19,6 +19,8 @@
 #include "proxy/session/preparing.hpp"
 #include "proxy/session/request.hpp"
 #include "proxy/session/transaction.hpp"
+#include "proxy/shared/generation.hpp"
+#include "proxy/shared/sessions.hpp"
 #include "proxy/shared/shared_writes.hpp"
 #include "proxy/wire/startup.hpp"
 #include "routing/decide.hpp"
@@ -31,31 +33,30 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
+class Surroundings;
 
 // Worker-local. Lives as long as one of its coroutines. serve() reads the client and sends requests
 // on; what its server connections say is heard by one Ear each, and passed to the client.
-class ClientSession : public std::enable_shared_from_this<ClientSession> {
+class ClientSession final : public Sessions::Member,
+                            public std::enable_shared_from_this<ClientSession> {
 public:
-    ClientSession(Worker& worker, Socket socket);
+    ClientSession(Surroundings& worker, GenerationPtr generation, Socket socket);
     ~ClientSession();
-    ClientSession(const ClientSession&) = delete;
 
     void start();  // detaches; the session ends by itself
 
-    // --- called by the worker ---
-    void cancel_requested(std::uint32_t secret_key);
-    void servers_changed(const routing::Topology& topology);
-    // The replica connection, if it is one of these, answers by settings that are no longer those
-    // of the primary: the next request gets another one.
-    void outdate_replica(routing::ServerId server);
-    void outdate_replica(const SessionKind& kind);
-    void check_timeouts(routing::TimePoint now);
-    [[nodiscard]] bool is_reading() const { return reading_; }  // then it notices by itself
-    void look_for_client();  // a client that has gone ends what its session waits for
-    void drain();            // leave with 57P01 as soon as no transaction is open
-    void stop();             // leave at once
-    [[nodiscard]] std::uint32_t process_id() const { return key_.process_id; }
+    // --- called by the worker: see Sessions::Member ---
+    void cancel_requested(std::uint32_t secret_key) override;
+    void servers_changed(const routing::Topology& topology) override;
+    void outdate_replica(routing::ServerId server) override;
+    void outdate_replica(const SessionKind& kind) override;
+    void check_timeouts(routing::TimePoint now) override;
+    [[nodiscard]] bool is_reading() const override { return reading_; }
+    void look_for_client() override;
+    void drain() override;  // with 57P01
+    void stop() override;
+    [[nodiscard]] std::uint32_t process_id() const override { return key_.process_id; }
+    std::shared_ptr<Sessions::Member> keep_alive() override { return shared_from_this(); }
 
 private:
     using Slot = routing::Slot;
@@ -365,7 +366,8 @@ private:
     }
     [[nodiscard]] bool is_idle() const { return requests_.empty() && !running_again_; }
 
-    Worker& worker_;
+    Surroundings& worker_;
+    GenerationPtr generation_;
     Stream client_;
     InputBuffer in_;
     Batcher batcher_{in_};

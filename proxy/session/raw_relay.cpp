@@ -6,7 +6,7 @@
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/message_boundary.hpp"
-#include "proxy/worker.hpp"
+#include "proxy/shared/surroundings.hpp"
 
 namespace pgsteer::proxy {
 

@@ -6,7 +6,7 @@
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
-#include "proxy/worker.hpp"
+#include "proxy/shared/surroundings.hpp"
 
 #include <fmt/format.h>
 

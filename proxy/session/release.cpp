@@ -2,7 +2,7 @@
 // still have to be fetched from another server.
 #include "proxy/session/cancel.hpp"
 #include "proxy/session/client_session.hpp"
-#include "proxy/worker.hpp"
+#include "proxy/shared/surroundings.hpp"
 
 namespace pgsteer::proxy {
 

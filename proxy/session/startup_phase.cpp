@@ -3,7 +3,7 @@
 #include "proxy/io/deadline.hpp"
 #include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
-#include "proxy/worker.hpp"
+#include "proxy/shared/surroundings.hpp"
 #include "routing/startup_options.hpp"
 
 namespace pgsteer::proxy {

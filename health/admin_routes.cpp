@@ -38,30 +38,28 @@ struct Queries {
     std::uint64_t connections = 0;
 };
 
-std::vector<Queries> count_queries(const Sources& sources) {
-    std::vector<Queries> all(sources.config->servers.size());
+Queries count_queries(const Sources& sources, routing::ServerId server) {
+    Queries all;
     for (const WorkerCounters* worker : sources.workers) {
-        for (std::size_t i = 0; i < all.size() && i < worker->server_connections.size(); ++i)
-            all[i].connections += worker->server_connections[i].get();
+        all.connections += worker->server_connections[server.index].get();
         for (const auto& database : worker->databases.all()) {
-            const auto& servers = database->servers;
-            for (std::size_t i = 0; i < all.size() && i < servers.size(); ++i) {
-                for (const Count& count : servers[i].requests) all[i].total += count.get();
-                for (const Count& count : servers[i].replica_requests) all[i].total += count.get();
-                all[i].failed += servers[i].failed.get() + servers[i].lost.get();
-                all[i].retried += servers[i].retried.get();
-            }
+            const auto* counters = database->servers.find(server);
+            if (counters == nullptr) continue;
+            for (const Count& count : counters->requests) all.total += count.get();
+            for (const Count& count : counters->replica_requests) all.total += count.get();
+            all.failed += counters->failed.get() + counters->lost.get();
+            all.retried += counters->retried.get();
         }
     }
     return all;
 }
 
-// By server.
+// By ServerId.
 std::vector<ordered_json> describe_refused_logins(const Sources& sources) {
     constexpr std::size_t kMaxShown = 20;
-    std::vector<ordered_json> all(sources.config->servers.size(), ordered_json::array());
+    std::vector<ordered_json> all(ServerIds::kMost, ordered_json::array());
     for (const RefusedLogin& login : known_refused_logins(sources)) {
-        auto& shown = all[login.server];
+        auto& shown = all[login.server.index];
         if (shown.size() == kMaxShown) continue;
         shown.push_back({{"database", login.database},
                          {"user", login.user},
@@ -74,7 +72,7 @@ std::vector<ordered_json> describe_refused_logins(const Sources& sources) {
 }
 
 std::vector<ordered_json> describe_setting_differences(const Sources& sources) {
-    std::vector<ordered_json> all(sources.config->servers.size(), ordered_json::array());
+    std::vector<ordered_json> all(ServerIds::kMost, ordered_json::array());
     if (!sources.setting_differences) return all;
     for (const SettingDifference& difference : sources.setting_differences()) {
         ordered_json shown{{"name", difference.setting},
@@ -85,7 +83,7 @@ std::vector<ordered_json> describe_setting_differences(const Sources& sources) {
             shown["database"] = difference.database;
             shown["user"] = difference.user;
         }
-        all[difference.server].push_back(std::move(shown));
+        all[difference.server.index].push_back(std::move(shown));
     }
     return all;
 }
@@ -125,8 +123,8 @@ ordered_json read_targets(const Sources& sources, const routing::Topology& topol
     for (const auto wanted : {Status::healthy, Status::degraded}) {
         if (wanted == Status::degraded && !sources.config->routing.degraded_reads) break;
         int best = 0;
-        for (std::size_t i = 0; i < topology.servers.size(); ++i) {
-            const auto& server = topology.servers[i];
+        for (const auto id : sources.servers.ids()) {
+            const auto& server = topology[id];
             if (server.role != routing::Role::replica || server.status != wanted ||
                 server.fresh_as_of == routing::kNever)
                 continue;
@@ -134,28 +132,27 @@ ordered_json read_targets(const Sources& sources, const routing::Topology& topol
                 names.clear();
                 best = server.priority;
             }
-            if (server.priority == best) names.push_back(sources.config->servers[i].name);
+            if (server.priority == best) names.push_back(sources.servers[id].name);
         }
         if (!names.empty()) return names;
     }
-    if (topology.primary) names.push_back(sources.config->servers[topology.primary->index].name);
+    if (topology.primary) names.push_back(sources.servers[*topology.primary].name);
     return names;
 }
 
 ordered_json describe_all(const Sources& sources) {
     const auto topology = sources.topology->load();
-    const auto queries = count_queries(sources);
     auto servers = ordered_json::array();
     const auto reports = sources.checker ? sources.checker->report() : std::vector<ServerReport>{};
     const auto refused = describe_refused_logins(sources);
     const auto settings = describe_setting_differences(sources);
-    for (std::size_t i = 0; i < reports.size(); ++i) {
-        auto& server = servers.emplace_back(describe(reports[i], queries[i]));
-        server["refused_logins"] = refused[i];
-        server["settings"] = settings[i];
+    for (const auto& report : reports) {
+        auto& server = servers.emplace_back(describe(report, count_queries(sources, report.id)));
+        server["refused_logins"] = refused[report.id.index];
+        server["settings"] = settings[report.id.index];
     }
     ordered_json primary;
-    if (topology->primary) primary = sources.config->servers[topology->primary->index].name;
+    if (topology->primary) primary = sources.servers[*topology->primary].name;
     return {{"primary", primary},
             {"read_targets", read_targets(sources, *topology)},
             {"servers", std::move(servers)}};
@@ -188,8 +185,8 @@ AdminResponse ready(const Sources& sources) {
 AdminResponse database(const Sources& sources) {
     const auto topology = sources.topology->load();
     bool is_whole = topology->primary.has_value();
-    for (const auto& server : topology->servers)
-        is_whole = is_whole && server.status == routing::Status::healthy;
+    for (const auto server : sources.servers.ids())
+        is_whole = is_whole && (*topology)[server].status == routing::Status::healthy;
     const char* status = !topology->primary ? "unavailable" : is_whole ? "healthy" : "degraded";
     ordered_json body{{"status", status}};
     body.update(describe_all(sources));

@@ -87,11 +87,14 @@ struct Catalogs::Impl {
         std::uint64_t loaded = 0, unchanged = 0, failed = 0;
     };
 
-    Impl(std::shared_ptr<const conf::Config> the_config, const TopologyStore& the_topology)
+    Impl(std::shared_ptr<const conf::Config> the_config,
+         ServerTable the_servers,
+         const TopologyStore& the_topology)
         : config{std::move(the_config)},
+          table{std::move(the_servers)},
           topology{the_topology},
           overrides{overrides_of(config->routing)},
-          commits{io->get_executor(), config} {
+          commits{io->get_executor(), config, table} {
         for (int i = 0; i < kLookers; ++i)
             timers.push_back(std::make_unique<asio::steady_timer>(*io));
     }
@@ -119,6 +122,7 @@ struct Catalogs::Impl {
     void look_at_all_again();
 
     std::shared_ptr<const conf::Config> config;
+    ServerTable table;
     const TopologyStore& topology;
     std::shared_ptr<const routing::FunctionOverrides> overrides;
     std::shared_ptr<asio::io_context> io = std::make_shared<asio::io_context>(1);
@@ -288,9 +292,8 @@ asio::awaitable<CatalogAnswer> Catalogs::Impl::read(const Entry& entry, routing:
     const std::string known = entry.unreadable.empty() ? entry.fingerprint : std::string{};
     CatalogAnswer answer;
     for (int i = 0; i < kTriesAtOnce && !is_stopping; ++i) {
-        answer = co_await look_at_catalog(io->get_executor(), config->servers[primary.index],
-                                          config->health, entry.store->database(), known, overrides,
-                                          deadline);
+        answer = co_await look_at_catalog(io->get_executor(), table[primary], config->health,
+                                          entry.store->database(), known, overrides, deadline);
         const bool is_passing =
             answer.error.kind == PgError::Kind::rejected &&
             (answer.error.sqlstate == "XX000" || answer.error.sqlstate.starts_with("42"));
@@ -441,8 +444,10 @@ void Catalogs::Impl::run() {
     io->run();
 }
 
-Catalogs::Catalogs(std::shared_ptr<const conf::Config> config, const TopologyStore& topology)
-    : impl_{std::make_unique<Impl>(std::move(config), topology)} {}
+Catalogs::Catalogs(std::shared_ptr<const conf::Config> config,
+                   ServerTable servers,
+                   const TopologyStore& topology)
+    : impl_{std::make_unique<Impl>(std::move(config), std::move(servers), topology)} {}
 
 Catalogs::~Catalogs() { stop(); }
 

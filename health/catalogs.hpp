@@ -3,6 +3,7 @@
 
 #include "conf/config.hpp"
 #include "health/catalog_store.hpp"
+#include "health/server_table.hpp"
 #include "health/topology_store.hpp"
 
 #include <cstdint>
@@ -29,7 +30,10 @@ struct CatalogReport {
 
 class Catalogs {
 public:
-    Catalogs(std::shared_ptr<const conf::Config> config, const TopologyStore& topology);
+    // `servers`: of `config`.
+    Catalogs(std::shared_ptr<const conf::Config> config,
+             ServerTable servers,
+             const TopologyStore& topology);
     ~Catalogs();  // stops
     Catalogs(const Catalogs&) = delete;
     Catalogs& operator=(const Catalogs&) = delete;

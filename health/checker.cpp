@@ -64,36 +64,35 @@ TimePoint Checker::Impl::start_due_probes(TimePoint now) {
         next = std::min(next, next_due(server, now));
     };
     if (primary) visit(*primary);
-    for (std::uint16_t i = 0; i < watches.size(); ++i)
-        if (!primary || primary->index != i) visit(ServerId{i});
+    for (const auto server : servers.ids())
+        if (primary != server) visit(server);
     return next;
 }
 
 bool Checker::Impl::is_doubted_anew(ServerId server) {
     const auto at = evidence.doubted_at(server);
-    return at > std::exchange(watches[server.index]->doubt_seen, at);
+    return at > std::exchange(watch_of(server).doubt_seen, at);
 }
 
 bool Checker::Impl::is_look_wanted_anew(ServerId server) {
     const auto at = evidence.look_wanted_at(server);
-    return at > std::exchange(watches[server.index]->look_seen, at);
+    return at > std::exchange(watch_of(server).look_seen, at);
 }
 
 // The primary is in trouble, or a server is not what it was: who is what has to be found out anew,
 // and no server's back-off may delay that.
 void Checker::Impl::ask_all(TimePoint now) {
-    for (std::uint16_t i = 0; i < watches.size(); ++i) {
-        Watch& watch = *watches[i];
-        cluster.reset_back_off(ServerId{i});
+    for (const auto server : servers.ids()) {
+        Watch& watch = watch_of(server);
+        cluster.reset_back_off(server);
         const auto earliest = std::max(now, watch.started_at + kEvidenceSpacing);
         watch.next_full = std::min(watch.next_full, earliest);
     }
 }
 
 void Checker::Impl::look_at_evidence(TimePoint now) {
-    for (std::uint16_t i = 0; i < watches.size(); ++i) {
-        const ServerId server{i};
-        Watch& watch = *watches[i];
+    for (const auto server : servers.ids()) {
+        Watch& watch = watch_of(server);
         const bool is_doubted = is_doubted_anew(server);
         const bool is_look_wanted = is_look_wanted_anew(server);
         if (!is_doubted && !is_look_wanted) continue;
@@ -119,12 +118,12 @@ Clock::duration Checker::Impl::cheap_interval(TimePoint now) const {
 bool Checker::Impl::waits_for_primary(ServerId server, TimePoint now) const {
     const auto primary = cluster.primary();
     if (!primary || *primary == server) return false;
-    const Watch& watch = *watches[primary->index];
+    const Watch& watch = watch_of(*primary);
     return watch.is_busy && watch.is_last_good && now - watch.started_at < kPrimaryFirst;
 }
 
 std::optional<Checker::Impl::Kind> Checker::Impl::due(ServerId server, TimePoint now) const {
-    const Watch& watch = *watches[server.index];
+    const Watch& watch = watch_of(server);
     if (watch.is_busy || waits_for_primary(server, now)) return std::nullopt;
     if (now >= watch.next_full || cluster.must_be_asked(server)) return Kind::full;
     if (now >= next_due(server, now)) return Kind::cheap;
@@ -132,10 +131,10 @@ std::optional<Checker::Impl::Kind> Checker::Impl::due(ServerId server, TimePoint
 }
 
 TimePoint Checker::Impl::next_due(ServerId server, TimePoint now) const {
-    const Watch& watch = *watches[server.index];
+    const Watch& watch = watch_of(server);
     if (watch.is_busy) return TimePoint::max();  // its end calls tick()
     if (waits_for_primary(server, now))
-        return watches[cluster.primary()->index]->started_at + kPrimaryFirst;
+        return watch_of(*cluster.primary()).started_at + kPrimaryFirst;
     auto next = watch.next_full;
     if (watch.is_last_good && watch.probe.is_connected() &&
         cluster.answered_as(server) != Role::unknown) {
@@ -146,7 +145,7 @@ TimePoint Checker::Impl::next_due(ServerId server, TimePoint now) const {
 }
 
 void Checker::Impl::start_probe(ServerId server, Kind kind, TimePoint now) {
-    Watch& watch = *watches[server.index];
+    Watch& watch = watch_of(server);
     watch.is_busy = true;
     watch.started_at = now;
     ++watch.probes;
@@ -160,7 +159,7 @@ void Checker::Impl::start_probe(ServerId server, Kind kind, TimePoint now) {
 }
 
 asio::awaitable<void> Checker::Impl::probe(ServerId server, Kind kind) {
-    Watch& watch = *watches[server.index];
+    Watch& watch = watch_of(server);
     const auto started_at = watch.started_at;
     const auto result = co_await ask(server, kind, started_at + config->health.timeout);
     watch.is_busy = false;
@@ -192,7 +191,7 @@ asio::awaitable<void> Checker::Impl::probe(ServerId server, Kind kind) {
 }
 
 void Checker::Impl::on_lost(ServerId server) {
-    Watch& watch = *watches[server.index];
+    Watch& watch = watch_of(server);
     if (is_stopping || watch.is_busy) return;
     const auto now = Clock::now();
     connection_lost(server, now);
@@ -214,12 +213,12 @@ void Checker::Impl::connection_lost(ServerId server, TimePoint now) {
 
 void Checker::Impl::doubt(ServerId server, TimePoint since) {
     evidence.doubt(server, since);
-    Watch& watch = *watches[server.index];
+    Watch& watch = watch_of(server);
     watch.doubt_seen = std::max(watch.doubt_seen, since);
 }
 
 asio::awaitable<ProbeResult> Checker::Impl::ask(ServerId server, Kind kind, TimePoint deadline) {
-    Watch& watch = *watches[server.index];
+    Watch& watch = watch_of(server);
     const bool was_connected = watch.probe.is_connected();
     const auto renew = [&watch] {
         watch.must_renew = false;
@@ -246,7 +245,7 @@ asio::awaitable<ProbeResult> Checker::Impl::ask(ServerId server, Kind kind, Time
 }
 
 void Checker::Impl::take(ServerId server, const ProbeResult& result, TimePoint started_at) {
-    Watch& watch = *watches[server.index];
+    Watch& watch = watch_of(server);
     if (const auto* const seen = std::get_if<Observation>(&result)) {
         watch.is_last_good = true;
         cluster.succeeded(server, *seen);
@@ -259,15 +258,14 @@ void Checker::Impl::take(ServerId server, const ProbeResult& result, TimePoint s
         watch.probe.close();
         cluster.failed(server, started_at, error.text);
         if (cluster.primary() == server) ask_all(Clock::now());
-        log::debug("a probe failed", "server", config->servers[server.index].name, "error",
-                   error.text);
+        log::debug("a probe failed", "server", servers[server].name, "error", error.text);
     }
 }
 
 // A restart is told as such: its sessions are all new.
 void Checker::Impl::note_configuration(ServerId server, const Observation& seen) {
     if (!seen.is_full) return;
-    const auto before = std::exchange(watches[server.index]->configured_us, seen.configured_us);
+    const auto before = std::exchange(watch_of(server).configured_us, seen.configured_us);
     if (before != 0 && before != seen.configured_us && on_configuration_change)
         on_configuration_change(server);
 }
@@ -280,43 +278,43 @@ void Checker::Impl::consider_nudge(TimePoint now) {
     const auto verdict = cluster.nudge(patience);
     if (verdict == Cluster::Nudge::no) return;
     const auto primary = *cluster.primary();
-    if (verdict == Cluster::Nudge::soon || now - nudged_at < spacing ||
-        watches[primary.index]->is_busy) {
+    if (verdict == Cluster::Nudge::soon || now - nudged_at < spacing || watch_of(primary).is_busy) {
         look_again_at = std::min(look_again_at, std::max(now + patience, nudged_at + spacing));
         return;
     }
     nudged_at = now;
     is_nudging = true;
-    watches[primary.index]->is_busy = true;  // its connection is in use
+    watch_of(primary).is_busy = true;  // its connection is in use
     nudges.fetch_add(1, std::memory_order_relaxed);
     spawn(nudge(primary));
 }
 
 // Then asks all of them again, as soon as the WAL can have arrived.
 asio::awaitable<void> Checker::Impl::nudge(ServerId primary) {
-    Watch& watch = *watches[primary.index];
+    Watch& watch = watch_of(primary);
     const auto error = co_await watch.probe.nudge(Clock::now() + config->health.timeout);
     is_nudging = false;
     watch.is_busy = false;
     if (is_stopping) co_return;
     const auto now = Clock::now();
     if (error) {
-        log::warning("cannot make the primary flush its WAL", "server",
-                     config->servers[primary.index].name, "error", error.text);
+        log::warning("cannot make the primary flush its WAL", "server", servers[primary].name,
+                     "error", error.text);
         watch.next_full = now;
     }
     constexpr auto kOnItsWay = 2ms;
     look_again_at = now + kOnItsWay;
-    for (std::uint16_t i = 0; i < watches.size(); ++i)
-        if (ServerId{i} != primary && watches[i]->is_last_good)
-            watches[i]->started_at = now + kOnItsWay - cheap_interval(now);
+    for (const auto server : servers.ids())
+        if (server != primary && watch_of(server).is_last_good)
+            watch_of(server).started_at = now + kOnItsWay - cheap_interval(now);
     tick();
 }
 
 Checker::Checker(std::shared_ptr<const conf::Config> config,
+                 ServerTable servers,
                  TopologyStore& store,
                  Evidence& evidence)
-    : impl_{std::make_unique<Impl>(std::move(config), store, evidence)} {}
+    : impl_{std::make_unique<Impl>(std::move(config), std::move(servers), store, evidence)} {}
 
 Checker::~Checker() { stop(); }
 

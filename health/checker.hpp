@@ -3,6 +3,7 @@
 
 #include "conf/config.hpp"
 #include "health/evidence.hpp"
+#include "health/server_table.hpp"
 #include "health/topology_store.hpp"
 #include "routing/topology.hpp"
 
@@ -17,6 +18,7 @@ namespace pgsteer::health {
 
 // One server as /status and /metrics show it. A copy, taken on request.
 struct ServerReport {
+    routing::ServerId id;
     std::string name;
     std::string host;
     std::uint16_t port = 0;
@@ -42,12 +44,16 @@ struct CheckerCounters {
     std::uint64_t topology_changes = 0;
 };
 
-// What is known before the first probe: all servers of the configuration, in their order, UNKNOWN.
-TopologyPtr first_topology(const conf::Config& config);
+// What is known before the first probe: all servers of the configuration, UNKNOWN.
+TopologyPtr first_topology(const ServerTable& servers);
 
 class Checker {
 public:
-    Checker(std::shared_ptr<const conf::Config> config, TopologyStore& store, Evidence& evidence);
+    // `servers`: of `config`.
+    Checker(std::shared_ptr<const conf::Config> config,
+            ServerTable servers,
+            TopologyStore& store,
+            Evidence& evidence);
     ~Checker();  // stops
     Checker(const Checker&) = delete;
     Checker& operator=(const Checker&) = delete;
@@ -63,7 +69,7 @@ public:
     void stop();  // joins the thread; may be called twice
 
     // Thread-safe.
-    [[nodiscard]] std::vector<ServerReport> report() const;
+    [[nodiscard]] std::vector<ServerReport> report() const;  // in the order of the configuration
     [[nodiscard]] CheckerCounters counters() const;
 
 private:

@@ -59,9 +59,14 @@ struct Checker::Impl {
     };
 
     Impl(std::shared_ptr<const conf::Config> the_config,
+         ServerTable the_servers,
          TopologyStore& the_store,
          Evidence& the_evidence)
-        : config{std::move(the_config)}, store{the_store}, evidence{the_evidence}, cluster{config} {
+        : config{std::move(the_config)},
+          servers{std::move(the_servers)},
+          store{the_store},
+          evidence{the_evidence},
+          cluster{config, servers} {
         for (const auto& server : config->servers)
             watches.push_back(std::make_unique<Watch>(io->get_executor(), server, config->health));
         facts.resize(watches.size());
@@ -73,6 +78,13 @@ struct Checker::Impl {
                 if (flag->exchange(false)) on_wake();
             });
         });
+    }
+
+    // Of a server that this configuration has.
+    Watch& watch_of(ServerId server) { return *watches[position(server)]; }
+    const Watch& watch_of(ServerId server) const { return *watches[position(server)]; }
+    std::size_t position(ServerId server) const {
+        return static_cast<std::size_t>(servers.position(server));
     }
 
     void run();
@@ -109,13 +121,14 @@ struct Checker::Impl {
     void spawn(Coroutine coroutine);
 
     std::shared_ptr<const conf::Config> config;
+    ServerTable servers;
     TopologyStore& store;
     Evidence& evidence;
     std::shared_ptr<asio::io_context> io = std::make_shared<asio::io_context>(1);
     std::shared_ptr<std::atomic<bool>> is_woken = std::make_shared<std::atomic<bool>>(false);
     asio::steady_timer timer{*io};
     Cluster cluster;
-    std::vector<std::unique_ptr<Watch>> watches;
+    std::vector<std::unique_ptr<Watch>> watches;  // in the order of the configuration
     TopologyPtr published;
     std::function<void(TopologyPtr)> on_server_change;
     std::function<void(ServerId)> on_configuration_change;
@@ -134,7 +147,7 @@ struct Checker::Impl {
         std::uint64_t failures = 0;
     };
     mutable std::mutex mutex;
-    std::vector<Facts> facts;
+    std::vector<Facts> facts;  // the same
     std::atomic<std::uint64_t> probes{0};
     std::atomic<std::uint64_t> fast_rounds{0};
     std::atomic<std::uint64_t> nudges{0};

@@ -7,10 +7,12 @@ namespace pgsteer::health {
 
 using namespace std::chrono_literals;
 
-TopologyPtr first_topology(const conf::Config& config) {
+TopologyPtr first_topology(const ServerTable& servers) {
     auto topology = std::make_shared<routing::Topology>();
-    for (const auto& config_of_one : config.servers) {
-        auto& server = topology->servers.emplace_back();
+    topology->servers.resize(servers.bound());
+    for (const auto id : servers.ids()) {
+        const auto& config_of_one = servers[id];
+        auto& server = topology->servers[id.index];
         server.priority = config_of_one.priority;
         server.weight = config_of_one.weight;
         server.max_lag = config_of_one.max_lag;
@@ -22,14 +24,14 @@ bool Checker::Impl::is_news(const routing::Topology& next) const {
     const auto& last = *published;
     if (next.primary != last.primary) return true;
     const Clock::duration refresh = config->health.interval / 4;
-    for (std::size_t i = 0; i < next.servers.size(); ++i) {
-        const auto& before = last.servers[i];
-        const auto& after = next.servers[i];
+    for (const auto id : servers.ids()) {
+        const auto& before = last[id];
+        const auto& after = next[id];
         if (after.role != before.role || after.status != before.status ||
             after.incarnation != before.incarnation || after.fresh_as_of != before.fresh_as_of)
             return true;
         if (after.checked_at == before.checked_at) continue;
-        const auto doubted_at = evidence.doubted_at(ServerId{static_cast<std::uint16_t>(i)});
+        const auto doubted_at = evidence.doubted_at(id);
         if (before.checked_at == kNever || after.checked_at - before.checked_at >= refresh ||
             (doubted_at != kNever && doubted_at >= before.checked_at))
             return true;
@@ -39,9 +41,9 @@ bool Checker::Impl::is_news(const routing::Topology& next) const {
 
 // Requests in flight on a server have to leave it.
 bool Checker::Impl::must_leave(const routing::Topology& next) const {
-    for (std::size_t i = 0; i < next.servers.size(); ++i) {
-        const auto& before = published->servers[i];
-        const auto& after = next.servers[i];
+    for (const auto id : servers.ids()) {
+        const auto& before = (*published)[id];
+        const auto& after = next[id];
         if (after.role != before.role || after.incarnation.number != before.incarnation.number ||
             (after.status == Status::unhealthy && before.status != Status::unhealthy))
             return true;
@@ -51,9 +53,9 @@ bool Checker::Impl::must_leave(const routing::Topology& next) const {
 
 // Another role, timeline or run of any server: what the others are may have changed with it.
 bool Checker::Impl::may_have_changed_hands(const routing::Topology& next) const {
-    for (std::size_t i = 0; i < next.servers.size(); ++i) {
-        const auto& before = published->servers[i];
-        const auto& after = next.servers[i];
+    for (const auto id : servers.ids()) {
+        const auto& before = (*published)[id];
+        const auto& after = next[id];
         const bool is_first_word =
             before.role == routing::Role::unknown && before.incarnation.number == 0;
         if (is_first_word) continue;
@@ -68,16 +70,16 @@ bool Checker::Impl::may_have_changed_hands(const routing::Topology& next) const 
 // Nothing is sent to a primary that was lost before the others have been asked: see
 // Cluster::unconfirmed_since.
 void Checker::Impl::doubt_unconfirmed() {
-    for (std::uint16_t i = 0; i < watches.size(); ++i) {
-        const auto since = cluster.unconfirmed_since(ServerId{i});
+    for (const auto server : servers.ids()) {
+        const auto since = cluster.unconfirmed_since(server);
         if (since == kNever) continue;
-        doubt(ServerId{i}, since - Clock::duration{1});  // its answer then will count
+        doubt(server, since - Clock::duration{1});  // its answer then will count
     }
 }
 
 void Checker::Impl::publish(TimePoint now) {
     auto next = cluster.assess(now);
-    for (std::uint16_t i = 0; i < watches.size(); ++i) note_facts(ServerId{i});
+    for (const auto server : servers.ids()) note_facts(server);
     if (!is_news(next)) return;
     const bool is_new_primary = next.primary && next.primary != published->primary;
     const bool is_change = must_leave(next) || next.primary != published->primary;
@@ -95,46 +97,46 @@ void Checker::Impl::publish(TimePoint now) {
 }
 
 void Checker::Impl::log_changes(const routing::Topology& next) {
-    for (std::uint16_t i = 0; i < watches.size(); ++i) {
-        const auto& after = next.servers[i];
-        const std::string& server = config->servers[i].name;
-        if (after.status != published->servers[i].status) {
+    for (const auto id : servers.ids()) {
+        const auto& after = next[id];
+        const std::string& server = servers[id].name;
+        if (after.status != (*published)[id].status) {
             const bool is_bad =
                 after.status == Status::unhealthy || after.status == Status::degraded;
-            const auto& reason = cluster.status(ServerId{i}).reason();
+            const auto& reason = cluster.status(id).reason();
             if (is_bad)
                 log::warning("server is not healthy", "server", server, "status",
                              name(after.status), "reason", reason);
             else
                 log::info("server is healthy", "server", server, "role", name(after.role));
         }
-        log_role(ServerId{i}, after);
+        log_role(id, after);
     }
     if (next.primary != published->primary) {
         if (next.primary)
-            log::info("there is a primary", "server", config->servers[next.primary->index].name,
-                      "timeline", next[*next.primary].incarnation.timeline);
+            log::info("there is a primary", "server", servers[*next.primary].name, "timeline",
+                      next[*next.primary].incarnation.timeline);
         else
             log::error("there is no primary: nothing can be written");
     }
-    if (cluster.roles().is_split && !was_split)
+    if (cluster.is_split() && !was_split)
         log::error("several servers claim to be primary on one timeline: nothing can be written");
-    was_split = cluster.roles().is_split;
+    was_split = cluster.is_split();
 }
 
 // That a server has none any more, because it is down, was said with its status.
 void Checker::Impl::log_role(ServerId server, const routing::Server& after) {
     if (after.role == routing::Role::unknown) return;
-    if (std::exchange(watches[server.index]->logged_role, after.role) == after.role) return;
-    log::info("server changed its role", "server", config->servers[server.index].name, "role",
-              name(after.role), "timeline", after.incarnation.timeline);
+    if (std::exchange(watch_of(server).logged_role, after.role) == after.role) return;
+    log::info("server changed its role", "server", servers[server].name, "role", name(after.role),
+              "timeline", after.incarnation.timeline);
 }
 
 void Checker::Impl::note_facts(ServerId server) {
-    const Watch& watch = *watches[server.index];
+    const Watch& watch = watch_of(server);
     const NodeStatus& status = cluster.status(server);
     const std::lock_guard lock{mutex};
-    Facts& fact = facts[server.index];
+    Facts& fact = facts[position(server)];
     if (fact.status_reason != status.reason()) fact.status_reason = status.reason();
     if (fact.last_error != watch.last_error) fact.last_error = watch.last_error;
     fact.consecutive_failures = status.consecutive_failures();
@@ -150,13 +152,15 @@ std::vector<ServerReport> Checker::report() const {
     };
     std::vector<ServerReport> reports;
     const std::lock_guard lock{impl_->mutex};
-    for (std::size_t i = 0; i < topology->servers.size(); ++i) {
-        const auto& server = topology->servers[i];
-        const auto& fact = impl_->facts[i];
+    for (const auto id : impl_->servers.ids()) {
+        const auto& server = (*topology)[id];
+        const auto& fact = impl_->facts[impl_->position(id)];
+        const auto& config = impl_->servers[id];
         auto& report = reports.emplace_back();
-        report.name = impl_->config->servers[i].name;
-        report.host = impl_->config->servers[i].host;
-        report.port = impl_->config->servers[i].port;
+        report.id = id;
+        report.name = config.name;
+        report.host = config.host;
+        report.port = config.port;
         report.role = server.role;
         report.status = server.status;
         report.status_reason = fact.status_reason;
@@ -171,7 +175,7 @@ std::vector<ServerReport> Checker::report() const {
             report.last_check_age_seconds = seconds(now - server.checked_at);
             report.position = to_string(server.position);
         }
-        const bool is_primary = topology->primary && topology->primary->index == i;
+        const bool is_primary = topology->primary == id;
         if (is_primary) {
             report.lag_seconds = 0;
             report.lag_bytes = 0;

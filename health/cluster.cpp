@@ -13,7 +13,11 @@ using routing::Status;
 using routing::TimePoint;
 using namespace std::chrono_literals;
 
-Cluster::Cluster(std::shared_ptr<const conf::Config> config) : config_{std::move(config)} {
+Cluster::Cluster(std::shared_ptr<const conf::Config> config)
+    : Cluster{config, ServerTable{config}} {}
+
+Cluster::Cluster(std::shared_ptr<const conf::Config> config, ServerTable servers)
+    : config_{std::move(config)}, servers_{std::move(servers)} {
     for (const auto& server : config_->servers)
         nodes_.push_back(
             Node{.status = NodeStatus{status_rules(config_->health, server)}, .tracker = {}});
@@ -21,7 +25,7 @@ Cluster::Cluster(std::shared_ptr<const conf::Config> config) : config_{std::move
 }
 
 void Cluster::succeeded(ServerId server, const Observation& seen) {
-    Node& node = nodes_[server.index];
+    Node& node = this->node(server);
     const bool was_primary = node.has_answered && !node.in_recovery;
     const auto former_run = node.tracker.incarnation().postmaster_start_us;
     node.status.probe_succeeded(seen.response_time);
@@ -47,7 +51,7 @@ void Cluster::succeeded(ServerId server, const Observation& seen) {
 }
 
 void Cluster::failed(ServerId server, TimePoint started_at, std::string_view error) {
-    Node& node = nodes_[server.index];
+    Node& node = this->node(server);
     node.status.probe_failed(started_at, error);
     node.has_position = false;
     node.asked_at = std::max(node.asked_at, started_at);
@@ -62,16 +66,21 @@ void Cluster::note_return(Node& node, const Observation& seen, bool was_primary,
 }
 
 bool Cluster::must_be_asked(ServerId server) const {
-    const Node& asked = nodes_[server.index];
+    const Node& asked = node(server);
     return std::ranges::any_of(nodes_, [&](const Node& node) {
         return &node != &asked && node.unconfirmed_since != kNever &&
                asked.asked_at < node.unconfirmed_since;
     });
 }
 
+std::optional<ServerId> Cluster::primary() const {
+    if (!roles_.primary) return std::nullopt;
+    return servers_.ids()[*roles_.primary];
+}
+
 bool Cluster::has_sound_primary() const {
     if (!roles_.primary) return false;
-    const Node& primary = nodes_[roles_.primary->index];
+    const Node& primary = nodes_[*roles_.primary];
     return primary.has_position && primary.unconfirmed_since == kNever;
 }
 
@@ -88,13 +97,13 @@ void Cluster::confirm_returned() {
 }
 
 void Cluster::discard(ServerId server, TimePoint since) {
-    Node& node = nodes_[server.index];
+    Node& node = this->node(server);
     node.has_position = false;
     node.valid_from = std::max(node.valid_from, since);
 }
 
 void Cluster::feed_clock(const Node& node, const Observation& seen) {
-    if (!roles_.primary || &node != &nodes_[roles_.primary->index]) return;
+    if (!roles_.primary || &node != &nodes_[*roles_.primary]) return;
     if (std::exchange(clock_of_, roles_.primary) != roles_.primary) clock_.clear();
     clock_.sample(node.tracker.incarnation().timeline, seen.sent_at, seen.position, seen.flushed);
 }
@@ -105,7 +114,7 @@ void Cluster::find_roles() {
     claims.reserve(nodes_.size());
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         const Node& node = nodes_[i];
-        const bool stands = roles_.primary && roles_.primary->index == i && !node.status.is_down();
+        const bool stands = roles_.primary && *roles_.primary == i && !node.status.is_down();
         claims.push_back({.is_known = node.has_answered,
                           .is_up = !node.status.is_down() || node.has_position,
                           .is_confirmed = stands || node.unconfirmed_since == kNever,
@@ -134,12 +143,12 @@ std::chrono::microseconds Cluster::best_response_time() const {
     return replicas > 1 ? best : 0us;
 }
 
-Server Cluster::describe(std::size_t index,
+Server Cluster::describe(std::size_t position,
                          std::chrono::microseconds best_response_time,
                          TimePoint now) {
-    Node& node = nodes_[index];
-    const auto& config = config_->servers[index];
-    const Verdict& verdict = roles_.servers[index];
+    Node& node = nodes_[position];
+    const auto& config = config_->servers[position];
+    const Verdict& verdict = roles_.servers[position];
     Server server{.role = verdict.role,
                   .priority = config.priority,
                   .weight = config.weight,
@@ -173,16 +182,16 @@ routing::Topology Cluster::assess(TimePoint now) {
     }
     find_roles();
     routing::Topology next;
-    next.servers.reserve(nodes_.size());
+    next.servers.resize(servers_.bound());
     const auto best = best_response_time();
-    for (std::size_t i = 0; i < nodes_.size(); ++i) next.servers.push_back(describe(i, best, now));
-    if (roles_.primary && next[*roles_.primary].status != Status::unhealthy)
-        next.primary = roles_.primary;
+    for (const auto id : servers_.ids()) next.servers[id.index] = describe(position(id), best, now);
+    if (const auto found = primary(); found && next[*found].status != Status::unhealthy)
+        next.primary = found;
     return next;
 }
 
 Cluster::Nudge Cluster::nudge(routing::Clock::duration patience) const {
-    if (!roles_.primary || !nodes_[roles_.primary->index].has_position) return Nudge::no;
+    if (!roles_.primary || !nodes_[*roles_.primary].has_position) return Nudge::no;
     auto answer = Nudge::no;
     for (const Node& node : nodes_) {
         if (fresh_as_of(node) == kNever) continue;
@@ -195,13 +204,13 @@ Cluster::Nudge Cluster::nudge(routing::Clock::duration patience) const {
 }
 
 Role Cluster::answered_as(ServerId server) const {
-    const Node& node = nodes_[server.index];
+    const Node& node = this->node(server);
     if (!node.has_position) return Role::unknown;
     return node.in_recovery ? Role::replica : Role::primary;
 }
 
 bool Cluster::is_off_timeline(ServerId server) const {
-    const Node& node = nodes_[server.index];
+    const Node& node = this->node(server);
     return node.has_position && node.in_recovery && roles_.primary &&
            node.tracker.incarnation().timeline != clock_.timeline();
 }

@@ -8,6 +8,7 @@
 #include "health/node_status.hpp"
 #include "health/observation.hpp"
 #include "health/roles.hpp"
+#include "health/server_table.hpp"
 #include "routing/topology.hpp"
 
 #include <memory>
@@ -19,6 +20,8 @@ namespace pgsteer::health {
 
 class Cluster {
 public:
+    // Of the servers in `servers`, which is a table of `config`; other ids must not be given to it.
+    Cluster(std::shared_ptr<const conf::Config> config, ServerTable servers);
     explicit Cluster(std::shared_ptr<const conf::Config> config);
 
     // A good probe. Observations of one server come in the order of their `sent_at`.
@@ -42,13 +45,13 @@ public:
     [[nodiscard]] Nudge nudge(routing::Clock::duration patience) const;
 
     // Somebody noticed something, or time has come to look again without delay.
-    void reset_back_off(routing::ServerId server) { nodes_[server.index].status.reset_back_off(); }
+    void reset_back_off(routing::ServerId server) { node(server).status.reset_back_off(); }
 
     // A primary that was lost (given up, or another run of it answers) may have been superseded
     // meanwhile. It counts again when every other server has answered, or failed to, since it came
     // back: until then `checked_at` stands still. This is when it came back; kNever: no doubt.
     [[nodiscard]] routing::TimePoint unconfirmed_since(routing::ServerId server) const {
-        return nodes_[server.index].unconfirmed_since;
+        return node(server).unconfirmed_since;
     }
     // The server has not been asked since a lost primary came back.
     [[nodiscard]] bool must_be_asked(routing::ServerId server) const;
@@ -61,10 +64,10 @@ public:
     // timeline.
     [[nodiscard]] bool is_off_timeline(routing::ServerId server) const;
     [[nodiscard]] const NodeStatus& status(routing::ServerId server) const {
-        return nodes_[server.index].status;
+        return node(server).status;
     }
-    [[nodiscard]] std::optional<routing::ServerId> primary() const { return roles_.primary; }
-    [[nodiscard]] const Roles& roles() const { return roles_; }
+    [[nodiscard]] std::optional<routing::ServerId> primary() const;
+    [[nodiscard]] bool is_split() const { return roles_.is_split; }  // see Roles
 
 private:
     struct Node {
@@ -88,16 +91,24 @@ private:
     void feed_clock(const Node& node, const Observation& seen);
     routing::TimePoint fresh_as_of(const Node& node) const;
     std::chrono::microseconds best_response_time() const;
-    routing::Server describe(std::size_t index,
+    [[nodiscard]] std::size_t position(routing::ServerId server) const {
+        return static_cast<std::size_t>(servers_.position(server));
+    }
+    Node& node(routing::ServerId server) { return nodes_[position(server)]; }
+    [[nodiscard]] const Node& node(routing::ServerId server) const {
+        return nodes_[position(server)];
+    }
+    routing::Server describe(std::size_t position,
                              std::chrono::microseconds best_response_time,
                              routing::TimePoint now);
 
     std::shared_ptr<const conf::Config> config_;
-    std::vector<Node> nodes_;
+    ServerTable servers_;
+    std::vector<Node> nodes_;  // in the order of the configuration, as claims and `roles_`
     RoleFinder role_finder_;
     Roles roles_;
     LsnClock clock_;
-    std::optional<routing::ServerId> clock_of_;  // whose positions it holds
+    std::optional<std::size_t> clock_of_;  // whose positions it holds
 };
 
 }  // namespace pgsteer::health

@@ -25,9 +25,12 @@ constexpr std::string_view kDatabasesSql = "SELECT datname FROM pg_catalog.pg_da
 
 }  // namespace
 
-CommitWatch::CommitWatch(asio::any_io_executor executor, std::shared_ptr<const conf::Config> config)
+CommitWatch::CommitWatch(asio::any_io_executor executor,
+                         std::shared_ptr<const conf::Config> config,
+                         ServerTable servers)
     : executor_{executor},
       config_{std::move(config)},
+      servers_{std::move(servers)},
       client_{executor},
       turn_{executor, asio::steady_timer::time_point::max()} {}
 
@@ -42,8 +45,8 @@ asio::awaitable<PgRows> CommitWatch::ask(routing::ServerId primary, std::string 
     if (rows.error.kind == PgError::Kind::lost) {
         server_ = primary;
         rows.error =
-            co_await connect_to_catalog(client_, executor_, config_->servers[primary.index],
-                                        config_->health, config_->health.database, deadline);
+            co_await connect_to_catalog(client_, executor_, servers_[primary], config_->health,
+                                        config_->health.database, deadline);
         if (!rows.error) rows = co_await client_.query(sql, deadline);
     }
     if (rows.error) client_.close();

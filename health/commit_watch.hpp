@@ -3,6 +3,7 @@
 
 #include "conf/config.hpp"
 #include "health/pg_client.hpp"
+#include "health/server_table.hpp"
 #include "routing/topology.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
@@ -21,7 +22,9 @@ namespace pgsteer::health {
 // a time.
 class CommitWatch {
 public:
-    CommitWatch(boost::asio::any_io_executor executor, std::shared_ptr<const conf::Config> config);
+    CommitWatch(boost::asio::any_io_executor executor,
+                std::shared_ptr<const conf::Config> config,
+                ServerTable servers);
 
     // "": not to be had now. Begins after the call.
     boost::asio::awaitable<std::string> state(routing::ServerId primary);
@@ -34,6 +37,7 @@ private:
 
     boost::asio::any_io_executor executor_;
     std::shared_ptr<const conf::Config> config_;
+    ServerTable servers_;
     PgClient client_;
     std::optional<routing::ServerId> server_;  // of the connection
     bool is_busy_ = false;

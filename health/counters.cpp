@@ -36,12 +36,30 @@ void ServerCounters::add(const ServerCounters& other) {
     retried.add(other.retried.get());
 }
 
+ServerCountersById::~ServerCountersById() {
+    for (auto& counters : counters_) delete counters.load(std::memory_order_relaxed);
+}
+
+ServerCounters& ServerCountersById::operator[](std::size_t index) {
+    auto& counters = counters_.at(index);
+    auto* found = counters.load(std::memory_order_relaxed);
+    if (found == nullptr) {
+        found = new ServerCounters;
+        counters.store(found, std::memory_order_release);
+    }
+    return *found;
+}
+
+void ServerCountersById::add(const ServerCountersById& other) {
+    for (std::uint16_t i = 0; i < counters_.size(); ++i)
+        if (const auto* counters = other.find({i})) (*this)[i].add(*counters);
+}
+
 namespace {
 
-std::shared_ptr<DatabaseCounters> counters_of(std::string_view name, std::size_t servers) {
+std::shared_ptr<DatabaseCounters> counters_of(std::string_view name) {
     auto counters = std::make_shared<DatabaseCounters>();
     counters->name = name;
-    counters->servers = std::vector<ServerCounters>(servers);
     return counters;
 }
 
@@ -52,14 +70,14 @@ std::shared_ptr<DatabaseCounters> DatabaseCountersList::of(std::string_view name
     for (const auto& entry : entries_)
         if (entry.counters->name == name) return entry.counters;
     if (entries_.size() + 1 < kMost)
-        return entries_.emplace_back(Entry{counters_of(name, server_count_)}).counters;
+        return entries_.emplace_back(Entry{counters_of(name)}).counters;
     other();
     return other_;
 }
 
 // With the mutex held.
 DatabaseCounters& DatabaseCountersList::other() {
-    if (!other_) other_ = counters_of("(other)", server_count_);
+    if (!other_) other_ = counters_of("(other)");
     return *other_;
 }
 
@@ -69,8 +87,7 @@ void DatabaseCountersList::forget_unused(routing::TimePoint now) {
         const bool is_used = entry.counters.use_count() > 1;
         if (is_used || entry.used_at == routing::kNever) entry.used_at = now;
         if (is_used || now - entry.used_at < kForgetAfter) return false;
-        for (std::size_t i = 0; i < server_count_; ++i)
-            other().servers[i].add(entry.counters->servers[i]);
+        other().servers.add(entry.counters->servers);
         return true;
     });
 }
@@ -83,12 +100,11 @@ std::vector<std::shared_ptr<const DatabaseCounters>> DatabaseCountersList::all()
     return result;
 }
 
-WorkerCounters::WorkerCounters(std::size_t servers)
-    : databases{servers},
-      server_connections(servers),
-      server_connections_opened(servers),
-      server_connect_failures(servers),
-      idle_connections_ended(servers),
-      connections_made_room(servers) {}
+WorkerCounters::WorkerCounters()
+    : server_connections(ServerIds::kMost),
+      server_connections_opened(ServerIds::kMost),
+      server_connect_failures(ServerIds::kMost),
+      idle_connections_ended(ServerIds::kMost),
+      connections_made_room(ServerIds::kMost) {}
 
 }  // namespace pgsteer::health

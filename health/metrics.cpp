@@ -24,6 +24,7 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 using Labels = std::vector<ClientMetric::Label>;
+using routing::ServerId;
 
 MetricType type_of(std::string_view type) {
     if (type == "counter") return MetricType::Counter;
@@ -92,14 +93,17 @@ struct Sum {
     }
 };
 
-using Sums = std::map<std::pair<std::string, std::size_t>, Sum>;  // by database and server
+using Sums = std::map<std::pair<std::string, ServerId>, Sum>;  // by database and server
 
-Sums sum_up(const std::vector<const WorkerCounters*>& workers) {
+// Of the servers that are configured.
+Sums sum_up(const Sources& sources) {
     Sums sums;
-    for (const WorkerCounters* worker : workers)
+    for (const WorkerCounters* worker : sources.workers)
         for (const auto& database : worker->databases.all())
-            for (std::size_t server = 0; server < database->servers.size(); ++server)
-                sums[{database->name, server}].add(database->servers[server]);
+            for (const auto server : sources.servers.ids()) {
+                auto& sum = sums[{database->name, server}];
+                if (const auto* counters = database->servers.find(server)) sum.add(*counters);
+            }
     return sums;
 }
 
@@ -116,10 +120,9 @@ void add_latency(Scrape& scrape, const Sum& sum, Labels labels) {
 }
 
 void add_requests(Scrape& scrape, const Sources& sources) {
-    for (const auto& [key, sum] : sum_up(sources.workers)) {
+    for (const auto& [key, sum] : sum_up(sources)) {
         const auto& [database, server] = key;
-        const Labels labels{{"database", database},
-                            {"server", sources.config->servers[server].name}};
+        const Labels labels{{"database", database}, {"server", sources.servers[server].name}};
         const auto add_by_reason = [&](const auto& counts, const char* role) {
             for (std::size_t i = 0; i < counts.size(); ++i) {
                 if (counts[i] == 0) continue;  // most reasons never occur
@@ -191,11 +194,11 @@ void add_errors_and_pins(Scrape& scrape, const Sources& sources) {
 }
 
 void add_connections(Scrape& scrape, const Sources& sources) {
-    for (std::size_t i = 0; i < sources.config->servers.size(); ++i) {
-        const Labels labels{{"server", sources.config->servers[i].name}};
-        const auto sum = [&](std::vector<Count> WorkerCounters::*member) {
-            return total(sources, [member, i](const WorkerCounters& worker) -> const Count& {
-                return (worker.*member)[i];
+    for (const auto server : sources.servers.ids()) {
+        const Labels labels{{"server", sources.servers[server].name}};
+        const auto sum = [&](WorkerCounters::CountsById WorkerCounters::*member) {
+            return total(sources, [member, server](const WorkerCounters& worker) -> const Count& {
+                return (worker.*member)[server.index];
             });
         };
         scrape.add(Family::server_connections, sum(&WorkerCounters::server_connections), labels);
@@ -210,26 +213,28 @@ void add_connections(Scrape& scrape, const Sources& sources) {
     }
 }
 
+using CountsByServer = std::array<std::size_t, ServerIds::kMost>;
+
 void add_by_server(Scrape& scrape,
                    Family family,
-                   const std::vector<std::size_t>& counts,
+                   const CountsByServer& counts,
                    const Sources& sources) {
-    for (std::size_t i = 0; i < counts.size(); ++i)
-        scrape.add(family, counts[i], {{"server", sources.config->servers[i].name}});
+    for (const auto server : sources.servers.ids())
+        scrape.add(family, counts[server.index], {{"server", sources.servers[server].name}});
 }
 
 void add_refused_logins(Scrape& scrape, const Sources& sources) {
     if (!sources.refused_logins) return;
-    std::vector<std::size_t> counts(sources.config->servers.size());
-    for (const auto& login : known_refused_logins(sources)) ++counts[login.server];
+    CountsByServer counts{};
+    for (const auto& login : known_refused_logins(sources)) ++counts[login.server.index];
     add_by_server(scrape, Family::refused_logins, counts, sources);
 }
 
 void add_unequal_settings(Scrape& scrape, const Sources& sources) {
     if (!sources.setting_differences) return;
-    std::vector<std::size_t> counts(sources.config->servers.size());
+    CountsByServer counts{};
     for (const auto& difference : sources.setting_differences())
-        if (!difference.is_made_up) ++counts[difference.server];
+        if (!difference.is_made_up) ++counts[difference.server.index];
     add_by_server(scrape, Family::unequal_settings, counts, sources);
 }
 
@@ -316,7 +321,11 @@ struct Metrics::Impl {
     Sources sources;
 };
 
-Metrics::Metrics(Sources sources) : impl_{std::make_unique<Impl>(Impl{std::move(sources)})} {}
+Metrics::Metrics(Sources sources) : impl_{std::make_unique<Impl>(Impl{std::move(sources)})} {
+    auto& own = impl_->sources;
+    if (!own.servers.ids().empty() || own.config == nullptr) return;
+    own.servers = ServerTable{{std::shared_ptr<void>{}, own.config}};  // outlives this
+}
 Metrics::~Metrics() = default;
 
 const Sources& Metrics::sources() const { return impl_->sources; }

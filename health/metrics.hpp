@@ -43,7 +43,8 @@ struct LatencyHistogram {
     static double upper_bound_seconds(std::size_t step);
 };
 
-inline constexpr std::size_t kErrorKinds = 48;  // slots for errors of our own, by index of proxy::kErrors
+// Slots for errors of our own, by index of proxy::kErrors.
+inline constexpr std::size_t kErrorKinds = 48;
 
 // What one worker counts about one (database, server). Written by the worker alone.
 struct ServerCounters {
@@ -56,9 +57,27 @@ struct ServerCounters {
     void add(const ServerCounters& other);
 };
 
+// The counters of each server, made when they are first wanted. Counted by one thread, read by any.
+class ServerCountersById {
+public:
+    ServerCountersById() = default;
+    ~ServerCountersById();
+    ServerCountersById(const ServerCountersById&) = delete;
+    // For the one thread that counts. `index`: of a ServerId.
+    ServerCounters& operator[](std::size_t index);
+    // Null: nothing was ever counted there.
+    [[nodiscard]] const ServerCounters* find(routing::ServerId server) const {
+        return counters_[server.index].load(std::memory_order_acquire);
+    }
+    void add(const ServerCountersById& other);
+
+private:
+    std::array<std::atomic<ServerCounters*>, ServerIds::kMost> counters_{};
+};
+
 struct DatabaseCounters {
     std::string name;
-    std::vector<ServerCounters> servers;  // in the order of Config::servers
+    ServerCountersById servers;
 };
 
 // What one worker counts about each database, as clients name them: only those to which somebody
@@ -68,7 +87,6 @@ class DatabaseCountersList {
 public:
     static constexpr std::size_t kMost = 64;
     static constexpr std::chrono::hours kForgetAfter{1};
-    explicit DatabaseCountersList(std::size_t servers) : server_count_{servers} {}
 
     // --- for the worker ---
     // Whoever counts keeps it; it is in use as long as somebody does.
@@ -85,7 +103,6 @@ private:
     };
     DatabaseCounters& other();
 
-    const std::size_t server_count_;
     mutable std::mutex mutex_;  // of the list, not of what is counted
     std::vector<Entry> entries_;
     std::shared_ptr<DatabaseCounters> other_;  // null: not needed so far
@@ -93,19 +110,20 @@ private:
 
 // What one worker counts. One per worker thread; lives as long as the program.
 struct WorkerCounters {
-    explicit WorkerCounters(std::size_t servers);
+    WorkerCounters();
 
     DatabaseCountersList databases;
     Count clients;  // connected now
     Count clients_accepted;
     Count logins_failed;
     Count client_bytes_in, client_bytes_out;
-    std::vector<Count> server_connections;  // open now, by server
-    std::vector<Count> server_connections_opened;
-    std::vector<Count> server_connect_failures;
-    std::vector<Count> idle_connections_ended;  // by the server
-    std::vector<Count> connections_made_room;   // idle ones closed because of a limit there
-    Count pool_waiting;  // requests waiting for a server connection now
+    using CountsById = std::vector<Count>;  // ServerIds::kMost
+    CountsById server_connections;          // open now
+    CountsById server_connections_opened;
+    CountsById server_connect_failures;
+    CountsById idle_connections_ended;  // by the server
+    CountsById connections_made_room;   // idle ones closed because of a limit there
+    Count pool_waiting;                 // requests waiting for a server connection now
     Count pool_timeouts;
     Count cache_hits, cache_misses, cache_evictions, cache_bytes;
     Count cancels;
@@ -116,8 +134,8 @@ struct WorkerCounters {
 
 // A login that a server refuses. A copy, taken on request.
 struct RefusedLogin {
-    std::size_t server = 0;  // index in Config::servers
-    std::string database;    // as the server calls it
+    routing::ServerId server;
+    std::string database;  // as the server calls it
     std::string user;
     std::string sqlstate;  // empty: the server said nothing
     std::string error;
@@ -129,7 +147,7 @@ struct RefusedLogin {
 // A setting that a replica's own configuration gives another value than the primary's, as /status
 // shows it.
 struct SettingDifference {
-    std::size_t server = 0;  // index in Config::servers
+    routing::ServerId server;
     std::string setting;
     std::string primary, replica;  // values
     std::string database, user;    // of a session that it concerns
@@ -139,6 +157,7 @@ struct SettingDifference {
 // What /metrics and /status are made of.
 struct Sources {
     const conf::Config* config = nullptr;
+    ServerTable servers = {};  // those that are told of; none given: all of `config`
     const Checker* checker = nullptr;
     const Catalogs* catalogs = nullptr;
     const TopologyStore* topology = nullptr;

@@ -6,7 +6,6 @@
 namespace pgsteer::health {
 
 using routing::Role;
-using routing::ServerId;
 
 namespace {
 
@@ -51,13 +50,13 @@ Roles RoleFinder::find(std::span<const Claim> claims) {
         else
             roles.servers[i].fault = "superseded: there is a primary on a later timeline";
     roles.is_split = newest.size() > 1;
-    if (newest.size() == 1) roles.primary = ServerId{static_cast<std::uint16_t>(newest.front())};
+    if (newest.size() == 1) roles.primary = newest.front();
     if (roles.is_split)
         for (const std::size_t i : newest)
             roles.servers[i].fault = "several servers claim to be primary on one timeline";
     // What a server claimed that is gone is nobody's role, and "primary" is one server's.
     for (std::size_t i = 0; i < claims.size(); ++i) {
-        const bool is_another = roles.primary && roles.primary->index != i;
+        const bool is_another = roles.primary && *roles.primary != i;
         if (!claims[i].is_up || (is_another && roles.servers[i].role == Role::primary))
             roles.servers[i].role = Role::unknown;
     }

@@ -25,14 +25,14 @@ struct Claim {
 
 struct Verdict {
     routing::Role role = routing::Role::unknown;
-    std::string_view fault;  // why the server must not be used; "" = nothing
+    std::string_view fault;           // why the server must not be used; "" = nothing
     bool is_to_be_confirmed = false;  // that is the fault, and will soon be over
 };
 
 struct Roles {
-    std::optional<routing::ServerId> primary;
-    std::vector<Verdict> servers;  // in the order of the claims
-    bool is_split = false;         // several primaries of one timeline: nobody may write
+    std::optional<std::size_t> primary;  // as the claims are numbered
+    std::vector<Verdict> servers;        // in the order of the claims
+    bool is_split = false;               // several primaries of one timeline: nobody may write
 };
 
 // Remembers what must not be forgotten from one round to the next: which cluster this is, and the

@@ -40,12 +40,6 @@ routing::HashSecret random_secret() {
     return {word(), word()};
 }
 
-health::TopologyPtr unknown_topology(const conf::Config& config) {
-    auto topology = std::make_shared<routing::Topology>();
-    topology->servers.resize(config.servers.size());
-    return topology;
-}
-
 static_assert(kErrors.size() <= health::kErrorKinds, "each error has a counter");
 
 std::vector<std::string> error_names() {
@@ -60,23 +54,14 @@ class App {
 public:
     explicit App(std::shared_ptr<const conf::Config> config)
         : config_{std::move(config)},
-          store_{unknown_topology(*config_)},
-          evidence_{config_->servers.size()},
-          credentials_{config_->auth},
-          budgets_{config_->pool.size},
-          checker_{config_, store_, evidence_},
-          catalogs_{config_, store_},
-          shared_{std::make_shared<Shared>()} {
-        shared_->config = config_;
-        shared_->topology = &store_;
-        shared_->evidence = &evidence_;
-        shared_->credentials = &credentials_;
-        shared_->budgets = &budgets_;
-        shared_->learnt = std::make_unique<LearntPositions>(config_->servers.size());
-        shared_->crashes = std::make_unique<Crashes>(config_->servers.size());
-        shared_->catalogs = &catalogs_;
-        shared_->hash_secret = random_secret();
-        shared_->session_numbers = SessionNumbers{random_secret().a};
+          generations_{config_},
+          store_{health::first_topology(first()->servers)},
+          evidence_{health::ServerIds::kMost},
+          checker_{config_, first()->servers, store_, evidence_},
+          catalogs_{config_, first()->servers, store_},
+          shared_{
+              {store_, evidence_, catalogs_, random_secret(), SessionNumbers{random_secret().a}},
+              worker_count()} {
         make_workers();
         make_admin();
         listener_ = std::make_unique<Listener>(
@@ -88,7 +73,7 @@ public:
             for (auto& worker : workers_)
                 worker->post([topology](Worker& target) { target.servers_changed(topology); });
             catalogs_.servers_changed();
-            shared_->back_off.try_all_again();
+            shared_.back_off.try_all_again();
             if (topology->primary && topology->primary != former_primary_) {
                 former_primary_ = topology->primary;
                 settings_have_changed(*topology->primary);
@@ -97,7 +82,7 @@ public:
         checker_.on_configuration_change(
             [this](routing::ServerId server) { settings_have_changed(server); });
         catalogs_.on_role_settings([this] {
-            shared_->replica_settings.logins_have_changed();
+            shared_.replica_settings.logins_have_changed();
             for (auto& worker : workers_)
                 worker->post([](Worker& target) { target.forget_logins(); });
         });
@@ -125,11 +110,16 @@ public:
     }
 
 private:
+    // It is the only one: what is loaded lives as long as the process.
+    [[nodiscard]] GenerationPtr first() const { return generations_.current(); }
+
+    [[nodiscard]] std::size_t worker_count() const {
+        const auto count = static_cast<std::size_t>(config_->workers);
+        return count > 0 ? count : std::max(1U, std::thread::hardware_concurrency());
+    }
+
     void make_workers() {
-        auto count = static_cast<std::size_t>(config_->workers);
-        if (count == 0) count = std::max(1U, std::thread::hardware_concurrency());
-        shared_->workers = count;
-        for (std::size_t i = 0; i < count; ++i) {
+        for (std::size_t i = 0; i < shared_.workers; ++i) {
             const auto to_worker = [this](std::size_t index, std::function<void(Worker&)> work) {
                 if (index < workers_.size()) workers_[index]->post(std::move(work));
             };
@@ -137,16 +127,16 @@ private:
                 for (std::size_t other = 0; other < workers_.size(); ++other)
                     if (other != sender) workers_[other]->post(work);
             };
-            workers_.push_back(std::make_unique<Worker>(static_cast<std::uint16_t>(i), shared_,
-                                                        to_worker, to_others));
+            workers_.push_back(std::make_unique<Worker>(static_cast<std::uint16_t>(i), first(),
+                                                        shared_, to_worker, to_others));
         }
     }
 
     // On the thread of the checker.
     void settings_have_changed(routing::ServerId server) {
         const bool is_primary = store_.load()->primary == server;
-        shared_->replica_settings.forget(server);
-        if (is_primary) shared_->replica_settings.primary_has_changed();
+        shared_.replica_settings.forget(server);
+        if (is_primary) shared_.replica_settings.primary_has_changed();
         for (auto& worker : workers_)
             worker->post([server](Worker& target) { target.settings_have_changed(server); });
         if (is_primary)
@@ -156,18 +146,15 @@ private:
     void make_admin() {
         health::Sources sources;
         sources.config = config_.get();
+        sources.servers = first()->servers;
         sources.checker = &checker_;
         sources.catalogs = &catalogs_;
         sources.topology = &store_;
         for (const auto& worker : workers_) sources.workers.push_back(&worker->counters());
         sources.error_names = error_names();
-        sources.refused_logins = [shared = shared_] {
-            return shared->back_off.report(routing::Clock::now());
-        };
-        sources.setting_differences = [shared = shared_] {
-            return shared->replica_settings.report();
-        };
-        sources.draining = [shared = shared_] { return shared->draining.load(); };
+        sources.refused_logins = [this] { return shared_.back_off.report(routing::Clock::now()); };
+        sources.setting_differences = [this] { return shared_.replica_settings.report(); };
+        sources.draining = [this] { return draining_.load(); };
         metrics_ = std::make_unique<health::Metrics>(std::move(sources));
         admin_ = std::make_unique<health::AdminServer>(
             config_->admin, [this](std::string_view method, std::string_view target) {
@@ -177,7 +164,7 @@ private:
 
     // Called by the listener: clients go to the workers in turn.
     void hand_out(int socket, int family) {
-        ++shared_->clients;
+        shared_.facts.clients.came();
         auto& worker = *workers_[next_worker_++ % workers_.size()];
         worker.post([socket, family](Worker& target) { target.accept(socket, family); });
     }
@@ -189,7 +176,7 @@ private:
         asio::steady_timer timer{io};
         bool draining = false;
         std::function<void()> check = [&] {
-            if (shared_->clients.load() <= 0 ||
+            if (shared_.facts.clients.get() <= 0 ||
                 asio::steady_timer::clock_type::now() >= drain_until_)
                 return io.stop();
             timer.expires_after(std::chrono::milliseconds{20});
@@ -219,25 +206,25 @@ private:
 
     void drain() {
         log::info("draining: no new clients, open transactions may finish", "clients",
-                  shared_->clients.load(), "shutdown_timeout_ms",
+                  shared_.facts.clients.get(), "shutdown_timeout_ms",
                   config_->shutdown_timeout.count());
         drain_until_ = asio::steady_timer::clock_type::now() + config_->shutdown_timeout;
-        shared_->draining = true;
+        draining_ = true;
         for (auto& worker : workers_) worker->post([](Worker& target) { target.drain(); });
     }
 
     std::shared_ptr<const conf::Config> config_;
+    Generations generations_;
     health::TopologyStore store_;
     health::Evidence evidence_;
-    auth::Credentials credentials_;
-    Budgets budgets_;
     health::Checker checker_;
     health::Catalogs catalogs_;
-    std::shared_ptr<Shared> shared_;
+    Shared shared_;
     std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<health::Metrics> metrics_;
     std::unique_ptr<health::AdminServer> admin_;
     std::unique_ptr<Listener> listener_;
+    std::atomic<bool> draining_{false};
     std::size_t next_worker_ = 0;
     std::optional<routing::ServerId> former_primary_;  // the checker's thread alone looks at it
     asio::steady_timer::clock_type::time_point drain_until_{};

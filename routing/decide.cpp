@@ -264,7 +264,7 @@ Route in_transaction(const Statement& statement,
     if (session.transaction.must_move || cursor_is_elsewhere || !may_follow(statement, session))
         return primary_or_nowhere(session, topology, reason_to_leave(statement, session));
     if (statement.access != Access::read_only) return stay;
-    const auto& where = topology.servers[server.index];
+    const auto& where = topology[server];
     const bool is_fresh = has_evidence(where, session, now) &&
                           has_passed_the_floor(server, where, session) &&
                           is_within_bounds(server, where, session, now);

@@ -10,7 +10,7 @@ namespace pgsteer::routing {
 // A value of four bytes; add() and contains() take servers below kMaxIndex only.
 class ServerSet {
 public:
-    static constexpr std::uint16_t kMaxIndex = 32;  // conf::kMaxServers
+    static constexpr std::uint16_t kMaxIndex = 32;  // conf::kMaxServers; ServerIds::kMost
 
     constexpr ServerSet() = default;
     constexpr ServerSet(std::initializer_list<ServerId> servers) {

@@ -2,19 +2,21 @@
 // decide() reads it.
 #pragma once
 
+#include "routing/lsn.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <vector>
-
-#include "routing/lsn.hpp"
 
 namespace pgsteer::routing {
 
 using Clock = std::chrono::steady_clock;
 using TimePoint = Clock::time_point;
 
-// Index into Config::servers and Topology::servers.
+// A server, for the life of the process: its number, below ServerSet::kMaxIndex, is not given to
+// another one when the configuration changes (health/server_table.hpp). Not where the server stands
+// in a Config: that is ServerTable::position().
 struct ServerId {
     std::uint16_t index = 0;
     auto operator<=>(const ServerId&) const = default;
@@ -32,7 +34,7 @@ struct Incarnation {
     std::uint64_t number = 0;
     std::int64_t postmaster_start_us = 0;  // pg_postmaster_start_time(), microseconds since 1970
     std::uint64_t system_identifier = 0;
-    std::uint32_t timeline = 0;            // 0 = not known
+    std::uint32_t timeline = 0;  // 0 = not known
     bool operator==(const Incarnation&) const = default;
 };
 
@@ -43,22 +45,29 @@ struct Server {
     int weight = 1;
     std::chrono::milliseconds max_lag{0};
     Incarnation incarnation;
-    // Replicas: every commit that the primary acknowledged before this time is visible here. kNever:
-    // no evidence, the server serves no read. The primary itself is always fresh.
+    // Replicas: every commit that the primary acknowledged before this time is visible here.
+    // kNever: no evidence, the server serves no read. The primary itself is always fresh.
     TimePoint fresh_as_of = kNever;
-    Lsn position;                          // replica: replayed; primary: inserted
-    TimePoint checked_at = kNever;         // when the last good probe was *sent*
+    Lsn position;                                // replica: replayed; primary: inserted
+    TimePoint checked_at = kNever;               // when the last good probe was *sent*
     std::chrono::microseconds response_time{0};  // of probes, smoothed
     // It says that it is the primary, after it was lost: believed as soon as the others were asked.
     bool is_to_be_confirmed = false;
 };
 
+inline const Server kUnknownServer{};
+
 struct Topology {
     std::uint64_t version = 0;
-    std::vector<Server> servers;           // in the order of Config::servers
-    std::optional<ServerId> primary;       // the one server that may take writes, if there is one
+    // By ServerId. Those that the configuration does not have, or not any more, are as a Server
+    // that nothing is known of: none of them is a replica or the primary.
+    std::vector<Server> servers;
+    std::optional<ServerId> primary;  // the one server that may take writes, if there is one
 
-    [[nodiscard]] const Server& operator[](ServerId id) const { return servers[id.index]; }
+    // Any: one that is newer than this topology is not known to it.
+    [[nodiscard]] const Server& operator[](ServerId id) const {
+        return id.index < servers.size() ? servers[id.index] : kUnknownServer;
+    }
     // The primary's; 0: there is none, or it is not known.
     [[nodiscard]] std::uint32_t timeline() const {
         return primary ? (*this)[*primary].incarnation.timeline : 0;

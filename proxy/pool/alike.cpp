@@ -1,8 +1,7 @@
-// Sessions on a replica begin with the values that they would begin with on the primary:
-// replica_settings.md.
+#include "proxy/pool/alike.hpp"
+
 #include "conf/log.hpp"
 #include "proxy/io/deadline.hpp"
-#include "proxy/pool/group.hpp"
 
 // GCC 12, depending on what it inlines: a coroutine's frame comes from Asio's own operator new, and
 // goes by its operator delete.
@@ -27,16 +26,16 @@ bool may_be_about_settings(const ConnectFailure& failure) {
 }  // namespace
 
 // Once for sessions of a kind, and not where there are no replicas.
-std::string Pool::unknown_columns(const PoolTarget& target) const {
-    if (env_.config->servers.size() < 2) return {};
+std::string Alike::unknown_columns(const PoolTarget& target) const {
+    if (env_.generation->config->servers.size() < 2) return {};
     const auto kind = kind_of_session(target.database, target.user, target.parameters);
     const auto wanted = ~brought_along(target.parameters);
     return env_.replica_settings->start(kind).covers(wanted) ? std::string{} : reviewed_columns();
 }
 
-void Pool::learn_start(const PoolTarget& target,
-                       const ServerState& seen,
-                       std::uint64_t generation) {
+void Alike::learn_start(const PoolTarget& target,
+                        const ServerState& seen,
+                        std::uint64_t generation) {
     if (seen.columns.empty()) return;
     const auto kind = kind_of_session(target.database, target.user, target.parameters);
     const bool is_other = env_.replica_settings->learn(
@@ -44,9 +43,22 @@ void Pool::learn_start(const PoolTarget& target,
     if (is_other) env_.replicas_are_outdated(kind);
 }
 
-// A connection that is as one to the primary would be, as far as the replica lets this user have it
-// so. What it has to be told is known after the first one; that one is given up.
-awaitable<ConnectResult> Pool::open_replica(PoolTarget target) {
+awaitable<ConnectResult> Alike::open(PoolTarget target) {
+    if (target.replica) co_return co_await open_replica(std::move(target));
+    co_return co_await open_primary(std::move(target));
+}
+
+awaitable<ConnectResult> Alike::open_primary(PoolTarget target) {
+    const auto generation = env_.replica_settings->generation();
+    ServerState seen;
+    std::string columns = unknown_columns(target);
+    auto result = co_await connector_.open(target, std::move(columns), seen);
+    if (result.connection) learn_start(target, seen, generation);
+    co_return result;
+}
+
+// What it has to be told is known after the first one; that one is given up.
+awaitable<ConnectResult> Alike::open_replica(PoolTarget target) {
     auto& replicas = *env_.replica_settings;
     const auto kind = kind_of_session(target.database, target.user, target.parameters);
     const auto wanted = ~brought_along(target.parameters);
@@ -63,7 +75,8 @@ awaitable<ConnectResult> Pool::open_replica(PoolTarget target) {
         PoolTarget told = target;
         told.parameters = with_settings(target.parameters, start.values, sent);
         ServerState seen;
-        auto result = co_await open_and_check(told, seen);
+        std::string columns = reviewed_columns();
+        auto result = co_await connector_.open(std::move(told), std::move(columns), seen);
         if (!result.connection) {
             if (sent.none() || attempt == kMaxAttempts || !may_be_about_settings(result.failure))
                 co_return result;
@@ -85,7 +98,7 @@ awaitable<ConnectResult> Pool::open_replica(PoolTarget target) {
             const auto in_vain = differs & sent;
             const auto untried = differs & ~sent;
             const auto accepted = co_await try_settings(result.connection, start.values, untried);
-            const bool is_settled = retires_[target.server.index] == routing::kNever;
+            const bool is_settled = retirement_.is_settled(target.server);
             const auto news =
                 replicas.found(target.server, kind, start.values, own,
                                {accepted, (untried & ~accepted) | in_vain}, is_settled);
@@ -93,12 +106,12 @@ awaitable<ConnectResult> Pool::open_replica(PoolTarget target) {
             if (accepted.none() && result.connection->stream.is_open()) co_return result;
         }
         std::vector<ServerConnectionPtr> leaving{result.connection};
-        co_await close_and_wait(std::move(leaving));
+        co_await connections_.close_and_wait(std::move(leaving));
     }
 }
 
 // Known, or asked over a connection of its own: the session may have no other to the primary.
-awaitable<ReplicaSettings::Start> Pool::start_on_primary(SessionKind kind, SettingSet wanted) {
+awaitable<ReplicaSettings::Start> Alike::start_on_primary(SessionKind kind, SettingSet wanted) {
     while (asking_primary_.contains(kind)) co_await primary_asked_.wait();
     const auto known = env_.replica_settings->start(kind);
     if (known.covers(wanted)) co_return known;
@@ -112,38 +125,45 @@ awaitable<ReplicaSettings::Start> Pool::start_on_primary(SessionKind kind, Setti
     co_return env_.replica_settings->start(kind);
 }
 
-awaitable<std::optional<SettingValues>> Pool::ask_primary(SessionKind kind) {
-    const auto topology = env_.topology->load();
-    if (!topology->primary || closing_ || Clock::now() < ask_primary_at_) co_return std::nullopt;
-    const auto server = *topology->primary;
+awaitable<std::optional<SettingValues>> Alike::ask_primary(SessionKind kind) {
+    const auto primary = env_.topology->load()->primary;
+    if (!primary || connections_.is_closing() || Clock::now() < ask_primary_at_)
+        co_return std::nullopt;
     asking_primary_.insert(kind);
-    PoolTarget target{server, false, kind.database, kind.user, {}, {}};
-    if (!kind.date_style.empty()) target.parameters.emplace_back("options", kind.date_style);
-    ServerLogin login{target.database, target.user, target.parameters, false};
-    const auto result = co_await connect(server, std::move(login));
-    std::optional<SettingValues> values;
-    if (result.connection) {
-        ServerState seen;
-        const std::string columns = reviewed_columns();
-        const auto problem = co_await check_primary(
-            *result.connection, env_.config->servers[server.index], columns, seen);
-        if (problem.empty() && !seen.columns.empty()) values = setting_values(seen.columns);
-        close(result.connection);
-    }
-    if (!values && !result.failure.rejected()) ask_primary_at_ = Clock::now() + kAskAgain;
+    auto values = co_await values_on_primary(kind, *primary);
     asking_primary_.erase(kind);
     primary_asked_.notify_all();
     co_return values;
 }
 
+awaitable<std::optional<SettingValues>> Alike::values_on_primary(SessionKind kind,
+                                                                 routing::ServerId server) {
+    ServerLogin login{kind.database, kind.user, {}, false};
+    if (!kind.date_style.empty()) login.parameters.emplace_back("options", kind.date_style);
+    auto generation = env_.generation;
+    const auto result =
+        co_await connector_.connect(std::move(generation), server, std::move(login));
+    std::optional<SettingValues> values;
+    if (result.connection) {
+        result.connection->server = server;
+        ServerState seen;
+        std::string columns = reviewed_columns();
+        const auto problem =
+            co_await connector_.check_primary(result.connection, std::move(columns), seen);
+        if (problem.empty() && !seen.columns.empty()) values = setting_values(seen.columns);
+        hang_up(result.connection);
+    }
+    if (!values && !result.failure.rejected()) ask_primary_at_ = Clock::now() + kAskAgain;
+    co_return values;
+}
+
 // Which of them the replica lets this user set. Not at the start, where one that is refused ends
 // the login and hides the rest.
-awaitable<SettingSet> Pool::try_settings(ServerConnectionPtr connection,
-                                         SettingValues values,
-                                         SettingSet chosen) {
-    Deadline deadline{
-        env_.executor, connection->stream,
-        Clock::now() + env_.config->servers[connection->server.index].connect_timeout};
+awaitable<SettingSet> Alike::try_settings(ServerConnectionPtr connection,
+                                          SettingValues values,
+                                          SettingSet chosen) {
+    const auto limit = env_.generation->servers[connection->server].connect_timeout;
+    Deadline deadline{env_.executor, connection->stream, Clock::now() + limit};
     SettingSet accepted;
     for (std::size_t i = 0; i < chosen.size(); ++i) {
         if (!chosen[i] || !values[i]) continue;
@@ -153,9 +173,9 @@ awaitable<SettingSet> Pool::try_settings(ServerConnectionPtr connection,
     co_return accepted;
 }
 
-void Pool::tell_differences(const std::vector<health::SettingDifference>& news) {
+void Alike::tell_differences(const std::vector<health::SettingDifference>& news) {
     for (const auto& difference : news) {
-        const auto& server = env_.config->servers[difference.server].name;
+        const auto& server = env_.generation->servers[difference.server].name;
         if (difference.is_made_up) {
             log::info("a replica is configured otherwise; its sessions get the primary's value",
                       "server", server, "setting", difference.setting, "primary",
@@ -170,10 +190,10 @@ void Pool::tell_differences(const std::vector<health::SettingDifference>& news) 
 }
 
 // One after the other: there is no hurry, and the primary has other things to do.
-awaitable<void> Pool::look_at_settings_again() {
+awaitable<void> Alike::look_again() {
     const auto kinds = env_.replica_settings->outdated();
     for (const auto& kind : kinds) {
-        if (closing_) co_return;
+        if (connections_.is_closing()) co_return;
         co_await start_on_primary(kind, ~SettingSet{});
     }
 }

@@ -1,5 +1,5 @@
 // What a server says to a connection that nobody uses: mostly that it is over.
-#include "proxy/pool/group.hpp"
+#include "proxy/pool/connections.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
@@ -28,7 +28,7 @@ void hear(ServerConnection& connection) {
 }  // namespace
 
 // Whatever it is, it is not for the next client: the connection leaves the pool.
-void Pool::spoken_to(ServerConnection& spoken, bool has_ended) {
+void Connections::spoken_to(ServerConnection& spoken, bool has_ended) {
     const auto connection = spoken.shared_from_this();
     const auto entry = group_by_connection_.find(connection->id);
     if (entry == group_by_connection_.end() || std::erase(entry->second->idle, connection) == 0)
@@ -41,7 +41,7 @@ void Pool::spoken_to(ServerConnection& spoken, bool has_ended) {
     close(connection);
 }
 
-void Pool::note_end(const ServerConnection& connection, bool has_ended) {
+void Connections::note_end(const ServerConnection& connection, bool has_ended) {
     const auto& farewell = connection.farewell;
     if (farewell.is_silent() && !has_ended) return;  // a notice
     if (farewell.speaks_of_the_server()) {

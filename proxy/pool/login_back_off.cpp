@@ -78,9 +78,9 @@ std::vector<health::RefusedLogin> LoginBackOff::report(TimePoint now) const {
     const std::lock_guard lock{mutex_};
     for (const auto& [login, state] : logins_) {
         if (state.is_accepted()) continue;
-        report.push_back({login.server.index, login.database, login.user, state.sqlstate,
-                          state.error, std::chrono::duration<double>(now - state.since).count(),
-                          state.refusals, known_.contains({login.database, login.user})});
+        report.push_back({login.server, login.database, login.user, state.sqlstate, state.error,
+                          std::chrono::duration<double>(now - state.since).count(), state.refusals,
+                          known_.contains({login.database, login.user})});
     }
     return report;
 }

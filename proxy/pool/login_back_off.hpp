@@ -2,7 +2,7 @@
 #pragma once
 
 #include "health/metrics.hpp"
-#include "proxy/pool/budget.hpp"
+#include "proxy/shared/budget.hpp"
 #include "routing/topology.hpp"
 
 #include <atomic>

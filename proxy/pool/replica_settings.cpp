@@ -87,7 +87,7 @@ std::vector<health::SettingDifference> ReplicaSettings::found(ServerId server,
     std::vector<health::SettingDifference> news;
     for (std::size_t i = 0; is_settled && i < kReviewedSettings.size(); ++i) {
         if (!remedy.sent[i] && !remedy.refused[i]) continue;
-        health::SettingDifference difference{server.index,
+        health::SettingDifference difference{server,
                                              std::string{kReviewedSettings[i]},
                                              primary[i].value_or(""),
                                              replica[i].value_or(""),
@@ -126,7 +126,7 @@ void ReplicaSettings::forget_replicas(const SessionKind& kind) {
 // Of several users the one counts whose sessions answer otherwise.
 std::vector<health::SettingDifference> ReplicaSettings::report() const {
     const std::lock_guard lock{mutex_};
-    std::map<std::pair<std::size_t, std::string>, health::SettingDifference> shown;
+    std::map<std::pair<routing::ServerId, std::string>, health::SettingDifference> shown;
     for (const auto& [key, found] : found_) {
         for (const auto& difference : found.differences) {
             const auto [entry, is_new] =

@@ -83,7 +83,7 @@ private:
     std::map<std::pair<routing::ServerId, SessionKind>, Found> found_;
     // Told last, of a server, a setting and what sessions get: values of the primary and the
     // replica.
-    std::map<std::pair<std::size_t, std::string>, std::string> told_;
+    std::map<std::pair<routing::ServerId, std::string>, std::string> told_;
 };
 
 }  // namespace pgsteer::proxy

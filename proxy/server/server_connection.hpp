@@ -7,18 +7,15 @@
 #include "proxy/server/exchange.hpp"
 #include "proxy/server/farewell.hpp"
 #include "proxy/server/reply_queue.hpp"
+#include "proxy/shared/parameter_map.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/startup.hpp"
 #include "routing/topology.hpp"
 
-#include <map>
 #include <memory>
 #include <string>
 
 namespace pgsteer::proxy {
-
-using ParameterMap =
-    std::map<std::string, std::string, std::less<>>;  // as ParameterStatus reports them
 
 // The incarnation of a connection that is held and shall not be used for anything new.
 inline constexpr std::uint64_t kOutdated = 0;

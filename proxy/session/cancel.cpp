@@ -2,7 +2,7 @@
 
 #include "proxy/io/deadline.hpp"
 #include "proxy/io/spawn.hpp"
-#include "proxy/worker.hpp"
+#include "proxy/shared/surroundings.hpp"
 
 namespace pgsteer::proxy {
 
@@ -32,11 +32,10 @@ awaitable<void> deliver(Executor executor,
 
 }  // namespace
 
-void send_cancel(Worker& worker, const ServerConnectionPtr& connection) {
+void send_cancel(Surroundings& around, const ServerConnectionPtr& connection) {
     ++connection->cancels_in_flight;
-    spawn(worker.executor(),
-          deliver(worker.executor(), worker.config().servers[connection->server.index], connection),
-          "cancel");
+    spawn(around.executor(),
+          deliver(around.executor(), around.servers()[connection->server], connection), "cancel");
 }
 
 }  // namespace pgsteer::proxy

@@ -4,10 +4,10 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
+class Surroundings;
 
 // Asks the server to cancel what runs on `connection`, over a connection of its own that waits for
 // no pool. Until it has arrived the connection is not given to another client.
-void send_cancel(Worker& worker, const ServerConnectionPtr& connection);
+void send_cancel(Surroundings& around, const ServerConnectionPtr& connection);
 
 }  // namespace pgsteer::proxy

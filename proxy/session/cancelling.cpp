@@ -1,14 +1,13 @@
 #include "proxy/session/cancelling.hpp"
 
 #include "proxy/session/cancel.hpp"
-#include "proxy/worker.hpp"
 
 namespace pgsteer::proxy {
 
 void Cancelling::requested(std::uint32_t secret_key) {
     if (secret_key != who_.key.secret_key) return;
     if (course_.is_idle() && !course_.choosing) return;
-    worker_.mutable_counters().cancels.add();
+    lodging_.around.counters().cancels.add();
     if (course_.cancel == Cancel::none) course_.cancel = Cancel::asked;
     pass_on_if_asked();
     if (course_.requests.empty()) course_.place_in_pool.leave();
@@ -23,7 +22,7 @@ void Cancelling::pass_on() {
     if (owed == nullptr && !course_.choosing) course_.cancel = Cancel::none;  // it has the answer
     if (owed == nullptr || owed->internal) return;
     course_.cancel = Cancel::passed_on;
-    send_cancel(worker_, lease.connection());
+    send_cancel(lodging_.around, lease.connection());
 }
 
 }  // namespace pgsteer::proxy

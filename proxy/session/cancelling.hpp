@@ -2,18 +2,17 @@
 #pragma once
 
 #include "proxy/session/course.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/sides.hpp"
 #include "proxy/session/who.hpp"
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Worker-local.
 class Cancelling {
 public:
-    Cancelling(Worker& worker, Who& who, Course& course, Sides& sides)
-        : worker_{worker}, who_{who}, course_{course}, sides_{sides} {}
+    Cancelling(const Lodging& lodging, Who& who, Course& course, Sides& sides)
+        : lodging_{lodging}, who_{who}, course_{course}, sides_{sides} {}
     Cancelling(const Cancelling&) = delete;
     Cancelling& operator=(const Cancelling&) = delete;
 
@@ -29,7 +28,7 @@ private:
     void pass_on();
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Who& who_;
     Course& course_;
     Sides& sides_;

@@ -3,7 +3,6 @@
 #include "conf/log.hpp"
 #include "proxy/io/spawn.hpp"
 #include "proxy/session/cancel.hpp"
-#include "proxy/worker.hpp"
 
 #include <algorithm>
 
@@ -35,20 +34,20 @@ bool is_outlived(const routing::Topology& topology, const ServerConnection& repl
 }  // namespace
 
 ClientSession::Common::Common(ClientSession& s)
-    : transaction_end{s.worker_, s.client_, s.who_, s.course_, s.memory_, s.sides_},
-      ending{s.worker_, s.client_, s.who_, s.course_, s.memory_, s.sides_, transaction_end},
-      holding{s.worker_, s.client_, s.course_, s.sides_, ending},
-      options{s.worker_, s.who_, s.memory_},
-      questions{s.worker_, s.client_, s.course_, s.memory_, s.sides_},
-      last_route{s.worker_, s.client_, s.course_, s.memory_, s.sides_},
-      request_end{s.worker_, s.who_, s.course_, s.memory_, last_route},
-      progress{s.worker_, s.client_, s.course_, s.sides_},
-      control{s.worker_, s.client_, s.course_, s.memory_, s.sides_, ending, options, progress} {}
+    : transaction_end{s.lodging_, s.client_, s.who_, s.course_, s.memory_, s.sides_},
+      ending{s.lodging_, s.client_, s.who_, s.course_, s.memory_, s.sides_, transaction_end},
+      holding{s.lodging_, s.client_, s.course_, s.sides_, ending},
+      options{s.lodging_, s.who_, s.memory_},
+      questions{s.lodging_, s.client_, s.course_, s.memory_, s.sides_},
+      last_route{s.lodging_, s.client_, s.course_, s.memory_, s.sides_},
+      request_end{s.lodging_, s.who_, s.course_, s.memory_, last_route},
+      progress{s.lodging_, s.client_, s.course_, s.sides_},
+      control{s.lodging_, s.client_, s.course_, s.memory_, s.sides_, ending, options, progress} {}
 
 ClientSession::Sending::Sending(ClientSession& s)
-    : judge{s.worker_, s.client_, s.who_, s.course_, s.memory_, s.sides_, s.common_.options},
+    : judge{s.lodging_, s.client_, s.who_, s.course_, s.memory_, s.sides_, s.common_.options},
       sender{s.memory_, s.sides_, s.common_.questions, s.common_.last_route, s.common_.control},
-      seek{s.worker_,
+      seek{s.lodging_,
            s.client_,
            s.who_,
            s.course_,
@@ -60,7 +59,7 @@ ClientSession::Sending::Sending(ClientSession& s)
            s.common_.request_end,
            s.common_.progress,
            judge},
-      recovery{s.worker_,
+      recovery{s.lodging_,
                s.client_,
                s.who_,
                s.course_,
@@ -74,7 +73,7 @@ ClientSession::Sending::Sending(ClientSession& s)
                judge,
                sender,
                seek},
-      dispatch{s.worker_,
+      dispatch{s.lodging_,
                s.client_,
                s.course_,
                s.memory_,
@@ -103,28 +102,28 @@ ClientSession::Answering::Answering(ClientSession& s)
               s.common_.request_end,
               effects,
               errors},
-      cancelling{s.worker_, s.who_, s.course_, s.sides_},
-      replies{s.worker_,         s.client_,           s.course_, s.sides_, s.common_.ending,
+      cancelling{s.lodging_, s.who_, s.course_, s.sides_},
+      replies{s.lodging_,        s.client_,           s.course_, s.sides_, s.common_.ending,
               s.common_.holding, s.sending_.recovery, errors,    answers,  cancelling} {}
 
-ClientSession::ClientSession(Worker& worker, Socket socket)
-    : worker_{worker},
-      client_{std::move(socket), worker.mutable_counters()},
-      course_{worker.executor(), worker.in_flight()},
-      raw_relay_{worker, client_, who_, course_},
-      startup_{worker, *this,           client_,       who_,      memory_,
-               sides_, common_.options, sending_.seek, raw_relay_} {}
+ClientSession::ClientSession(Surroundings& around, GenerationPtr generation, Socket socket)
+    : lodging_{around, std::move(generation)},
+      client_{std::move(socket), around.counters()},
+      course_{around.executor(), around.in_flight()},
+      raw_relay_{lodging_, client_, who_, course_},
+      startup_{lodging_, *this,           client_,       who_,      memory_,
+               sides_,   common_.options, sending_.seek, raw_relay_} {}
 
 ClientSession::~ClientSession() = default;
 
 void ClientSession::start() {
     course_.session = weak_from_this();
-    spawn(worker_.executor(), run(), "session");
+    spawn(lodging_.around.executor(), run(), "session");
 }
 
 awaitable<void> ClientSession::run() {
     const auto self = shared_from_this();
-    auto& counters = worker_.mutable_counters();
+    auto& counters = lodging_.around.counters();
     counters.clients.add();
     try {
         const bool started = co_await startup_.run();
@@ -138,7 +137,8 @@ awaitable<void> ClientSession::run() {
     counters.clients.subtract();
     counters.client_bytes_in.add(client_.stream.bytes_received());
     counters.client_bytes_out.add(client_.stream.bytes_sent());
-    worker_.unregister_session(*this);
+    lodging_.around.clients().gone();
+    lodging_.around.sessions().remove(*this);
 }
 
 awaitable<void> ClientSession::serve() {
@@ -205,7 +205,7 @@ awaitable<bool> ClientSession::more_comes() {
         Timer timer;
         bool readable = false;
     };
-    const auto pause = std::make_shared<Pause>(worker_.executor());
+    const auto pause = std::make_shared<Pause>(lodging_.around.executor());
     client_.stream.when_readable([pause] {
         pause->readable = true;
         pause->timer.cancel();
@@ -249,11 +249,11 @@ void ClientSession::servers_changed(const routing::Topology& topology) {
 void ClientSession::check_timeouts(routing::TimePoint now) {
     if (course_.requests.empty()) return;
     const auto& request = course_.requests.front();
-    const auto limit = worker_.config().servers[request.server.index].query_timeout;
+    const auto limit = lodging_.server(request.server).query_timeout;
     if (limit.count() == 0 || request.rows_seen || now - request.started < limit) return;
     auto& side = sides_[request.slot];
     if (!side.lease) return;
-    send_cancel(worker_, side.lease.connection());
+    send_cancel(lodging_.around, side.lease.connection());
     side.lost_because = ProxyErrc::server_timeout;
     side.lease->stream.close();
 }

@@ -4,6 +4,7 @@
 #include "proxy/session/cancelling.hpp"
 #include "proxy/session/dispatch.hpp"
 #include "proxy/session/effects.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/replies.hpp"
 #include "proxy/session/startup.hpp"
 
@@ -11,34 +12,34 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Worker-local. Lives as long as one of its coroutines. serve() reads the client and sends requests
 // on; what its server connections say is heard by Replies, and passed to the client. It builds the
 // rooms that do the work, each from those before it, and has no state of its own.
-class ClientSession : public std::enable_shared_from_this<ClientSession> {
+class ClientSession final : public Sessions::Member,
+                            public std::enable_shared_from_this<ClientSession> {
 public:
-    ClientSession(Worker& worker, Socket socket);
+    // `around` outlives it.
+    ClientSession(Surroundings& around, GenerationPtr generation, Socket socket);
     ~ClientSession();
-    ClientSession(const ClientSession&) = delete;
-    ClientSession& operator=(const ClientSession&) = delete;
 
     void start();  // detaches; the session ends by itself
 
-    // --- called by the worker ---
-    void cancel_requested(std::uint32_t secret_key);
-    void servers_changed(const routing::Topology& topology);
-    // See TransactionEnd.
-    template <class Which>
-    void outdate_replica(const Which& which) {
-        common_.transaction_end.outdate_replica(which);
+    // --- called by the worker: see Sessions::Member ---
+    void cancel_requested(std::uint32_t secret_key) override;
+    void servers_changed(const routing::Topology& topology) override;
+    void outdate_replica(routing::ServerId server) override {
+        common_.transaction_end.outdate_replica(server);
     }
-    void check_timeouts(routing::TimePoint now);
-    [[nodiscard]] bool is_reading() const { return client_.reading; }  // then it notices by itself
-    void look_for_client();  // a client that has gone ends what its session waits for
-    void drain() { common_.ending.drain(); }
-    void stop() { common_.ending.stop(); }
-    [[nodiscard]] std::uint32_t process_id() const { return who_.key.process_id; }
+    void outdate_replica(const SessionKind& kind) override {
+        common_.transaction_end.outdate_replica(kind);
+    }
+    void check_timeouts(routing::TimePoint now) override;
+    [[nodiscard]] bool is_reading() const override { return client_.reading; }
+    void look_for_client() override;
+    void drain() override { common_.ending.drain(); }
+    void stop() override { common_.ending.stop(); }
+    [[nodiscard]] std::uint32_t process_id() const override { return who_.key.process_id; }
+    std::shared_ptr<Sessions::Member> keep_alive() override { return shared_from_this(); }
 
 private:
     awaitable<void> run();
@@ -79,7 +80,7 @@ private:
         Replies replies;
     };
 
-    Worker& worker_;
+    const Lodging lodging_;
     Client client_;
     Who who_;
     Course course_;

@@ -3,7 +3,6 @@
 #include "proxy/session/synthetic_verdicts.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/message_types.hpp"
-#include "proxy/worker.hpp"
 
 #include <fmt/format.h>
 
@@ -101,7 +100,7 @@ Next Dispatch::begin_search(Search& search, const BatchFacts& facts) {
     if (progress_.follows_its_request())
         return search.chosen(course_.requests.back().slot, statement.statement.reason);
     if (!progress_.is_copying_in()) {
-        if (worker_.crashes().is_refused(statement.key, client_.received_at))
+        if (lodging_.around.crashes().is_refused(statement.key, client_.received_at))
             return search.fail_in_turn(ProxyErrc::statement_crashes);
         auto problem =
             facts.sets_options ? options_.problem_of(client_.batcher.batch()) : std::string{};
@@ -140,7 +139,7 @@ void Dispatch::place(Search& search, const BatchFacts& facts) {
         request.statement = statement;
     if (request.retryable) {
         requests.keep(bytes);
-        request.retryable = request.messages.size() <= 2 * worker_.config().routing.retry_buffer;
+        request.retryable = request.messages.size() <= 2 * lodging_.config().routing.retry_buffer;
     }
     sender_.send({client_.batcher.batch(), bytes, facts, continues}, choice.slot, request);
     if (request.bare && request.open) requests.drop_back();  // a Sync that the server ignores
@@ -195,8 +194,8 @@ awaitable<void> Dispatch::make_way(StatementPtr statement) {
     if (memory_.state.transaction_on()) co_return;  // it will be refused there
     for (const auto& effect : statement->statement.effects)
         if (effect.kind == routing::Effect::Kind::empties_database) {
-            worker_.catalogs().leave(effect.name);
-            co_await worker_.pool().empty_database(effect.name);
+            lodging_.around.catalogs().leave(effect.name);
+            co_await lodging_.around.pool().empty_database(effect.name);
         }
 }
 

@@ -6,6 +6,7 @@
 #include "proxy/session/ending.hpp"
 #include "proxy/session/judge.hpp"
 #include "proxy/session/last_route.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/options.hpp"
 #include "proxy/session/progress.hpp"
@@ -17,12 +18,10 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Called by ClientSession::serve(), one at a time. Worker-local.
 class Dispatch {
 public:
-    Dispatch(Worker& worker,
+    Dispatch(const Lodging& lodging,
              Client& client,
              Course& course,
              Memory& memory,
@@ -36,7 +35,7 @@ public:
              Sender& sender,
              Seek& seek,
              Recovery& recovery)
-        : worker_{worker},
+        : lodging_{lodging},
           client_{client},
           course_{course},
           memory_{memory},
@@ -74,7 +73,7 @@ private:
     awaitable<void> make_way(routing::StatementPtr statement);
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Course& course_;
     Memory& memory_;

@@ -1,7 +1,6 @@
 #include "proxy/session/ending.hpp"
 
 #include "proxy/session/cancel.hpp"
-#include "proxy/worker.hpp"
 
 namespace pgsteer::proxy {
 
@@ -20,7 +19,7 @@ void Ending::leave() {
         const auto& lease = sides_[slot].lease;
         if (!lease) continue;
         if (!lease->replies.empty() && !course_.requests.empty())
-            send_cancel(worker_, lease.connection());
+            send_cancel(lodging_.around, lease.connection());
         sides_.release(slot);
     }
     course_.requests.clear();

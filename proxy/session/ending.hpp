@@ -3,6 +3,7 @@
 
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/sides.hpp"
 #include "proxy/session/transaction_end.hpp"
@@ -10,20 +11,18 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Whoever finds that it cannot go on says so here; serve() and the coroutines that wait find
 // Client::closing set. Every function may be called at any time, and again. Worker-local.
 class Ending {
 public:
-    Ending(Worker& worker,
+    Ending(const Lodging& lodging,
            Client& client,
            Who& who,
            Course& course,
            Memory& memory,
            Sides& sides,
            TransactionEnd& transaction_end)
-        : worker_{worker},
+        : lodging_{lodging},
           client_{client},
           who_{who},
           course_{course},
@@ -49,7 +48,7 @@ public:
 
 private:
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Who& who_;
     Course& course_;

@@ -1,7 +1,6 @@
 #include "proxy/session/holding.hpp"
 
 #include "proxy/session/cancel.hpp"
-#include "proxy/worker.hpp"
 
 namespace pgsteer::proxy {
 
@@ -38,7 +37,7 @@ void Holding::hold_replies() {
     outbox_.hold_rest();
     const auto& lease = sides_[request.slot].lease;
     const bool nothing_owed = lease && lease->replies.empty();
-    if (outbox_.held_bytes() > worker_.config().routing.retry_buffer || nothing_owed)
+    if (outbox_.held_bytes() > lodging_.config().routing.retry_buffer || nothing_owed)
         return release_held();
     held_since_ = course_.replies_at;
     wait_until(held_since_ + kQuiet);
@@ -69,7 +68,7 @@ void Holding::end_discarded_run() {
     if (!lease) return;
     const auto* owed = lease->replies.front();
     if (owed != nullptr && !owed->internal && lease->cancels_in_flight == 0)
-        send_cancel(worker_, lease.connection());
+        send_cancel(lodging_.around, lease.connection());
     wait_until(Clock::now() + kQuiet);  // there may be another statement behind it
 }
 
@@ -80,7 +79,7 @@ void Holding::release_held() {
     client_.stream.write(*held);
     auto& request = course_.requests.front();
     if (request.rows_seen || sides_[request.slot].partial > 0 ||
-        request.released.size() + held->size() > worker_.config().routing.retry_buffer) {
+        request.released.size() + held->size() > lodging_.config().routing.retry_buffer) {
         request.retryable = false;
     } else {
         request.released.insert(request.released.end(), held->begin(), held->end());

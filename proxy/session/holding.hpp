@@ -6,19 +6,18 @@
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
 #include "proxy/session/ending.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/outbox.hpp"
 #include "proxy/session/sides.hpp"
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // The Outbox with its clock: what a server has sent of an answer goes out when it is complete, when
 // there is too much of it, or when the server has been silent for a while. Worker-local.
 class Holding {
 public:
-    Holding(Worker& worker, Client& client, Course& course, Sides& sides, Ending& ending)
-        : worker_{worker},
+    Holding(const Lodging& lodging, Client& client, Course& course, Sides& sides, Ending& ending)
+        : lodging_{lodging},
           client_{client},
           course_{course},
           sides_{sides},
@@ -49,7 +48,7 @@ private:
     void end_discarded_run();
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Course& course_;
     Sides& sides_;

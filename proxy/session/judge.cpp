@@ -1,7 +1,5 @@
 #include "proxy/session/judge.hpp"
 
-#include "proxy/worker.hpp"
-
 #include <algorithm>
 
 namespace pgsteer::proxy {
@@ -11,7 +9,7 @@ constexpr std::size_t kLeastReadBytes = 8 * 1024;  // also with retry_buffer: 0
 }  // namespace
 
 routing::StatementPtr Judge::classify(std::string_view sql) const {
-    return who_.shown.can_classify() ? worker_.classify(sql) : nullptr;
+    return who_.shown.can_classify() ? lodging_.around.statements().classify(sql) : nullptr;
 }
 
 Batch Judge::parse_batch(wire::Bytes bytes) const {
@@ -20,18 +18,20 @@ Batch Judge::parse_batch(wire::Bytes bytes) const {
 
 void Judge::update() const {
     if (course_.requests.empty()) course_.names_may_change = false;
-    memory_.catalog.update(memory_.state.search_path(), course_.names_may_change,
-                           [this](const auto& view) { return worker_.catalog_context(view); });
+    memory_.catalog.update(
+        memory_.state.search_path(), course_.names_may_change,
+        [this](const auto& view) { return lodging_.around.statements().context(view); });
 }
 
 BatchFacts Judge::facts_of(const Batch& batch, wire::Bytes bytes) const {
     const auto& catalog = memory_.catalog;
-    return proxy::facts_of(batch, bytes,
-                           {memory_.prepared,
-                            memory_.portals,
-                            {catalog.number(), catalog.view(), worker_.judged_statements()},
-                            who_.shown.can_classify(),
-                            max_read_bytes()});
+    return proxy::facts_of(
+        batch, bytes,
+        {memory_.prepared,
+         memory_.portals,
+         {catalog.number(), catalog.view(), lodging_.around.statements().judged()},
+         who_.shown.can_classify(),
+         max_read_bytes()});
 }
 
 // A read is kept for a retry up to the size of its answer's buffer.
@@ -41,12 +41,12 @@ std::size_t Judge::max_read_bytes() const {
         !batch.ends && batch.bytes >= kMaxBatchBytes;  // and nobody knows with what
     return continues
                ? 0
-               : std::max<std::size_t>(worker_.config().routing.retry_buffer, kLeastReadBytes);
+               : std::max<std::size_t>(lodging_.config().routing.retry_buffer, kLeastReadBytes);
 }
 
 bool Judge::may_verify(const Batch& batch) const {
     return batch.ends && !course_.moved &&
-           batch.bytes <= 2 * worker_.config().routing.retry_buffer && !course_.requests.is_open();
+           batch.bytes <= 2 * lodging_.config().routing.retry_buffer && !course_.requests.is_open();
 }
 
 // A function may have prepared it, on the primary.
@@ -61,7 +61,7 @@ routing::SessionView Judge::view(const routing::Statement& statement,
                                  const routing::Topology& topology,
                                  const Demand& demand,
                                  routing::ServerSet avoid) const {
-    const auto& config = worker_.config();
+    const auto& config = lodging_.config();
     const auto options = options_.of(statement);
     routing::SessionView view;
     view.consistency = memory_.freshness.level(options);
@@ -83,7 +83,7 @@ routing::SessionView Judge::view(const routing::Statement& statement,
             std::max(view.consistency, Options::level_of(config.routing.lazy_consistency));
     add_positions(view, topology);
     view.tolerated_age = config.health.timeout + config.health.interval * (config.health.fall + 1);
-    view.avoid = demand.avoid | avoid | worker_.suspects(topology);
+    view.avoid = demand.avoid | avoid | lodging_.around.suspects(topology);
     view.transaction_on = sides_.server_of(memory_.state.transaction_on());
     view.last_used = sides_.server_of(sides_.last_used());
     view.cursor_on = sides_.server_of(memory_.state.cursor_on());
@@ -93,10 +93,11 @@ routing::SessionView Judge::view(const routing::Statement& statement,
 // Where somebody will look at them.
 void Judge::add_positions(routing::SessionView& view, const routing::Topology& topology) const {
     if (view.consistency >= routing::Consistency::global)
-        view.written = worker_.writes().seen(topology.timeline(), routing::Clock::now());
+        view.written =
+            lodging_.around.freshness().writes().seen(topology.timeline(), routing::Clock::now());
     if (view.floor.primary_position.timeline != 0 || view.written.position.timeline != 0 ||
         view.min_lsn)
-        view.learnt = worker_.learnt_positions(topology);
+        view.learnt = lodging_.around.freshness().positions(topology);
 }
 
 }  // namespace pgsteer::proxy

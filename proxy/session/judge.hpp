@@ -4,6 +4,7 @@
 #include "proxy/session/batch_facts.hpp"
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/options.hpp"
 #include "proxy/session/search.hpp"
@@ -12,19 +13,17 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Changes nothing but the catalog's view in update(). Worker-local.
 class Judge {
 public:
-    Judge(Worker& worker,
+    Judge(const Lodging& lodging,
           Client& client,
           Who& who,
           Course& course,
           Memory& memory,
           Sides& sides,
           const Options& options)
-        : worker_{worker},
+        : lodging_{lodging},
           client_{client},
           who_{who},
           course_{course},
@@ -55,7 +54,7 @@ private:
     void add_positions(routing::SessionView& view, const routing::Topology& topology) const;
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Who& who_;
     Course& course_;

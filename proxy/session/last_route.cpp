@@ -2,7 +2,6 @@
 
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
-#include "proxy/worker.hpp"
 
 #include <fmt/format.h>
 
@@ -23,7 +22,7 @@ std::string_view role_of(Slot slot) { return slot == Slot::replica ? "replica" :
 void LastRoute::note(Slot slot, const Request& request) {
     if (request.statement && request.statement->statement.shows != Shows::nothing) return;
     known_ = {request.server, slot, request.reason, request.retried, Clock::duration{-1}};
-    const auto fresh_as_of = worker_.topology()[request.server].fresh_as_of;
+    const auto fresh_as_of = lodging_.around.topology()[request.server].fresh_as_of;
     if (slot == Slot::replica && fresh_as_of != routing::kNever)
         known_->staleness = std::max(Clock::duration{0}, course_.replies_at - fresh_as_of);
 }
@@ -34,7 +33,7 @@ void LastRoute::add_shown(Slot slot, wire::Buffer& out, const Request& request) 
         return;
     const auto shows = request.statement->statement.shows;
     if (shows == Shows::nothing) return;
-    const auto& topology = worker_.topology();
+    const auto& topology = lodging_.around.topology();
     std::string sql;
     if (shows == Shows::lsn && slot == Slot::primary && topology.primary) {
         sql = fmt::format(
@@ -54,9 +53,9 @@ void LastRoute::add_shown(Slot slot, wire::Buffer& out, const Request& request) 
 // Without what would have to be quoted in SQL.
 std::string LastRoute::text() const {
     if (!known_) return "";
-    std::string text = fmt::format("server={} role={} reason={}",
-                                   worker_.config().servers[known_->server.index].name,
-                                   role_of(known_->slot), routing::name(known_->reason));
+    std::string text =
+        fmt::format("server={} role={} reason={}", lodging_.server(known_->server).name,
+                    role_of(known_->slot), routing::name(known_->reason));
     if (known_->staleness.count() >= 0) {
         const auto stale = std::chrono::duration_cast<std::chrono::milliseconds>(known_->staleness);
         text += fmt::format(" staleness={}ms", stale.count());
@@ -71,7 +70,7 @@ std::string LastRoute::text() const {
 
 void LastRoute::explain(const Choice& choice) {
     if (choice.failure || !sides_[choice.slot].lease) return;
-    const auto& server = worker_.config().servers[sides_[choice.slot].lease->server.index];
+    const auto& server = lodging_.config().servers[sides_[choice.slot].lease->server.index];
     const auto text = fmt::format("pgsteer: {} {}, reason {}", role_of(choice.slot), server.name,
                                   routing::name(choice.reason));
     wire::Buffer out;

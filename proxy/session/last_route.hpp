@@ -4,6 +4,7 @@
 
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/search.hpp"
 #include "proxy/session/sides.hpp"
@@ -13,13 +14,11 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Worker-local.
 class LastRoute {
 public:
-    LastRoute(Worker& worker, Client& client, Course& course, Memory& memory, Sides& sides)
-        : worker_{worker}, client_{client}, course_{course}, memory_{memory}, sides_{sides} {}
+    LastRoute(const Lodging& lodging, Client& client, Course& course, Memory& memory, Sides& sides)
+        : lodging_{lodging}, client_{client}, course_{course}, memory_{memory}, sides_{sides} {}
     LastRoute(const LastRoute&) = delete;
     LastRoute& operator=(const LastRoute&) = delete;
 
@@ -42,7 +41,7 @@ private:
     [[nodiscard]] std::string text() const;
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Course& course_;
     Memory& memory_;

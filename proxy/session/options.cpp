@@ -1,6 +1,5 @@
 #include "proxy/session/options.hpp"
 
-#include "proxy/worker.hpp"
 #include "routing/startup_options.hpp"
 
 #include <fmt/format.h>
@@ -51,7 +50,7 @@ Consistency Options::level_of(conf::Consistency level) {
 }
 
 std::string Options::start() {
-    const auto& config = worker_.config();
+    const auto& config = lodging_.config();
     const auto& who = who_.identity;
     auto level = config.routing.consistency;
     for (const auto& database : config.databases) {
@@ -103,7 +102,7 @@ routing::TimePoint Options::wait_until(const routing::Statement& statement,
     if (arrived == routing::kNever || memory_.transaction.has_to_stay()) return routing::kNever;
     const auto options = of(statement);
     std::chrono::milliseconds patience =
-        options.freshness_wait.value_or(worker_.config().routing.freshness_wait);
+        options.freshness_wait.value_or(lodging_.config().routing.freshness_wait);
     if (memory_.freshness.level(options) == Consistency::strict)
         patience = std::max<std::chrono::milliseconds>(patience, kStrictPatience);
     return patience.count() == 0 ? routing::kNever : arrived + patience;

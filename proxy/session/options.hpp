@@ -2,6 +2,7 @@
 #pragma once
 
 #include "proxy/session/batch.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/who.hpp"
 #include "routing/read_options.hpp"
@@ -10,13 +11,11 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Asked only: SessionState and Transaction keep what was said. Worker-local.
 class Options {
 public:
-    Options(Worker& worker, Who& who, Memory& memory)
-        : worker_{worker}, who_{who}, memory_{memory} {}
+    Options(const Lodging& lodging, Who& who, Memory& memory)
+        : lodging_{lodging}, who_{who}, memory_{memory} {}
     Options(const Options&) = delete;
     Options& operator=(const Options&) = delete;
 
@@ -41,7 +40,7 @@ public:
 
 private:
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Who& who_;
     Memory& memory_;
 };

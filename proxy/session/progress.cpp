@@ -2,7 +2,6 @@
 
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/message_types.hpp"
-#include "proxy/worker.hpp"
 
 #include <algorithm>
 
@@ -88,7 +87,8 @@ bool Progress::is_in_doubt() const {
 awaitable<void> Progress::doubt_settled() const {
     const auto end = routing::Clock::now() + kPatienceInDoubt;
     while (is_in_doubt() && routing::Clock::now() < end) {
-        Timer timer{worker_.executor(), routing::Clock::now() + std::chrono::milliseconds{1}};
+        Timer timer{lodging_.around.executor(),
+                    routing::Clock::now() + std::chrono::milliseconds{1}};
         co_await timer.async_wait(as_result);
     }
     if (!is_in_doubt()) co_return;

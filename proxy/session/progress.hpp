@@ -4,17 +4,16 @@
 #include "proxy/io/asio.hpp"
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/sides.hpp"
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Changes nothing but what ask_for_answers() and doubt_settled() say. Worker-local.
 class Progress {
 public:
-    Progress(Worker& worker, Client& client, Course& course, Sides& sides)
-        : worker_{worker}, client_{client}, course_{course}, sides_{sides} {}
+    Progress(const Lodging& lodging, Client& client, Course& course, Sides& sides)
+        : lodging_{lodging}, client_{client}, course_{course}, sides_{sides} {}
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
 
@@ -42,7 +41,7 @@ private:
     [[nodiscard]] bool is_in_doubt() const;
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Course& course_;
     Sides& sides_;

@@ -2,7 +2,6 @@
 
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
-#include "proxy/worker.hpp"
 
 namespace pgsteer::proxy {
 
@@ -47,16 +46,17 @@ void Questions::add_verification(wire::Buffer& out) {
 
 void Questions::add_sample(const BatchFacts& facts, const Request& request, wire::Buffer& out) {
     const auto& side = sides_[Slot::primary];
+    auto& freshness = lodging_.around.freshness();
     const auto level = memory_.freshness.level(memory_.state.read_options());
-    if (!worker_.config().routing.sample_on_primary || level == Consistency::eventual) return;
+    if (!lodging_.config().routing.sample_on_primary || level == Consistency::eventual) return;
     if (!request.raises_floor || request.open || course_.requests.size() != 1 ||
         side.sample.is_pending)
         return;
     if (!ends_outside_transaction(facts)) return;
-    if (!memory_.freshness.is_sample_worthwhile() && !worker_.writes().is_asked(Clock::now()))
+    if (!memory_.freshness.is_sample_worthwhile() && !freshness.writes().is_asked(Clock::now()))
         return;
-    const bool is_bounded = worker_.config().routing.sample_interval.count() > 0;
-    if (is_bounded && !worker_.may_sample(Clock::now())) return;
+    const auto interval = lodging_.config().routing.sample_interval;
+    if (interval.count() > 0 && !freshness.may_sample(Clock::now(), interval)) return;
     if (!side.lease->replies.push(
             {.what = Expect::query, .internal = true, .purpose = Purpose::sample}))
         return;
@@ -84,13 +84,13 @@ void Questions::note_written(Slot slot, TransactionStatus status) {
         return;
     if (status != TransactionStatus::idle && !course_.requests.front().may_commit) return;
     auto& sample = sides_[slot].sample;
-    auto& writes = worker_.writes();
+    auto& writes = lodging_.around.freshness().writes();
     if (!sample.is_pending) return writes.acknowledged(course_.replies_at);
     writes.acknowledged_before_position(sample.awaited, course_.replies_at);
 }
 
 bool Questions::may_flush() const {
-    const auto& config = worker_.config();
+    const auto& config = lodging_.config();
     const auto& lease = sides_[Slot::primary].lease;
     return memory_.freshness.is_unflushed() && config.routing.sample_on_primary &&
            config.health.nudge_interval.count() > 0 && lease && lease->replies.empty() &&
@@ -124,7 +124,7 @@ Verdict Questions::on_position_told(Slot, Purpose purpose) {
 Verdict Questions::sample_told() {
     auto& side = sides_[Slot::primary];
     auto sample = std::exchange(side.sample, {});
-    const auto& topology = worker_.topology();
+    const auto& topology = lodging_.around.topology();
     const auto timeline = topology.timeline();
     if (!side.told_position || timeline == 0 || topology.primary != side.lease->server)
         return Verdict::swallow;
@@ -140,14 +140,15 @@ Verdict Questions::verification_told() {
     side.verification.is_pending = false;
     if (course_.requests.empty()) return Verdict::broken;
     const auto& needed = course_.requests.front().needed;
-    const auto& server = worker_.topology()[connection.server];
+    const auto& server = lodging_.around.topology()[connection.server];
     const bool same_run = server.incarnation.number == connection.incarnation &&
                           server.incarnation.timeline == needed.timeline;
     const bool passed = same_run && side.told_position && *side.told_position >= needed.lsn;
     if (same_run && side.told_position)
-        worker_.learnt().learn(connection.server, connection.incarnation, *side.told_position);
-    worker_.verification(connection.server).ended(passed, course_.replies_at);
-    auto& counters = worker_.mutable_counters();
+        lodging_.around.freshness().learnt().learn(connection.server, connection.incarnation,
+                                                   *side.told_position);
+    lodging_.around.freshness().verification(connection.server).ended(passed, course_.replies_at);
+    auto& counters = lodging_.around.counters();
     (passed ? counters.verifications_passed : counters.verifications_behind).add();
     if (!passed) {
         side.verification.is_behind = true;

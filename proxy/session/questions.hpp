@@ -5,18 +5,17 @@
 #include "proxy/session/batch_facts.hpp"
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/sides.hpp"
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Puts the questions among what is sent, and takes the answers. Worker-local.
 class Questions {
 public:
-    Questions(Worker& worker, Client& client, Course& course, Memory& memory, Sides& sides)
-        : worker_{worker}, client_{client}, course_{course}, memory_{memory}, sides_{sides} {}
+    Questions(const Lodging& lodging, Client& client, Course& course, Memory& memory, Sides& sides)
+        : lodging_{lodging}, client_{client}, course_{course}, memory_{memory}, sides_{sides} {}
     Questions(const Questions&) = delete;
     Questions& operator=(const Questions&) = delete;
 
@@ -55,7 +54,7 @@ private:
     [[nodiscard]] Verdict verification_told();
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Course& course_;
     Memory& memory_;

@@ -3,7 +3,6 @@
 #include "proxy/io/spawn.hpp"
 #include "proxy/session/cancel.hpp"
 #include "proxy/wire/backend.hpp"
-#include "proxy/worker.hpp"
 
 namespace pgsteer::proxy {
 
@@ -34,8 +33,8 @@ std::optional<routing::ServerId> RawRelay::server() const {
 }
 
 void RawRelay::cancel() {
-    worker_.mutable_counters().cancels.add();
-    send_cancel(worker_, server_);
+    lodging_.around.counters().cancels.add();
+    send_cancel(lodging_.around, server_);
 }
 
 awaitable<bool> RawRelay::connect(Login& login) {
@@ -44,15 +43,16 @@ awaitable<bool> RawRelay::connect(Login& login) {
         return false;
     };
     const auto& who = who_.identity;
-    const auto primary = worker_.topology().primary;
+    const auto primary = lodging_.around.topology().primary;
     if (!primary) co_return refuse_without_primary();
     ServerLogin server_login{who.server_database.empty() ? who.database : who.server_database,
                              who.user, who.parameters, true};
-    auto result =
-        co_await worker_.pool().connect(*primary, std::move(server_login), course_.place_in_pool);
+    auto result = co_await lodging_.around.pool().connect(*primary, std::move(server_login),
+                                                          course_.place_in_pool);
     if (client_.closing) co_return false;
     if (!result.connection) {
-        if (result.failure.speaks_of_the_server()) worker_.evidence().server_unreachable(*primary);
+        if (result.failure.speaks_of_the_server())
+            lodging_.around.evidence().server_unreachable(*primary);
         if (result.failure.rejected()) {
             client_.stream.write(wire::Bytes{result.failure.error_response});
         } else {
@@ -61,7 +61,7 @@ awaitable<bool> RawRelay::connect(Login& login) {
         co_return false;
     }
     // Meanwhile another server may have taken its place.
-    if (worker_.topology().primary != primary) co_return refuse_without_primary();
+    if (lodging_.around.topology().primary != primary) co_return refuse_without_primary();
     result.connection->server = *primary;
     greet(*result.connection);
     server_ = std::move(result.connection);
@@ -77,7 +77,7 @@ void RawRelay::greet(ServerConnection& server) {
     client_.stream.write(wire::Bytes{out});
     // Each connection is one request. Physical replication has no database, whatever it names.
     const auto& who = who_.identity;
-    worker_.mutable_counters()
+    lodging_.around.counters()
         .databases.of(who.server_database.empty() ? "(replication)" : who.database)
         ->servers[server.server.index]
         .requests[static_cast<std::size_t>(routing::Reason::replication)]
@@ -95,7 +95,7 @@ awaitable<void> RawRelay::copy_from_server() {
 awaitable<void> RawRelay::relay() {
     client_.relayed = &to_client_;
     is_copying_ = true;
-    spawn(worker_.executor(), copy_from_server(), "session.replication");
+    spawn(lodging_.around.executor(), copy_from_server(), "session.replication");
     co_await copy_bytes(client_.stream, client_.in, server_->stream, [](wire::Bytes) {});
     while (is_copying_) co_await course_.changed.wait();
 }

@@ -5,6 +5,7 @@
 #include "proxy/io/asio.hpp"
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/who.hpp"
 #include "proxy/wire/message_boundary.hpp"
 
@@ -12,13 +13,11 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // connect(), then relay(), each once. Worker-local.
 class RawRelay {
 public:
-    RawRelay(Worker& worker, Client& client, Who& who, Course& course)
-        : worker_{worker}, client_{client}, who_{who}, course_{course} {}
+    RawRelay(const Lodging& lodging, Client& client, Who& who, Course& course)
+        : lodging_{lodging}, client_{client}, who_{who}, course_{course} {}
     RawRelay(const RawRelay&) = delete;
     RawRelay& operator=(const RawRelay&) = delete;
 
@@ -39,7 +38,7 @@ private:
     awaitable<void> copy_from_server();
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Who& who_;
     Course& course_;

@@ -3,7 +3,6 @@
 #include "conf/log.hpp"
 #include "proxy/io/spawn.hpp"
 #include "proxy/server/inquest.hpp"
-#include "proxy/worker.hpp"
 
 #include <fmt/format.h>
 
@@ -16,11 +15,11 @@ using routing::Slot;
 void Recovery::note_loss(const ServerConnection& connection, ProxyErrc reason) {
     if (!connection.stream.is_open()) return;
     if (connection.farewell.sqlstate() == "57P02")
-        worker_.crashes().noticed(connection.server, Clock::now());
+        lodging_.around.crashes().noticed(connection.server, Clock::now());
     if (reason != ProxyErrc::server_protocol && connection.farewell.speaks_of_the_server()) {
-        worker_.evidence().server_unreachable(connection.server);
+        lodging_.around.evidence().server_unreachable(connection.server);
     } else {
-        worker_.evidence().look_again(connection.server);
+        lodging_.around.evidence().look_again(connection.server);
     }
 }
 
@@ -29,18 +28,18 @@ void Recovery::note_loss(const ServerConnection& connection, ProxyErrc reason) {
 awaitable<bool> Recovery::has_front_crashed(routing::ServerId server) {
     const auto ended_at = Clock::now();
     const auto& who = who_.identity;
-    const auto& config = worker_.config().servers[server.index];
+    const auto& config = lodging_.server(server);
     course_.running_again = true;
     // Named: a temporary in a co_await is destroyed twice by GCC 12.
     const ServerLogin login{who.server_database, who.user, {}, false};
-    const bool crashed = co_await has_crashed(worker_.executor(), config, server, login, ended_at,
-                                              worker_.crashes());
+    const bool crashed = co_await has_crashed(lodging_.around.executor(), config, server, login,
+                                              ended_at, lodging_.around.crashes());
     course_.running_again = false;
     if (!crashed || client_.closing) co_return false;
     auto& request = course_.requests.front();
     request.retryable = false;
     const auto key = request.statement ? request.statement->key : routing::StatementKey{};
-    const int times = worker_.crashes().crashed(key, Clock::now());
+    const int times = lodging_.around.crashes().crashed(key, Clock::now());
     log::error("a statement has crashed its server process", "server", config.name, "session",
                who_.key.process_id, "database", who.database, "statement",
                fmt::format("{:016x}{:016x}", key.high, key.low), "times", times,
@@ -68,7 +67,7 @@ void Recovery::server_lost(Slot slot, ProxyErrc reason) {
                            connection.farewell.is_silent();
     note_loss(connection, reason);
     log::debug("server connection lost", "session", who_.key.process_id, "server",
-               worker_.config().servers[loss.server.index].name);
+               lodging_.server(loss.server).name);
     if (loss.busy) withdraw_changes();
     sides_.discard(slot);
     course_.changed.notify_all();
@@ -76,7 +75,7 @@ void Recovery::server_lost(Slot slot, ProxyErrc reason) {
     for (const auto& request : requests) who_.counters->servers[request.server.index].lost.add();
     if (!is_silent) return go_on_after(std::move(loss), false);
     course_.running_again = true;  // perhaps
-    spawn(worker_.executor(), look_into(std::move(loss)), "session.look_into");
+    spawn(lodging_.around.executor(), look_into(std::move(loss)), "session.look_into");
 }
 
 awaitable<void> Recovery::look_into(Loss loss) {
@@ -173,7 +172,7 @@ void Recovery::run_again(Why why, routing::ServerSet avoid) {
     if (requests.empty()) return course_.changed.notify_all();
     course_.running_again = true;
     if (const auto& lease = sides_[Slot::replica].lease) lease->exchange.pause();
-    spawn(worker_.executor(), run_elsewhere(why, avoid), "session.run_elsewhere");
+    spawn(lodging_.around.executor(), run_elsewhere(why, avoid), "session.run_elsewhere");
 }
 
 awaitable<void> Recovery::run_elsewhere(Why why, routing::ServerSet avoid) {

@@ -8,6 +8,7 @@
 #include "proxy/session/ending.hpp"
 #include "proxy/session/holding.hpp"
 #include "proxy/session/judge.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/options.hpp"
 #include "proxy/session/progress.hpp"
@@ -19,12 +20,10 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Worker-local.
 class Recovery {
 public:
-    Recovery(Worker& worker,
+    Recovery(const Lodging& lodging,
              Client& client,
              Who& who,
              Course& course,
@@ -38,7 +37,7 @@ public:
              const Judge& judge,
              Sender& sender,
              Seek& seek)
-        : worker_{worker},
+        : lodging_{lodging},
           client_{client},
           who_{who},
           course_{course},
@@ -97,7 +96,7 @@ private:
     void send_again(Request& placed);
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Who& who_;
     Course& course_;

@@ -4,7 +4,6 @@
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
-#include "proxy/worker.hpp"
 
 #include <algorithm>
 
@@ -45,7 +44,7 @@ void Replies::received(Slot slot) {
         return discarded_run_has_ended(slot);
     if (client_.stream.backlogged()) {
         connection->exchange.pause();
-        spawn(worker_.executor(), resume_when_drained(connection), "session.drained");
+        spawn(lodging_.around.executor(), resume_when_drained(connection), "session.drained");
     }
 }
 

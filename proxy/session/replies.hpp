@@ -11,17 +11,16 @@
 #include "proxy/session/ending.hpp"
 #include "proxy/session/error_answers.hpp"
 #include "proxy/session/holding.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/recovery.hpp"
 #include "proxy/session/sides.hpp"
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Hears the connections that the session holds, from the first lease on. Worker-local.
 class Replies {
 public:
-    Replies(Worker& worker,
+    Replies(const Lodging& lodging,
             Client& client,
             Course& course,
             Sides& sides,
@@ -31,7 +30,7 @@ public:
             ErrorAnswers& errors,
             Answers& answers,
             Cancelling& cancelling)
-        : worker_{worker},
+        : lodging_{lodging},
           client_{client},
           course_{course},
           sides_{sides},
@@ -70,7 +69,7 @@ private:
     [[nodiscard]] Verdict handle_discarded(routing::Slot slot, std::uint8_t type, wire::Bytes body);
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Course& course_;
     Sides& sides_;

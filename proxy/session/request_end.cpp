@@ -1,7 +1,5 @@
 #include "proxy/session/request_end.hpp"
 
-#include "proxy/worker.hpp"
-
 #include <algorithm>
 #include <chrono>
 
@@ -21,7 +19,7 @@ void RequestEnd::finish_front(Slot slot) {
     if (request.failed) counters.failed.add();
     if (const auto pin = memory_.state.pin(); pin != counted_pin_) {
         counted_pin_ = pin;
-        if (pin) worker_.mutable_counters().pins[static_cast<std::size_t>(*pin)].add();
+        if (pin) lodging_.around.counters().pins[static_cast<std::size_t>(*pin)].add();
     }
     last_route_.note(slot, request);
     memory_.transaction.answered(slot, request.queries, request.ties);

@@ -3,6 +3,7 @@
 
 #include "proxy/session/course.hpp"
 #include "proxy/session/last_route.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/who.hpp"
 
@@ -10,13 +11,12 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Counts it, and lets it go. Worker-local.
 class RequestEnd {
 public:
-    RequestEnd(Worker& worker, Who& who, Course& course, Memory& memory, LastRoute& last_route)
-        : worker_{worker}, who_{who}, course_{course}, memory_{memory}, last_route_{last_route} {}
+    RequestEnd(
+        const Lodging& lodging, Who& who, Course& course, Memory& memory, LastRoute& last_route)
+        : lodging_{lodging}, who_{who}, course_{course}, memory_{memory}, last_route_{last_route} {}
     RequestEnd(const RequestEnd&) = delete;
     RequestEnd& operator=(const RequestEnd&) = delete;
 
@@ -25,7 +25,7 @@ public:
 
 private:
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Who& who_;
     Course& course_;
     Memory& memory_;

@@ -1,7 +1,6 @@
 #include "proxy/session/seek.hpp"
 
 #include "proxy/wire/frontend.hpp"
-#include "proxy/worker.hpp"
 #include "routing/balance.hpp"
 
 #include <algorithm>
@@ -30,7 +29,7 @@ bool is_kept_from_replicas(std::string_view name) {
 Next Seek::look(Search& search) {
     const auto situation = this->situation(search.demand);
     if (const auto plan = plan_by_course(situation)) return follow(search, *plan);
-    const auto& topology = worker_.topology();
+    const auto& topology = lodging_.around.topology();
     const auto now = Clock::now();
     auto route = this->route(search, topology, now);
     if (route.reason == Reason::replica_behind) {
@@ -103,7 +102,7 @@ Next Seek::wait_or_ask(const Search& search,
                        const routing::Topology& topology,
                        routing::TimePoint now) {
     const auto& demand = search.demand;
-    worker_.evidence().freshness_wanted();
+    lodging_.around.evidence().freshness_wanted();
     questions_.flush_if_due();
     if (sides_[Slot::primary].sample.is_pending) return Next::answer;  // it is on its way
     auto asked =
@@ -123,13 +122,13 @@ Next Seek::wait_or_ask(const Search& search,
 routing::Candidates Seek::worth_asking(const routing::Candidates& unproven,
                                        const routing::Topology& topology,
                                        routing::TimePoint now) {
-    const auto learnt = worker_.learnt_positions(topology);
+    const auto learnt = lodging_.around.freshness().positions(topology);
     const auto position = [&](routing::ServerId id) {
         return std::max(topology[id].position, learnt[id.index]);
     };
     routing::Candidates best;
     for (const auto id : unproven) {
-        if (!worker_.verification(id).is_worth_trying(now)) continue;
+        if (!lodging_.around.freshness().verification(id).is_worth_trying(now)) continue;
         const bool is_further = best.empty() || position(best.front()) < position(id);
         const bool is_own = !best.empty() && position(best.front()) == position(id) &&
                             memory_.freshness.floor().last_replica == id;
@@ -142,7 +141,7 @@ routing::Candidates Seek::worth_asking(const routing::Candidates& unproven,
 Seek::Fallback Seek::fall_back(routing::Route& route,
                                Search& search,
                                const routing::Topology& topology) {
-    const auto& config = worker_.config().routing;
+    const auto& config = lodging_.config().routing;
     const auto& demand = search.demand;
     auto& primary_read = search.choice.primary_read;
     const bool is_counted = config.primary_read_limit > 0 && !route.to_replica &&
@@ -152,7 +151,7 @@ Seek::Fallback Seek::fall_back(routing::Route& route,
         primary_read = {};
         return Fallback::allowed;
     }
-    if (primary_read.take(worker_.primary_reads(), config.primary_read_limit))
+    if (primary_read.take(lodging_.around.freshness().primary_reads(), config.primary_read_limit))
         return Fallback::allowed;
     const auto now = Clock::now();
     if (now < demand.arrived + config.freshness_wait_max) return Fallback::waits;
@@ -180,7 +179,8 @@ Next Seek::look_for_connection(Search& search,
         return Next::look_again;  // sooner elsewhere than later here
     }
     if (candidates.empty()) candidates = route.candidates;
-    search.server = routing::balance(candidates, worker_.in_flight(), topology, worker_.random());
+    search.server = routing::balance(candidates, lodging_.around.in_flight(), topology,
+                                     lodging_.around.random());
     search.chosen(slot, route.reason);
     return Next::connection;
 }
@@ -249,7 +249,7 @@ bool Seek::is_primary_in_doubt(const routing::Topology& topology, const Demand& 
     if (!topology.primary)
         return std::ranges::any_of(topology.servers, &routing::Server::is_to_be_confirmed);
     return !demand.avoid.contains(*topology.primary) &&
-           worker_.suspects(topology).contains(*topology.primary);
+           lodging_.around.suspects(topology).contains(*topology.primary);
 }
 
 bool Seek::waits_for_probe(Search& search, Slot slot, const routing::Topology& topology) const {
@@ -260,19 +260,19 @@ bool Seek::waits_for_probe(Search& search, Slot slot, const routing::Topology& t
 // The probe that tells what the evidence against the primary is worth is under way, and the next
 // one comes an interval later. False: the request has waited for both.
 bool Seek::may_look_again(Search& search) const {
-    const auto& health = worker_.config().health;
+    const auto& health = lodging_.config().health;
     const auto at = search.patience.next_look(Clock::now(), health.timeout + health.interval);
     if (at) search.next_look = *at;
     return at.has_value();
 }
 
 awaitable<void> Seek::wait_for_probe(routing::TimePoint next_look) {
-    Timer timer{worker_.executor(), next_look};
+    Timer timer{lodging_.around.executor(), next_look};
     co_await timer.async_wait(as_result);
 }
 
 awaitable<void> Seek::wait_for_freshness() {
-    Timer timer{worker_.executor(), Clock::now() + kLookAgain};
+    Timer timer{lodging_.around.executor(), Clock::now() + kLookAgain};
     co_await timer.async_wait(as_result);
 }
 
@@ -281,7 +281,7 @@ routing::Candidates Seek::without_exhausted(const routing::Candidates& candidate
     const auto& who = who_.identity;
     routing::Candidates free;
     for (const auto server : candidates)
-        if (!worker_.pool().is_exhausted({server, who.server_database, who.user}))
+        if (!lodging_.around.pool().is_exhausted({server, who.server_database, who.user}))
             free.push_back(server);
     return free;
 }
@@ -302,10 +302,10 @@ bool Seek::leave_out_refused(const routing::Candidates& candidates) {
     const auto& who = who_.identity;
     routing::ServerSet refused;
     for (const auto server : candidates) {
-        const auto advice = worker_.pool().advise({server, who.server_database, who.user});
+        const auto advice = lodging_.around.pool().advise({server, who.server_database, who.user});
         if (advice == LoginBackOff::Advice::try_it) continue;
         if (advice == LoginBackOff::Advice::due)
-            worker_.pool().look_again(target(Slot::replica, server));
+            lodging_.around.pool().look_again(target(Slot::replica, server));
         refused.add(server);
     }
     if (refused.is_part_of(refused_)) return false;
@@ -317,7 +317,7 @@ bool Seek::leave_out_refused(const routing::Candidates& candidates) {
 awaitable<ConnectFailure> Seek::take_lease(Slot slot, routing::ServerId server) {
     const auto target = this->target(slot, server);
     const auto session = course_.alive();
-    auto result = co_await worker_.pool().acquire(target, course_.place_in_pool);
+    auto result = co_await lodging_.around.pool().acquire(target, course_.place_in_pool);
     if (!result.lease) co_return std::move(result.failure);
     if (client_.closing) co_return ConnectFailure{ProxyErrc::shutting_down, {}, {}, {}};
     if (slot == Slot::replica) transaction_end_.replica_connected(*result.lease.connection());

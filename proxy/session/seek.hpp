@@ -5,6 +5,7 @@
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
 #include "proxy/session/judge.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/options.hpp"
 #include "proxy/session/progress.hpp"
@@ -17,14 +18,12 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // A look decides by what is known now, and says what has to be waited for if that is not enough;
 // choose() waits, and looks again, because topology, session and pool may have changed.
 // Worker-local.
 class Seek {
 public:
-    Seek(Worker& worker,
+    Seek(const Lodging& lodging,
          Client& client,
          Who& who,
          Course& course,
@@ -36,7 +35,7 @@ public:
          RequestEnd& request_end,
          const Progress& progress,
          const Judge& judge)
-        : worker_{worker},
+        : lodging_{lodging},
           client_{client},
           who_{who},
           course_{course},
@@ -100,7 +99,7 @@ private:
     awaitable<void> leave_open_request();
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Who& who_;
     Course& course_;

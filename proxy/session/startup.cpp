@@ -1,8 +1,6 @@
 #include "proxy/session/startup.hpp"
 
-#include "proxy/session/client_session.hpp"
 #include "proxy/wire/backend.hpp"
-#include "proxy/worker.hpp"
 #include "routing/startup_options.hpp"
 
 namespace pgsteer::proxy {
@@ -35,7 +33,8 @@ awaitable<bool> Startup::run() {
                        problem);
         co_return false;
     }
-    who_.key = worker_.register_session(session_);
+    who_.key = {lodging_.around.sessions().add(session_),
+                static_cast<std::uint32_t>(lodging_.around.random())};
     who_.is_registered = true;
     if (is_replication_) {
         co_await replicate();
@@ -44,7 +43,7 @@ awaitable<bool> Startup::run() {
     const bool is_known = co_await learn_parameters();
     if (!is_known) co_return false;
     // From here on a server knows the database: what clients invent is counted nowhere.
-    who_.counters = worker_.mutable_counters().databases.of(who_.identity.database);
+    who_.counters = lodging_.around.counters().databases.of(who_.identity.database);
     co_await learn_catalog();
     greet();
     end_login();
@@ -53,19 +52,20 @@ awaitable<bool> Startup::run() {
 
 // True: it is known who the client is.
 awaitable<bool> Startup::log_in() {
-    Login::Surroundings surroundings{worker_.config(),
-                                     worker_.users(),
-                                     worker_.mutable_counters(),
-                                     [this] { return worker_.too_many_clients(); },
-                                     [this] { return worker_.draining(); },
-                                     static_cast<std::uint32_t>(worker_.random())};
+    Login::Surroundings surroundings{
+        lodging_.config(),
+        *lodging_.generation->users,
+        lodging_.around.counters(),
+        [this] { return lodging_.around.clients().is_above(lodging_.config().listen.max_clients); },
+        [this] { return lodging_.around.sessions().is_draining(); },
+        static_cast<std::uint32_t>(lodging_.around.random())};
     login_.emplace(client_.stream, client_.in, std::move(surroundings));
-    deadline_.emplace(worker_.executor(), client_.stream,
-                      routing::Clock::now() + worker_.config().listen.login_timeout,
+    deadline_.emplace(lodging_.around.executor(), client_.stream,
+                      routing::Clock::now() + lodging_.config().listen.login_timeout,
                       [this] { login_->end_late(); });
     auto outcome = co_await login_->run();
     if (const auto* cancel = std::get_if<Login::CancelDue>(&outcome))
-        worker_.forward_cancel(cancel->request);
+        lodging_.around.forward_cancel(cancel->request);
     auto* routed = std::get_if<Login::Routed>(&outcome);
     auto* replication = std::get_if<Login::Replication>(&outcome);
     if (routed == nullptr && replication == nullptr) co_return false;
@@ -87,7 +87,7 @@ awaitable<void> Startup::replicate() {
 awaitable<bool> Startup::learn_parameters() {
     const auto& who = who_.identity;
     const std::string key = who.server_database + '\0' + who.user + '\0' + who.parameters_key;
-    if (const auto* known = worker_.known_parameters(key)) {
+    if (const auto* known = lodging_.around.parameters().find(key)) {
         who_.shown.start(*known, false);
         co_return true;
     }
@@ -101,13 +101,13 @@ awaitable<bool> Startup::learn_parameters() {
     }
     const auto& connection = *sides_[choice.slot].lease.connection();
     who_.shown.start(connection.parameters, choice.slot == Slot::replica);
-    if (choice.slot == Slot::primary && !worker_.pool().is_retired(connection))
-        worker_.remember_parameters(key, who_.shown.all());
+    if (choice.slot == Slot::primary && !lodging_.around.pool().is_retired(connection))
+        lodging_.around.parameters().remember(key, who_.shown.all());
     co_return true;
 }
 
 void Startup::refuse(const ConnectFailure& failure) {
-    worker_.mutable_counters().logins_failed.add();
+    lodging_.around.counters().logins_failed.add();
     if (failure.rejected()) {
         client_.stream.write(wire::Bytes{failure.error_response});
     } else {
@@ -123,12 +123,12 @@ awaitable<void> Startup::learn_catalog() {
     const auto settings = routing::startup_settings(who.parameters);
     const bool changes_role = routing::find_setting(settings, "role") ||
                               routing::find_setting(settings, "session_authorization");
-    catalog.start(worker_.catalogs().database(who.server_database), who.user,
+    catalog.start(lodging_.around.catalogs().database(who.server_database), who.user,
                   routing::find_setting(settings, "search_path"), changes_role);
     if (catalog.is_tried()) co_return;
     const auto end = routing::Clock::now() + kCatalogWait;
-    auto& changed = worker_.catalogs_changed();
-    Timer limit{worker_.executor(), end};
+    auto& changed = lodging_.around.catalogs_changed();
+    Timer limit{lodging_.around.executor(), end};
     limit.async_wait([&changed](error_code ec) {
         if (!ec) changed.notify_all();
     });

@@ -3,6 +3,7 @@
 
 #include "proxy/io/asio.hpp"
 #include "proxy/io/deadline.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/raw_relay.hpp"
 #include "proxy/session/seek.hpp"
 
@@ -11,14 +12,11 @@
 
 namespace pgsteer::proxy {
 
-class ClientSession;
-class Worker;
-
 // Worker-local.
 class Startup {
 public:
-    Startup(Worker& worker,
-            ClientSession& session,
+    Startup(const Lodging& lodging,
+            Sessions::Member& session,
             Client& client,
             Who& who,
             Memory& memory,
@@ -26,7 +24,7 @@ public:
             Options& options,
             Seek& seek,
             RawRelay& raw_relay)
-        : worker_{worker},
+        : lodging_{lodging},
           session_{session},
           client_{client},
           who_{who},
@@ -52,8 +50,8 @@ private:
     void end_login();
 
     // All of them outlive it.
-    Worker& worker_;
-    ClientSession& session_;
+    const Lodging& lodging_;
+    Sessions::Member& session_;
     Client& client_;
     Who& who_;
     Memory& memory_;

@@ -3,7 +3,6 @@
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/message_types.hpp"
-#include "proxy/worker.hpp"
 
 namespace pgsteer::proxy {
 
@@ -24,7 +23,7 @@ awaitable<bool> TransactionControl::answer(const BatchFacts& facts) {
     co_await progress_.answered();
     if (client_.closing || !course_.requests.empty()) co_return false;
     const auto tag = transaction.answer(
-        facts.only->statement, worker_.config().routing.transactions, options_.default_modes());
+        facts.only->statement, lodging_.config().routing.transactions, options_.default_modes());
     if (tag.empty()) co_return false;
     answer_batch(tag);
     ending_.drain_if_asked();

@@ -7,6 +7,7 @@
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
 #include "proxy/session/ending.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/options.hpp"
 #include "proxy/session/progress.hpp"
@@ -14,12 +15,10 @@
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // Transaction decides; this says it to the client and to servers. Worker-local.
 class TransactionControl {
 public:
-    TransactionControl(Worker& worker,
+    TransactionControl(const Lodging& lodging,
                        Client& client,
                        Course& course,
                        Memory& memory,
@@ -27,7 +26,7 @@ public:
                        Ending& ending,
                        const Options& options,
                        const Progress& progress)
-        : worker_{worker},
+        : lodging_{lodging},
           client_{client},
           course_{course},
           memory_{memory},
@@ -60,7 +59,7 @@ private:
     void answer_batch(std::string_view tag);
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Course& course_;
     Memory& memory_;

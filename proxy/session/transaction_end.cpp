@@ -2,7 +2,6 @@
 
 #include "proxy/pool/reviewed_settings.hpp"
 #include "proxy/wire/backend.hpp"
-#include "proxy/worker.hpp"
 
 #include <utility>
 
@@ -11,7 +10,7 @@ namespace pgsteer::proxy {
 using routing::Slot;
 
 void TransactionEnd::act() {
-    if (std::exchange(changes_logins_, false)) worker_.logins_change();
+    if (std::exchange(changes_logins_, false)) lodging_.around.logins_change();
     if (!outdates_replica_) return;
     if (course_.requests.size() > 1 || memory_.state.irreplaceable(Slot::replica)) return;
     outdates_replica_ = false;
@@ -22,7 +21,7 @@ void TransactionEnd::act() {
 }
 
 void TransactionEnd::session_ends() {
-    if (std::exchange(changes_logins_, false)) worker_.logins_change();
+    if (std::exchange(changes_logins_, false)) lodging_.around.logins_change();
     outdates_replica_ = false;
 }
 

@@ -3,22 +3,25 @@
 
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
+#include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/sides.hpp"
 #include "proxy/session/who.hpp"
 
 namespace pgsteer::proxy {
 
-class Worker;
-
 // What a statement has done to logins counts once it has committed; a replica connection whose
 // settings are no longer the primary's is left when nothing of the session depends on it.
 // Worker-local.
 class TransactionEnd {
 public:
-    TransactionEnd(
-        Worker& worker, Client& client, Who& who, Course& course, Memory& memory, Sides& sides)
-        : worker_{worker},
+    TransactionEnd(const Lodging& lodging,
+                   Client& client,
+                   Who& who,
+                   Course& course,
+                   Memory& memory,
+                   Sides& sides)
+        : lodging_{lodging},
           client_{client},
           who_{who},
           course_{course},
@@ -50,7 +53,7 @@ private:
     void tell_new_values(const ServerConnection& replica);
 
     // All of them outlive it.
-    Worker& worker_;
+    const Lodging& lodging_;
     Client& client_;
     Who& who_;
     Course& course_;

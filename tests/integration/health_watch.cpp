@@ -93,9 +93,10 @@ void print(const health::Checker& checker,
 int main(int argc, char** argv) {
     if (argc < 3) return 2;
     const auto config = read_arguments(argc, argv);
-    health::TopologyStore store{health::first_topology(*config)};
+    const health::ServerTable servers{config};
+    health::TopologyStore store{health::first_topology(servers)};
     health::Evidence evidence{config->servers.size()};
-    health::Checker checker{config, store, evidence};
+    health::Checker checker{config, servers, store, evidence};
     std::atomic<int> changes{0};
     checker.on_server_change([&](const health::TopologyPtr&) { ++changes; });
     checker.start();

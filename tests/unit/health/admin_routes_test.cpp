@@ -111,7 +111,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(AdminRoutes, CountTheLoginsThatAServerRefuses) {
     World world;
-    world.refused = {{1, "app", "alice", "28000", "no", 2, 3, true}, {1, "app", "bob", "53300", "full", 1, 1, true}};
+    world.refused = {{{1}, "app", "alice", "28000", "no", 2, 3, true},
+                     {{1}, "app", "bob", "53300", "full", 1, 1, true}};
     const auto text = world.get("/metrics").body;
     EXPECT_THAT(text, HasSubstr("pgsteer_server_refused_logins{server=\"pg1\"} 0\n"));
     EXPECT_THAT(text, HasSubstr("pgsteer_server_refused_logins{server=\"pg2\"} 2\n"));
@@ -120,10 +121,12 @@ TEST(AdminRoutes, CountTheLoginsThatAServerRefuses) {
 TEST(AdminRoutes, CountNoLoginThatAClientInvented) {
     World world;
     world.config.auth.users.emplace_back().name = "alice";
-    world.config.databases = {{.name = "shop", .server_name = "app"}, {.name = "*", .server_name = ""}};
+    world.config.databases = {{.name = "shop", .server_name = "app"},
+                              {.name = "*", .server_name = ""}};
     const auto is_counted = [&](const char* database, const char* user, bool is_known) {
-        world.refused = {{0, database, user, "28000", "no", 2, 3, is_known}};
-        return world.get("/metrics").body.find("pgsteer_server_refused_logins{server=\"pg1\"} 1\n") !=
+        world.refused = {{{0}, database, user, "28000", "no", 2, 3, is_known}};
+        return world.get("/metrics")
+                   .body.find("pgsteer_server_refused_logins{server=\"pg1\"} 1\n") !=
                std::string::npos;
     };
     EXPECT_TRUE(is_counted("app", "alice", false)) << "both are in the configuration";

@@ -266,7 +266,7 @@ TEST_F(ClusterTest, StopsWritesWhenTwoClaimOneTimeline) {
     cluster.succeeded(kReplica, full(Role::primary, 5, 120, 1));
     const auto topology = cluster.assess(at(6));
     EXPECT_FALSE(topology.primary.has_value());
-    EXPECT_TRUE(cluster.roles().is_split);
+    EXPECT_TRUE(cluster.is_split());
     EXPECT_EQ(topology[kPrimary].status, Status::unhealthy);
     EXPECT_EQ(topology[kReplica].status, Status::unhealthy);
     // And goes on when only one of them does.

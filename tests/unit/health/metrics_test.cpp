@@ -32,8 +32,8 @@ struct World {
     }
     std::shared_ptr<conf::Config> config = std::make_shared<conf::Config>();
     TopologyStore store{std::make_shared<routing::Topology>()};
-    WorkerCounters first{2};
-    WorkerCounters second{2};
+    WorkerCounters first;
+    WorkerCounters second;
 };
 
 TEST(Metrics, SumsTheWorkersUp) {
@@ -130,19 +130,19 @@ TEST(LatencyHistogram, IsCumulativeInTheText) {
 }
 
 TEST(DatabaseCountersList, LetsAllFurtherDatabasesShareOneEntry) {
-    DatabaseCountersList list{1};
+    DatabaseCountersList list;
     const std::size_t most = DatabaseCountersList::kMost;
     for (std::size_t i = 0; i < 3 * most; ++i)
         list.of("db" + std::to_string(i))->servers[0].failed.add();
     ASSERT_EQ(list.all().size(), most);
     EXPECT_EQ(list.all().back()->name, "(other)");
-    EXPECT_EQ(list.all().back()->servers[0].failed.get(), 2 * most + 1);
+    EXPECT_EQ(list.all().back()->servers.find({0})->failed.get(), 2 * most + 1);
     EXPECT_EQ(list.of("db7"), list.all()[7]);
 }
 
 TEST(DatabaseCountersList, ForgetsWhatNobodyHasUsedForLong) {
     using std::chrono::minutes;
-    DatabaseCountersList list{1};
+    DatabaseCountersList list;
     const routing::TimePoint start{std::chrono::hours{5}};
     auto held = list.of("held");
     list.of("left")->servers[0].latency.observe(100);
@@ -152,7 +152,7 @@ TEST(DatabaseCountersList, ForgetsWhatNobodyHasUsedForLong) {
     ASSERT_EQ(list.all().size(), 2U);
     EXPECT_EQ(list.all()[0]->name, "held");
     EXPECT_EQ(list.all()[1]->name, "(other)");
-    EXPECT_EQ(list.all()[1]->servers[0].latency.sum_us.get(), 100U);
+    EXPECT_EQ(list.all()[1]->servers.find({0})->latency.sum_us.get(), 100U);
     held.reset();
     list.forget_unused(start + minutes{62});
     list.forget_unused(start + minutes{120});

@@ -7,7 +7,6 @@ namespace {
 
 using conf::ServerRole;
 using routing::Role;
-using routing::ServerId;
 
 constexpr std::uint64_t kOurs = 1001;
 constexpr std::uint64_t kForeign = 2002;
@@ -53,7 +52,7 @@ TEST_P(RolesOf, FollowFromWhatTheServersSay) {
     RoleFinder finder;
     const auto roles = finder.find(test.claims);
     if (test.primary)
-        EXPECT_EQ(roles.primary, (ServerId{*test.primary}));
+        EXPECT_EQ(roles.primary, std::size_t{*test.primary});
     else
         EXPECT_FALSE(roles.primary.has_value());
     EXPECT_EQ(roles.is_split, test.is_split);
@@ -145,8 +144,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(RoleFinder, NeverGoesBackToAnEarlierTimeline) {
     RoleFinder finder;
-    EXPECT_EQ(finder.find(std::vector{primary(1), replica(1)}).primary, ServerId{0});
-    EXPECT_EQ(finder.find(std::vector{down(primary(1)), primary(2)}).primary, ServerId{1});
+    EXPECT_EQ(finder.find(std::vector{primary(1), replica(1)}).primary, std::size_t{0});
+    EXPECT_EQ(finder.find(std::vector{down(primary(1)), primary(2)}).primary, std::size_t{1});
     const auto roles = finder.find(std::vector{primary(1), down(primary(2))});
     EXPECT_FALSE(roles.primary.has_value());
     EXPECT_TRUE(roles.servers[0].fault.starts_with("superseded"));
@@ -155,7 +154,7 @@ TEST(RoleFinder, NeverGoesBackToAnEarlierTimeline) {
 TEST(RoleFinder, DoesNotHandTheWritesToAStrangerDuringAnOutage) {
     RoleFinder finder;
     EXPECT_EQ(finder.find(std::vector{primary(), replica(), primary(1, kForeign)}).primary,
-              ServerId{0});
+              std::size_t{0});
     const auto roles =
         finder.find(std::vector{down(primary()), down(replica()), primary(1, kForeign)});
     EXPECT_FALSE(roles.primary.has_value());
@@ -166,7 +165,7 @@ TEST(RoleFinder, AcceptsAClusterThatWasRebuiltFromScratch) {
     RoleFinder finder;
     finder.find(std::vector{primary(7), replica(7)});
     const auto roles = finder.find(std::vector{primary(1, kForeign), replica(1, kForeign)});
-    EXPECT_EQ(roles.primary, ServerId{0});
+    EXPECT_EQ(roles.primary, std::size_t{0});
     EXPECT_TRUE(roles.servers[1].fault.empty());
 }
 
@@ -175,7 +174,7 @@ TEST(RoleFinder, ChangesItsMindAboutTheClusterWhileNotAllHaveSpoken) {
     EXPECT_EQ(finder.find(std::vector{Claim{}, Claim{}, replica(1, kForeign)}).primary,
               std::nullopt);
     const auto roles = finder.find(std::vector{primary(), Claim{}, replica(1, kForeign)});
-    EXPECT_EQ(roles.primary, ServerId{0});
+    EXPECT_EQ(roles.primary, std::size_t{0});
     EXPECT_EQ(roles.servers[2].fault, "wrong system identifier");
 }
 

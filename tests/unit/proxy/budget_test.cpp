@@ -1,4 +1,4 @@
-#include "proxy/pool/budget.hpp"
+#include "proxy/shared/budget.hpp"
 
 #include <gtest/gtest.h>
 

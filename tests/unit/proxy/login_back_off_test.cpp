@@ -142,7 +142,7 @@ TEST_F(BackOff, ReportsWhoIsRefusedSinceWhenAndWhy) {
     refuse();
     const auto report = back_off.report(now);
     ASSERT_EQ(report.size(), 1U);
-    EXPECT_EQ(report[0].server, 1U);
+    EXPECT_EQ(report[0].server, routing::ServerId{1});
     EXPECT_EQ(report[0].database, "app");
     EXPECT_EQ(report[0].user, "alice");
     EXPECT_EQ(report[0].sqlstate, "28000");

@@ -94,7 +94,7 @@ protected:
 
     asio::io_context io_;
     conf::Config config_;
-    health::WorkerCounters counters_{1};
+    health::WorkerCounters counters_;
     bool has_too_many_clients_ = false;
     bool is_draining_ = false;
     OtherEnd client_{io_};

@@ -1,7 +1,7 @@
 // Whole sessions between scripted peers: each script is replayed with each fault at each message
-// that a server sends. Whatever goes wrong, the client gets what it would have got, or the beginning
-// of it and an error or the end of its connection; nothing hangs, nothing is left, no write runs
-// twice.
+// that a server sends. Whatever goes wrong, the client gets what it would have got, or the
+// beginning of it and an error or the end of its connection; nothing hangs, nothing is left, no
+// write runs twice.
 #include "proxy/worker.hpp"
 #include "tests/support/scripted_peers.hpp"
 
@@ -53,25 +53,18 @@ public:
         config->auth.method = conf::AuthMethod::trust;
         config->auth.users.emplace_back().name = "joe";
         config->log.level = conf::LogLevel::error;
-        config_ = config;
+        config->pool.size = 4;
+        generations_ = std::make_unique<Generations>(config);
+        const auto generation = generations_->current();
         topology_ = std::make_unique<health::TopologyStore>(healthy());
-        evidence_ = std::make_unique<health::Evidence>(2);
-        credentials_ = std::make_unique<auth::Credentials>(config->auth);
-        budgets_ = std::make_unique<Budgets>(4);
-        catalogs_ = std::make_unique<health::Catalogs>(config_, *topology_);
+        catalogs_ = std::make_unique<health::Catalogs>(config, generation->servers, *topology_);
         publish_catalog();
-        shared_->config = config_;
-        shared_->topology = topology_.get();
-        shared_->evidence = evidence_.get();
-        shared_->credentials = credentials_.get();
-        shared_->budgets = budgets_.get();
-        shared_->learnt = std::make_unique<LearntPositions>(2);
-        shared_->crashes = std::make_unique<Crashes>(2);
-        shared_->catalogs = catalogs_.get();
+        shared_.reset(
+            new Shared{.facts = {*topology_, evidence_, *catalogs_, {}, SessionNumbers{0}}});
         const auto nobody = [](std::size_t, const std::function<void(Worker&)>&) {};
-        worker_ = std::make_unique<Worker>(0, shared_, nobody, nobody);
+        worker_ = std::make_unique<Worker>(0, generation, *shared_, nobody, nobody);
         worker_->start();
-        ++shared_->clients;
+        shared_->facts.clients.came();
         const int socket = client_.other_end();
         worker_->post([socket](Worker& worker) { worker.accept(socket, AF_UNIX); });
         client_.send(message(0, "\0\3\0\0user\0joe\0database\0app\0\0"s));
@@ -89,15 +82,15 @@ public:
     void expect_nothing_is_left() {
         client_.close();
         const auto end = std::chrono::steady_clock::now() + support::kPatience;
-        while (shared_->clients.load() > 0 && std::chrono::steady_clock::now() < end)
+        while (shared_->facts.clients.get() > 0 && std::chrono::steady_clock::now() < end)
             std::this_thread::sleep_for(1ms);
-        EXPECT_EQ(shared_->clients.load(), 0) << "the session is still there";
+        EXPECT_EQ(shared_->facts.clients.get(), 0) << "the session is still there";
         std::promise<std::vector<std::uint32_t>> asked;
         worker_->post([&asked](Worker& worker) {
-            const auto counts = worker.in_flight();
+            const auto counts = worker.surroundings().in_flight();
             asked.set_value({counts.begin(), counts.end()});
         });
-        const std::vector<std::uint32_t> none{0, 0};
+        const std::vector<std::uint32_t> none(health::ServerIds::kMost);
         EXPECT_EQ(asked.get_future().get(), none) << "requests are still counted";
     }
 
@@ -134,13 +127,11 @@ private:
 
     ScriptedServers servers_;
     ScriptedClient client_;
-    std::shared_ptr<const conf::Config> config_;
+    std::unique_ptr<Generations> generations_;
     std::unique_ptr<health::TopologyStore> topology_;
-    std::unique_ptr<health::Evidence> evidence_;
-    std::unique_ptr<auth::Credentials> credentials_;
-    std::unique_ptr<Budgets> budgets_;
+    health::Evidence evidence_{health::ServerIds::kMost};
     std::unique_ptr<health::Catalogs> catalogs_;
-    std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+    std::unique_ptr<Shared> shared_;
     std::unique_ptr<Worker> worker_;
 };
 
@@ -240,8 +231,8 @@ TEST_P(SessionScript, SurvivesEachFaultAtEachMessage) {
         for (int at = 1; at <= expected.messages; ++at) faults.push_back({kind, at});
     const auto played = play_all(script, faults);
     for (std::size_t i = 0; i < faults.size(); ++i) {
-        SCOPED_TRACE(testing::Message() << "fault " << static_cast<int>(faults[i].kind) << " at "
-                                        << faults[i].at);
+        SCOPED_TRACE(testing::Message()
+                     << "fault " << static_cast<int>(faults[i].kind) << " at " << faults[i].at);
         expect_no_harm(played[i], expected);
     }
 }

@@ -17,13 +17,15 @@ public:
     [[nodiscard]] bool try_take();
     void give_back() { used_.fetch_sub(1, std::memory_order_acq_rel); }
     [[nodiscard]] int used() const { return used_.load(std::memory_order_relaxed); }
-    [[nodiscard]] bool is_spent() const { return used() >= limit_; }
+    [[nodiscard]] bool is_spent() const { return used() >= limit_.load(std::memory_order_relaxed); }
+    // Places beyond a lower limit are not taken away: they end as they are given back.
+    void set_limit(int limit) { limit_.store(limit, std::memory_order_relaxed); }
 
     // Sessions that wait for one, over all workers.
     std::atomic<int> waiting{0};
 
 private:
-    const int limit_;
+    std::atomic<int> limit_;
     std::atomic<int> used_{0};
 };
 
@@ -38,13 +40,14 @@ struct BudgetKey {
 class Budgets {
 public:
     explicit Budgets(int limit) : limit_{limit} {}
+    void set_limit(int limit);  // of all, from now on
     std::shared_ptr<Budget> of(const BudgetKey& key);
     void forget_unused();  // those that no worker has asked for, or has kept
     [[nodiscard]] std::size_t size() const;
 
 private:
-    const int limit_;
     mutable std::mutex mutex_;
+    int limit_;
     std::map<BudgetKey, std::shared_ptr<Budget>> budgets_;
 };
 

@@ -1,10 +1,10 @@
-#include "proxy/pool/budget.hpp"
+#include "proxy/shared/budget.hpp"
 
 namespace pgsteer::proxy {
 
 bool Budget::try_take() {
     int used = used_.load(std::memory_order_relaxed);
-    while (used < limit_) {
+    while (used < limit_.load(std::memory_order_relaxed)) {
         if (used_.compare_exchange_weak(used, used + 1, std::memory_order_acq_rel)) return true;
     }
     return false;
@@ -15,6 +15,12 @@ std::shared_ptr<Budget> Budgets::of(const BudgetKey& key) {
     auto& budget = budgets_[key];
     if (!budget) budget = std::make_shared<Budget>(limit_);
     return budget;
+}
+
+void Budgets::set_limit(int limit) {
+    const std::lock_guard lock{mutex_};
+    limit_ = limit;
+    for (const auto& [key, budget] : budgets_) budget->set_limit(limit);
 }
 
 // Nobody takes a new pointer while the mutex is held, so a count of one will not rise.

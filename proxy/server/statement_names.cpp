@@ -69,7 +69,6 @@ void StatementNames::append(Kind kind,
                             NamedStatement statement,
                             std::uint16_t index) {
     if (is_skipping_) return;
-    forecast();
     const auto place = queue_.end();
     auto& added = queue_.push({newest_, entry, std::move(statement), index, kind, {}, {}});
     if (entry != nullptr) {
@@ -80,6 +79,7 @@ void StatementNames::append(Kind kind,
         ++alls_;
         all_last_ = place;
     }
+    if (forecast_.is_due) return;  // with the others
     added.expected = expect(added);
     note_expected(added, place);
 }

@@ -24,10 +24,10 @@ using Answer = NamesServer::Answer;
 const std::string kCut(63, 'n');
 const std::array<std::string, 5> kNames{"", "a", "b", kCut + "1", kCut + "23"};
 
-std::uint32_t first_seed() {
-    const char* const set = std::getenv("SEED");
-    return set != nullptr ? static_cast<std::uint32_t>(std::strtoul(set, nullptr, 10))
-                          : std::random_device{}();
+// What the environment says, for longer runs; `otherwise`.
+std::uint32_t set_or(const char* name, std::uint32_t otherwise) {
+    const char* const set = std::getenv(name);
+    return set != nullptr ? static_cast<std::uint32_t>(std::strtoul(set, nullptr, 10)) : otherwise;
 }
 
 // One connection, and one log of it: that of a connection, or that of a client whose requests may
@@ -246,8 +246,9 @@ private:
 };
 
 void run_many(Script::Of of) {
-    const auto seed = first_seed();
-    for (std::uint32_t i = 0; i < 8'000; ++i)
+    const auto seed = set_or("SEED", std::random_device{}());
+    const auto rounds = set_or("ROUNDS", 8'000);
+    for (std::uint32_t i = 0; i < rounds; ++i)
         ASSERT_TRUE(Script(seed + i, of).run()) << "SEED=" << seed + i;
 }
 

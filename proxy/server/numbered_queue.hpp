@@ -9,7 +9,8 @@
 namespace pgsteer::proxy {
 
 // Numbers ascend from 1, and none is given twice. While there are a few at a time, nothing is
-// allocated. References are valid until the next push() or shrink().
+// allocated. References are valid until the next push() or shrink(). What is moved from holds
+// nothing.
 template <class T>
 class NumberedQueue {
 public:
@@ -24,7 +25,7 @@ public:
     T& push(T item) { return items_.emplace_back(std::move(item)); }
     T pop() {
         ++first_;
-        return std::exchange(items_[head_++], T{});
+        return std::move(items_[head_++]);
     }
     void clear() {
         first_ = end();

@@ -11,8 +11,10 @@ const NamedStatement kNone;
 
 auto StatementNames::find(std::string_view raw) const -> const Entry* {
     if (raw.empty()) return &unnamed_;
-    const auto found = named_.find(name_of(raw));
-    return found == named_.end() ? nullptr : &found->second;
+    const auto name = name_of(raw);
+    if (recent_ != nullptr && *recent_->name == name) return recent_;
+    const auto found = named_.find(name);
+    return found == named_.end() ? nullptr : recent_ = &found->second;
 }
 
 SentMessage StatementNames::parse(std::string_view name, NamedStatement statement) {
@@ -189,6 +191,7 @@ void StatementNames::finish_front() {
     auto front = queue_.pop();
     if (front.kind == Kind::deallocate_all) {
         if (front.outcome == Outcome::happened) {
+            recent_ = nullptr;
             for (auto& [name, entry] : named_) entry.final = {};
             std::erase_if(named_, [](const auto& named) { return named.second.queued == 0; });
             if (forgot_at_ < front.message.number) forgot_at_ = 0;
@@ -202,8 +205,10 @@ void StatementNames::finish_front() {
     if (front.outcome == Outcome::happened) entry.final = std::move(front.statement);
     for (auto* const last : {&entry.now, &entry.after, &entry.last})
         if (*last == place) *last = 0;
-    if (--entry.queued == 0 && !entry.final && entry.name != nullptr)
+    if (--entry.queued == 0 && !entry.final && entry.name != nullptr) {
+        recent_ = nullptr;
         named_.erase(named_.find(*entry.name));
+    }
 }
 
 void StatementNames::withdraw() {

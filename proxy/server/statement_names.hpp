@@ -177,6 +177,7 @@ private:
     std::size_t max_names_;
     std::unordered_map<std::string, Entry, Hash, std::equal_to<>> named_;
     Entry unnamed_;
+    mutable const Entry* recent_ = nullptr;  // of named_: most messages ask for the same one again
     mutable NumberedQueue<Operation> queue_;
     Place unanswered_ = 1;  // the first that is
     SentMessage newest_{0, 1, false};

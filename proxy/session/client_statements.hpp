@@ -90,11 +90,13 @@ public:
     void commit() { names_.commit(); }
     void withdraw() { names_.withdraw(); }
 
-    // What is needed on that connection, right in front of a message that uses this name.
-    // Where the client's own messages under way leave it open what the name means, nothing: they
-    // are on the same connection, which knows.
+    // What is needed on that connection, right in front of a message that uses this name:
+    // Lack::parse of find(name)->definition, told to `on` as a copy of that id. To be asked where
+    // is_certain(), or behind messages of the same request that define or close it. Else nothing
+    // can be right: what other requests under way make of the name is not known before they are
+    // answered, and that has to be waited for, also where requests run again.
     [[nodiscard]] Lack lack_of(std::string_view name, const Ledger& on) const;  // Bind, Describe
-    // Parse, PREPARE, DEALLOCATE.
+    // Parse, PREPARE, DEALLOCATE: Lack::parse of an empty text, told as Ledger::kUnknown.
     [[nodiscard]] Lack lack_of_any(std::string_view name, const Ledger& on) const;
 
 private:

@@ -109,8 +109,8 @@ public:
     // When all that is under way has been done, and fails only as it must: what is prepared twice,
     // or deallocated without being there.
     [[nodiscard]] const NamedStatement& after(std::string_view name) const;
-    // It means what it means now, whatever fails of what is under way. (Of what is bound to be
-    // skipped because another name makes its request fail: not certain.)
+    // It goes on meaning what it means now, whatever fails of what is under way. (What only
+    // cannot happen because another name makes its request fail counts as if it could.)
     [[nodiscard]] bool is_certain(std::string_view name) const;
     // When the next message is executed, if it is not skipped: it is not where something before it
     // up to the last Sync has failed. Null: not certain.

@@ -130,7 +130,8 @@ class Stage:
         self._cluster = cluster
         self._leases = leases
         self._cases = cases
-        self._direct = {}  # case -> transcript, table; they are played once
+        self._direct = {}   # case -> transcript, table; they are played once
+        self._keepers = {}  # side -> a session of the harness, straight on the primary
         self._proxies = {}
 
     def __enter__(self):
@@ -140,8 +141,9 @@ class Stage:
             self._cluster.primary.sql(f"CREATE DATABASE hand_{side} OWNER {USER}", dbname="postgres")
             tables = "".join(f"CREATE TABLE {case.table} (k int PRIMARY KEY, v int) WITH (autovacuum_enabled = off);"
                              f"INSERT INTO {case.table} SELECT i, i * 10 FROM generate_series(1, 5) i;"
-                             for case in self._cases)
-            self._cluster.primary.sql(f"SET ROLE {USER}; {tables}", dbname=f"hand_{side}")
+                             for case in self._cases if "{t}" in case.script)
+            self._keepers[side] = self._cluster.primary.connect(f"hand_{side}", prepare_threshold=None)
+            self._keepers[side].execute(f"SET ROLE {USER}; {tables} RESET ROLE")
         self._cluster.wait_until_replayed()
         for way in WAYS:
             changes = {"auth": {"method": "trust"}, "databases": [{"name": f"hand_{way}"}], "workers": 1,
@@ -154,7 +156,8 @@ class Stage:
     def __exit__(self, kind, *_):
         for proxy in self._proxies.values():
             proxy.stop(check=kind is None)
-        for side in (DIRECT, *WAYS):
+        for side, keeper in self._keepers.items():
+            keeper.close()
             self._cluster.primary.sql(f"DROP DATABASE hand_{side} WITH (FORCE)", dbname="postgres")
 
     def check(self, case: Case, way: str) -> None:
@@ -179,10 +182,10 @@ class Stage:
         transcript = player.play(parse(script))
         if proxy:
             self._check_places(case)
-        return transcript, self._contents(side, case.table)
+        return transcript, self._contents(side, case)
 
     def _run_past(self, side: str, sql: str) -> None:
-        self._cluster.primary.sql(sql, dbname=f"hand_{side}")
+        self._keepers[side].execute(sql)
         self._cluster.wait_until_replayed()
 
     def _wait_until_known(self, address: tuple, side: str, table: str) -> None:
@@ -198,8 +201,10 @@ class Stage:
                 where = self._cluster.where_ran(letter + case.marker)
                 assert any(name.startswith(role) for name in where), f"{case.name}: {letter} ran on {where or 'none'}"
 
-    def _contents(self, side: str, table: str) -> list:
-        return self._cluster.primary.sql(f"SELECT t::text FROM {table} t ORDER BY k", dbname=f"hand_{side}")
+    def _contents(self, side: str, case: Case) -> list:
+        if "{t}" not in case.script:
+            return []
+        return self._keepers[side].execute(f"SELECT t::text FROM {case.table} t ORDER BY k").fetchall()
 
 
 def compare_sides(case: Case, direct: tuple, through: tuple) -> None:
@@ -279,7 +284,7 @@ class _Asking:
                 self.session.owed.closed()
             else:
                 self.session.read()
-        if not self.session.owed.ended:
+        if messages[-1][0] not in "SQ" and not self.session.owed.ended:  # these are answered when all has been read
             until(self._is_read, "the other end reads", interval=0.001)
 
     def _is_read(self) -> bool:

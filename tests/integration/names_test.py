@@ -20,7 +20,8 @@ FAILING_BATCHES = [
     Case("two replace a name, one by one",
          'P s1 "select 1" S | E x Cs s1 P s1 "select 2" S | E x Cs s1 P s1 "select 3" S | B s1 E S'),
     Case("three replace a name",
-         'P s1 "select 1" S | E x Cs s1 P s1 "select 2" S E x Cs s1 P s1 "select 3" S E x Cs s1 P s1 "select 4" S B s1 E S'),
+         'P s1 "select 1" S | E x Cs s1 P s1 "select 2" S E x Cs s1 P s1 "select 3" S E x Cs s1 P s1 "select 4" S '
+         'B s1 E S'),
     Case("one replaces a name", 'P s1 "select 1" S | E x Cs s1 P s1 "select 2" S B s1 E S | B s1 E S'),
     Case("two close a name", 'P s1 "select 1" S | E x Cs s1 S E x Cs s1 S B s1 E S'),
     Case("one closes, one makes", 'P s1 "select 1" S | E x Cs s1 S E x P s1 "select 2" S B s1 E S', UNDONE),
@@ -37,10 +38,12 @@ FAILING_BATCHES = [
          'P s1 "select 1" P s2 "select 2" S | E x Cs s1 Cs s2 P s1 "select 20" S E x Cs s2 P s2 "select 10" Cs s1 S '
          'B s1 E B s2 E S', UNDONE),
     Case("a good one between them",
-         'P s1 "select 1" S | E x Cs s1 P s1 "select 2" S Cs s1 P s1 "select 3" S E x Cs s1 P s1 "select 4" S B s1 E S'),
+         'P s1 "select 1" S | E x Cs s1 P s1 "select 2" S Cs s1 P s1 "select 3" S E x Cs s1 P s1 "select 4" S '
+         'B s1 E S'),
     Case("a good one closes between them", 'P s1 "select 1" S | E x Cs s1 S Cs s1 S E x P s1 "select 2" S B s1 E S'),
     Case("they fail behind what they replace",
-         'P s1 "select 1" S | Cs s1 P s1 "select 2" E x Cs s1 S Cs s1 P s1 "select 3" E x Cs s1 P s1 "select 4" S B s1 E S'),
+         'P s1 "select 1" S | Cs s1 P s1 "select 2" E x Cs s1 S Cs s1 P s1 "select 3" E x Cs s1 P s1 "select 4" S '
+         'B s1 E S'),
     Case("they fail in their Parse",
          'P s1 "select 1" S | Cs s1 P s1 "select nosuch" S P s1 "select nosuch" Cs s1 S B s1 E S'),
     Case("a name in use", 'P s1 "select 1" S | P s1 "select 2" Cs s1 S P s1 "select 3" Cs s1 S B s1 E S'),
@@ -50,18 +53,20 @@ FAILING_BATCHES = [
          'P s1 "select 1 {r}" B s1 E S | P "insert into {t} values (10, 1)" B E S E x Cs s1 P s1 "select 2" S '
          'E x Cs s1 P s1 "select 3" S B s1 E S | B s1 E S'),
     Case("behind a Query that writes",
-         'P s1 "select 1 {r}" B s1 E S | Q "insert into {t} values (10, 1)" E x Cs s1 P s1 "select 2" S E x Cs s1 S B s1 E S'),
+         'P s1 "select 1 {r}" B s1 E S | Q "insert into {t} values (10, 1)" E x Cs s1 P s1 "select 2" S E x Cs s1 S '
+         'B s1 E S'),
     Case("before a write",
          'P s1 "select 1 {r}" B s1 E S | E x Cs s1 P s1 "select 2" S E x Cs s1 P s1 "select 3" S '
          'Q "insert into {t} values (10, 1)" B s1 E S | B s1 E S'),
     Case("writes by name",
-         'P s1 "insert into {t} values (10, 1)" P s2 "select 2 {r}" B s2 E S | E x Cs s1 P s1 "insert into {t} values (11, 1)" S '
-         'E x Cs s1 Cs s2 P s1 "delete from {t}" S B s1 E B s2 E S'),
+         'P s1 "insert into {t} values (10, 1)" P s2 "select 2 {r}" B s2 E S | E x Cs s1 '
+         'P s1 "insert into {t} values (11, 1)" S E x Cs s1 Cs s2 P s1 "delete from {t}" S B s1 E B s2 E S'),
     Case("in a transaction",
-         'P s1 "select 1 {r}" B s1 E S | Q "begin" Q "insert into {t} values (10, 1)" E x Cs s1 S E x P s1 "select 2" S '
-         'Q "rollback" B s1 E S', UNDONE),
+         'P s1 "select 1 {r}" B s1 E S | Q "begin" Q "insert into {t} values (10, 1)" E x Cs s1 S E x '
+         'P s1 "select 2" S Q "rollback" B s1 E S', UNDONE),
     Case("in a transaction that has failed",
-         'P s1 "select 1 {r}" B s1 E S | Q "begin" Q "select 1/0" Cs s1 P s1 "select 2" S P s1 "select 3" Cs s1 S Q "rollback" B s1 E S'),
+         'P s1 "select 1 {r}" B s1 E S | Q "begin" Q "select 1/0" Cs s1 P s1 "select 2" S P s1 "select 3" Cs s1 S '
+         'Q "rollback" B s1 E S'),
     Case("DEALLOCATE is skipped",
          'P s1 "select 1 {r}" B s1 E S | E x P "deallocate s1" B E S E x Cs s1 P s1 "select 2" S B s1 E S', UNDONE),
     Case("DEALLOCATE ALL is skipped",
@@ -79,17 +84,20 @@ FAILING_BATCHES = [
     Case("SQL's PREPARE is skipped",
          'E x Q "prepare s1 as select 1" S E x Q "prepare s1 as select 2" S B s1 E S Q "execute s1"'),
     Case("SQL's PREPARE fails",
-         'P s1 "select 1 {r}" B s1 E S | Q "prepare s1 as select 2" E x Cs s1 S Q "prepare s1 as select 3" B s1 E S', UNDONE),
+         'P s1 "select 1 {r}" B s1 E S | Q "prepare s1 as select 2" E x Cs s1 S Q "prepare s1 as select 3" '
+         'B s1 E S', UNDONE),
     Case("closed and made again behind a write",
-         'P s1 "select 1 {r}" B s1 E S | P "insert into {t} values (10, 1)" B E Cs s1 P s1 "select 2" B s1 E S | B s1 E S'),
+         'P s1 "select 1 {r}" B s1 E S | P "insert into {t} values (10, 1)" B E Cs s1 P s1 "select 2" B s1 E S | '
+         'B s1 E S'),
     Case("closed and made again behind a write in flight",
-         'P s1 "select 1 {r}" B s1 E S | Q "insert into {t} values (10, 1)" Cs s1 P s1 "select 2" B s1 E S Cs s1 P s1 "select 3" B s1 E S'),
+         'P s1 "select 1 {r}" B s1 E S | Q "insert into {t} values (10, 1)" Cs s1 P s1 "select 2" B s1 E S Cs s1 '
+         'P s1 "select 3" B s1 E S'),
     Case("closed and made again behind a flushed write",
          'P s1 "select 1 {r}" B s1 E S | P "insert into {t} values (10, 1)" B E H | Cs s1 P s1 "select 2" B s1 E H | '
          'Cs s1 P s1 "select 3" B s1 E S'),
     Case("closed behind a write, made behind another",
-         'P s1 "select 1 {r}" B s1 E S | P "insert into {t} values (10, 1)" B E Cs s1 S P "insert into {t} values (11, 1)" B E '
-         'P s1 "select 2" B s1 E S | B s1 E S'),
+         'P s1 "select 1 {r}" B s1 E S | P "insert into {t} values (10, 1)" B E Cs s1 S '
+         'P "insert into {t} values (11, 1)" B E P s1 "select 2" B s1 E S | B s1 E S'),
     Case("closed and made again behind a write that fails",
          'P s1 "select 1 {r}" B s1 E S | P "insert into {t} values (1, 1)" B E Cs s1 P s1 "select 2" S B s1 E S '
          'P "insert into {t} values (1, 1)" B E Cs s1 S B s1 E S'),
@@ -120,7 +128,8 @@ REPLACED_NAMES = [
     Case("on a replica, in a transaction",
          'Q "begin read only" | P s1 "select 1 {r}" B s1 E H | P s1 "select 2" S | Q "rollback" | B s1 E S'),
     Case("in a transaction that writes",
-         'Q "begin" Q "insert into {t} values (10, 1)" | P s1 "select 1 {p}" B s1 E H | P s1 "select 2" S | Q "rollback" | B s1 E S'),
+         'Q "begin" Q "insert into {t} values (10, 1)" | P s1 "select 1 {p}" B s1 E H | P s1 "select 2" S | '
+         'Q "rollback" | B s1 E S'),
 ]
 
 UNNAMED_BEHIND_A_QUERY = [
@@ -166,7 +175,8 @@ LONG_NAMES = [
     Case("64 deallocated", 'P {63} "select 1" S | Q "deallocate {64}" | B {63} E S'),
     Case("64 made, 63 deallocated", 'P {64} "select 1" S | Q "deallocate {63}" | B {64} E S | P {64} "select 2" S', LONG),
     Case("on the replica, then on the primary",
-         'P {64} "select v from {t} where k = 1 {r}" B {63} E S | Q "begin" Q "update {t} set v = 0" | B {70} E S | Q "rollback"'),
+         'P {64} "select v from {t} where k = 1 {r}" B {63} E S | Q "begin" Q "update {t} set v = 0" | B {70} E S | '
+         'Q "rollback"'),
     Case("a portal of 64", 'Q "begin read only" | P s1 "select 1 {r}" B {64} s1 S | E {63} S | B {70} s1 S | Q "rollback"'),
 ]
 
@@ -176,19 +186,23 @@ EXECUTED_INSIDE = [
     Case("EXPLAIN EXECUTE, only parsed",
          'P s1 "select v from {t} where k = 1" S | Q "explain (costs off) execute s1"', INSIDE),
     Case("EXPLAIN EXECUTE of what was described, as a checker of queries sends it",
-         'P sqlx_s_1 "select v from {t} where k = $1" Ds sqlx_s_1 S | Q "explain (verbose, costs off, format json) execute sqlx_s_1(null)"', INSIDE),
+         'P sqlx_s_1 "select v from {t} where k = $1" Ds sqlx_s_1 S | '
+         'Q "explain (verbose, costs off, format json) execute sqlx_s_1(null)"', INSIDE),
     Case("EXPLAIN EXECUTE by Parse", f'P s1 {READ} B s1 E S | P "explain (costs off) execute s1" B Dp E S', INSIDE),
     Case("EXPLAIN ANALYZE EXECUTE",
-         f'P s1 {READ} B s1 E S | Q "explain (analyze, costs off, timing off, summary off, buffers off) execute s1"', INSIDE),
+         f'P s1 {READ} B s1 E S | '
+         'Q "explain (analyze, costs off, timing off, summary off, buffers off) execute s1"', INSIDE),
     Case("EXPLAIN EXECUTE of a write", 'P s1 "delete from {t}" S | Q "explain (costs off) execute s1"'),
     Case("EXPLAIN EXECUTE behind a write",
          f'P s1 {READ} B s1 E S | Q "update {{t}} set v = 0" | Q "explain (costs off) execute s1"', INSIDE),
     Case("EXPLAIN EXECUTE in flight behind a write",
          f'P s1 {READ} B s1 E S | Q "update {{t}} set v = 0" Q "explain (costs off) execute s1"', INSIDE),
     Case("EXPLAIN EXECUTE in a transaction",
-         f'P s1 {READ} B s1 E S | Q "begin" Q "update {{t}} set v = 0" | Q "explain (costs off) execute s1" | Q "rollback"', INSIDE),
+         f'P s1 {READ} B s1 E S | Q "begin" Q "update {{t}} set v = 0" | Q "explain (costs off) execute s1" | '
+         'Q "rollback"', INSIDE),
     Case("EXPLAIN EXECUTE in a transaction that reads",
-         f'P s1 {READ} B s1 E S | Q "begin read only" | B s1 E S | Q "explain (costs off) execute s1" | Q "rollback"', INSIDE),
+         f'P s1 {READ} B s1 E S | Q "begin read only" | B s1 E S | Q "explain (costs off) execute s1" | '
+         'Q "rollback"', INSIDE),
     Case("EXPLAIN EXECUTE in a pipeline", f'P s1 {READ} B s1 E S Q "explain (costs off) execute s1" B s1 E S', INSIDE),
     Case("EXPLAIN EXECUTE of what SQL prepared",
          'Q "prepare s1 as select v from {t} where k = 1" | Q "execute s1" | Q "explain (costs off) execute s1"'),
@@ -202,7 +216,8 @@ EXECUTED_INSIDE = [
     Case("CREATE TEMP TABLE AS EXECUTE",
          f'P s1 {READ} B s1 E S | Q "create temp table copied as execute s1" | Q "select v from copied"', INSIDE),
     Case("CREATE TABLE AS EXECUTE of what SQL prepared",
-         'Q "prepare s1 as select v from {t} where k = 1" | Q "execute s1 {r}" | Q "create table {t}_copy as execute s1"'),
+         'Q "prepare s1 as select v from {t} where k = 1" | Q "execute s1 {r}" | '
+         'Q "create table {t}_copy as execute s1"'),
     Case("EXPLAIN CREATE TABLE AS EXECUTE",
          f'P s1 {READ} B s1 E S | Q "explain (costs off) create table copied as execute s1"', INSIDE),
     Case("an expression as argument", 'P s1 "select $1::int {r}" B s1(5) E S | Q "execute s1(1 + 1)"', INSIDE),
@@ -237,7 +252,8 @@ PREPARED_BEHIND_A_QUERY = [
     Case("PREPARE behind a write",
          'Q "update {t} set v = 0" Q "prepare s1 as select v from {t} where k = 1" Q "execute s1"'),
     Case("PREPARE between reads",
-         'Q "select 5" Q "prepare s1 as select 1" Q "select 6" Q "execute s1" Q "select 7" Q "execute s1; select 2"', INSIDE),
+         'Q "select 5" Q "prepare s1 as select 1" Q "select 6" Q "execute s1" Q "select 7" '
+         'Q "execute s1; select 2"', INSIDE),
     Case("PREPARE, DEALLOCATE, PREPARE",
          'Q "select 5" Q "prepare s1 as select 1" Q "deallocate s1" Q "prepare s1 as select 2" Q "execute s1"'),
     Case("PREPARE that fails", 'Q "select 5" Q "prepare s1 as select nosuch" Q "execute s1"'),
@@ -250,7 +266,7 @@ ALL = '"select * from {t} where k = 1 {r}"'
 ADD, DROP = '| ! "alter table {t} add x int" ~', '| ! "alter table {t} drop x" ~'
 WRITE = '| Q "begin" Q "update {t} set v = 0" |'
 AGAIN = 'Cs s1 P s1 "select * from {t} where k = 1" B s1 E S'
-# Straight from the server Bind and Describe are told of a result that has changed since Parse, for as long as it is another.
+# Straight from the server Bind and Describe are told (0A000) of a result that is another than at Parse.
 TOLD = [
     Case("a column more", f'P s1 {ALL} B s1 E S {ADD} B s1 E S', HEALED),
     Case("a column more, then gone", f'P s1 {ALL} B s1 E S {ADD} B s1 E S {DROP} B s1 E S', HEALED),
@@ -263,46 +279,58 @@ TOLD = [
     Case("a column more, in a transaction of the replica",
          f'P s1 {ALL} B s1 E S {ADD} | Q "begin read only" | B s1 E S | Q "rollback"', HEALED),
     Case("a column for a while, on the primary in between",
-         f'P s1 {ALL} B s1 E S {ADD} {WRITE} B s1 E S | Q "rollback" {DROP} B s1 E S {WRITE} B s1 E S | Q "rollback"', HEALED),
+         f'P s1 {ALL} B s1 E S {ADD} {WRITE} B s1 E S | Q "rollback" {DROP} B s1 E S {WRITE} B s1 E S | '
+         'Q "rollback"', HEALED),
     Case("a column for a while, on the replica in between",
-         f'{WRITE[2:]} P s1 "select * from {{t}} where k = 1 {{p}}" B s1 E S | Q "rollback" {ADD} B s1 E S {DROP} B s1 E S', HEALED),
+         f'{WRITE[2:]} P s1 "select * from {{t}} where k = 1 {{p}}" B s1 E S | '
+         f'Q "rollback" {ADD} B s1 E S {DROP} B s1 E S', HEALED),
     Case("made again, on replica and primary in turn",
-         f'P s1 {ALL} B s1 E S {ADD} Cs s1 S | P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S | B s1 E S {DROP} '
+         f'P s1 {ALL} B s1 E S {ADD} Cs s1 S | P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S | '
+         f'B s1 E S {DROP} '
          'B s1 E S | Q "update {t} set v = 1" B s1 E S', HEALED),
     Case("in turn before and behind",
-         f'P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S {ADD} B s1 E S | Q "update {{t}} set v = 0" B s1 E S', HEALED),
+         f'P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S {ADD} B s1 E S | '
+         'Q "update {t} set v = 0" B s1 E S', HEALED),
     Case("the unnamed one", f'P {ALL} B E S {ADD} B E S | P {ALL} B E S', HEALED),
     Case("the unnamed one, on the primary at last",
          f'P {ALL} B E S {ADD} P s2 "update {{t}} set v = 0" B s2 E B E S', HEALED),
     Case("another type",
-         f'P s1 {ALL} B s1 E S | ! "alter table {{t}} alter v type bigint" ~ B s1 E S {WRITE} B s1 E S | Q "rollback"', HEALED),
+         f'P s1 {ALL} B s1 E S | ! "alter table {{t}} alter v type bigint" ~ B s1 E S {WRITE} B s1 E S | '
+         'Q "rollback"', HEALED),
     Case("by another client", f'P s1 {ALL} B s1 E S | & "alter table {{t}} add x int" ~ B s1 E S', HEALED),
     Case("by the session itself", f'P s1 {ALL} B s1 E S | Q "alter table {{t}} add x int" | B s1 E S', HEALED),
     Case("by the session itself, in a transaction",
-         f'P s1 {ALL} B s1 E S | Q "begin" Q "alter table {{t}} add x int" | B s1 E S | Q "rollback" | B s1 E S', HEALED),
+         f'P s1 {ALL} B s1 E S | Q "begin" Q "alter table {{t}} add x int" | B s1 E S | Q "rollback" | '
+         'B s1 E S', HEALED),
     Case("EXECUTE in SQL",
          'Q "prepare s1 as select * from {t} where k = 1" | Q "execute s1 {r}" ' + f'{WRITE} Q "execute s1" | Q "rollback" '
          f'{ADD} Q "execute s1" {WRITE} Q "execute s1" | Q "rollback"'),
 ]
-# What is prepared a second time, for another server, has to be what the client has prepared: nobody is told where direct none is.
+# What is prepared a second time, for another server, has to be what the client has prepared: 0A000 comes where it comes
+# directly, and nowhere else.
 NOT_TOLD = [
     Case("made again behind its use on both",
          f'P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback" {ADD} {AGAIN} {WRITE} B s1 E S | Q "rollback"'),
     Case("made again by another text",
-         f'P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S {ADD} Cs s1 P s1 "select x from {{t}} where k = 1" B s1 E S | '
-         'Q "update {t} set x = 0" B s1 E S'),
+         f'P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S {ADD} Cs s1 '
+         'P s1 "select x from {t} where k = 1" B s1 E S | Q "update {t} set x = 0" B s1 E S'),
     Case("made again by another text behind SQL's own DEALLOCATE",
-         f'P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback" {ADD} Q "deallocate s1" | P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback"'),
+         f'P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback" {ADD} Q "deallocate s1" | '
+         f'P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback"'),
     Case("made again behind DEALLOCATE ALL",
-         f'P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S {ADD} Q "deallocate all" | P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback"'),
+         f'P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S {ADD} Q "deallocate all" | '
+         f'P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback"'),
     Case("made again behind DISCARD ALL",
-         f'P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S {ADD} Q "discard all" | P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback"'),
+         f'P s1 {ALL} B s1 E S | Q "update {{t}} set v = 0" B s1 E S {ADD} Q "discard all" | '
+         f'P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback"'),
     Case("made again in a batch behind one that failed",
          f'P s1 {ALL} B s1 E S {ADD} E x {AGAIN} | {AGAIN} {WRITE} B s1 E S | Q "rollback"'),
     Case("made again, by another client",
-         f'P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback" | & "alter table {{t}} add x int" ~ {AGAIN} {WRITE} B s1 E S | Q "rollback"'),
+         f'P s1 {ALL} B s1 E S {WRITE} B s1 E S | Q "rollback" | & "alter table {{t}} add x int" ~ {AGAIN} {WRITE} '
+         'B s1 E S | Q "rollback"'),
     Case("made again in a transaction with DDL that is rolled back, and once more",
-         f'P s1 {ALL} B s1 E S | Q "begin" Q "alter table {{t}} add x int" | {AGAIN} | Q "rollback" | {AGAIN} {WRITE} B s1 E S | Q "rollback"'),
+         f'P s1 {ALL} B s1 E S | Q "begin" Q "alter table {{t}} add x int" | {AGAIN} | Q "rollback" | '
+         f'{AGAIN} {WRITE} B s1 E S | Q "rollback"'),
     Case("EXECUTE in SQL of what was made again",
          'Q "prepare s1 as select * from {t} where k = 1" | Q "execute s1 {r}" ' + f'{ADD} Q "deallocate s1" | '
          f'Q "prepare s1 as select * from {{t}} where k = 1" | Q "execute s1" {WRITE} Q "execute s1" | Q "rollback"'),
@@ -314,8 +342,10 @@ NOT_TOLD = [
     Case("a column for a while, a Bind on the primary that fails in between",
          f'P s1 {ALL} B s1 E S {ADD} {WRITE} B s1(1) E S | Q "rollback" {DROP} {WRITE} B s1 E S | Q "rollback"', STALE),
     Case("a column for a while, a Bind on the replica that fails in between",
-         f'{WRITE[2:]} P s1 "select * from {{t}} where k = 1 {{p}}" B s1 E S | Q "rollback" {ADD} Q "begin read only" | Q "select 1 {{r}}" | '
-         f'B s1(1) E S | Q "rollback" {DROP} Q "begin isolation level repeatable read read only" | Q "select 1" | B s1 E S | Q "commit"', STALE),
+         f'{WRITE[2:]} P s1 "select * from {{t}} where k = 1 {{p}}" B s1 E S | '
+         f'Q "rollback" {ADD} Q "begin read only" | Q "select 1 {{r}}" | '
+         f'B s1(1) E S | Q "rollback" {DROP} Q "begin isolation level repeatable read read only" | Q "select 1" | '
+         'B s1 E S | Q "commit"', STALE),
     Case("a column for a while, a Parse of the name in between",
          f'P s1 {ALL} B s1 E S {ADD} {WRITE} P s1 "select 2" S | Q "rollback" {DROP} {WRITE} B s1 E S | Q "rollback"'),
     Case("a column for a while, skipped in between",
@@ -323,9 +353,11 @@ NOT_TOLD = [
     Case("a column for a while, SQL's own PREPARE of the name in between",
          f'P s1 {ALL} B s1 E S {ADD} Q "prepare s1 as select 2" {DROP} {WRITE} B s1 E S | Q "rollback"'),
     Case("a column in a transaction that is rolled back, a Bind in it that fails",
-         f'P s1 {ALL} B s1 E S | Q "begin" Q "alter table {{t}} add x int" | B s1(1) S | Q "rollback" {WRITE} B s1 E S | Q "rollback"', STALE),
+         f'P s1 {ALL} B s1 E S | Q "begin" Q "alter table {{t}} add x int" | B s1(1) S | '
+         f'Q "rollback" {WRITE} B s1 E S | Q "rollback"', STALE),
     Case("a column in a transaction that is rolled back, executed in it no more",
-         f'P s1 {ALL} B s1 E S | Q "begin" Q "alter table {{t}} add x int" Q "rollback" {WRITE} B s1 E S | Q "rollback"'),
+         f'P s1 {ALL} B s1 E S | Q "begin" Q "alter table {{t}} add x int" Q "rollback" {WRITE} B s1 E S | '
+         'Q "rollback"'),
 ]
 
 CASES = {"failing batches": FAILING_BATCHES, "replaced": REPLACED_NAMES, "unnamed": UNNAMED_BEHIND_A_QUERY, "long": LONG_NAMES,

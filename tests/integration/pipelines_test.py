@@ -1,5 +1,5 @@
-"""Requests that are open for several packets, what begins transactions in them, and what a transaction on a replica is told: as
-on a direct connection. Scripts are written as differential/by_hand.py says."""
+"""Requests that are open for several packets, what begins transactions in them, and what a transaction on a replica is told:
+as on a direct connection. Scripts are written as differential/by_hand.py says."""
 
 import pytest
 
@@ -43,7 +43,8 @@ BEGUN = [
     Case("a snapshot is the first query's, on a replica",
          f'P "{RR} read only" B E S | {CHANGE} P {ON_REPLICA} B E S | Q "commit"'),
     Case("a snapshot is the first query's, set later",
-         f'P "begin" B E S | P "set transaction isolation level repeatable read" B E S | {CHANGE} Q {READ} | Q "commit"'),
+         f'P "begin" B E S | P "set transaction isolation level repeatable read" B E S | {CHANGE} Q {READ} | '
+         'Q "commit"'),
     Case("a later query has the snapshot of the first",
          f'P "{RR}" B E P {READ} B E H | {CHANGE} P {READ} B E S | Q "commit"'),
     Case("without a level each query has its own",
@@ -85,14 +86,15 @@ BEGUN = [
     Case("a statement that the replica knows, by SQL's EXECUTE",
          f'{KNOWN} | P "{RR}" B E P "execute s3" B E S | Q "commit"'),
     Case("a statement that SQL has prepared on the replica",
-         f'Q "prepare s3 as select v from {{t}} where k = 1" | Q "execute s3 {{r}}" | P "{RR}" B E B s3 E S | Q "commit"'),
+         f'Q "prepare s3 as select v from {{t}} where k = 1" | Q "execute s3 {{r}}" | P "{RR}" B E B s3 E S | '
+         'Q "commit"'),
     Case("BEGIN by name, and a statement that the replica knows", f'P s4 "{RR}" S {KNOWN} | B s4 E B s3 E S | Q "commit"'),
     Case("BEGIN by name, and the unnamed statement", f'P s4 "{RR}" S | P {ON_REPLICA} B E S | B s4 E B E S | Q "commit"'),
     Case("a setting before it",
          f'Q "set work_mem = \'1MB\'" | {KNOWN} | P "set work_mem = \'2MB\'" B E S P "{RR}" B E B s3 E S | Q "commit"'),
     Case("a setting of the replica's before it",
-         f'P "select 1 {{r}}" B E S | P "select set_config(\'my.x\', \'y\', false)" B E S P "{RR}" B E P "select current_setting(\'my.x\')" B E S | '
-         'Q "commit"'),
+         f'P "select 1 {{r}}" B E S | P "select set_config(\'my.x\', \'y\', false)" B E S P "{RR}" B E '
+         'P "select current_setting(\'my.x\')" B E S | Q "commit"'),
 ]
 
 # A request that has been open on a replica goes to the primary.
@@ -102,7 +104,8 @@ MOVED = [
     Case("BEGIN with a level, by Query", f'P {ON_REPLICA} B E H | Q "{RR}" S | Q "commit"', HAS_RUN),
     Case("BEGIN with a level", f'P {ON_REPLICA} B E H | P "{RR}" B E S | Q "commit"', HAS_RUN),
     Case("BEGIN and SET TRANSACTION",
-         f'P {ON_REPLICA} B E H | P "begin" B E P "set transaction isolation level repeatable read" B E S | Q "commit"', HAS_RUN),
+         f'P {ON_REPLICA} B E H | P "begin" B E P "set transaction isolation level repeatable read" B E S | '
+         'Q "commit"', HAS_RUN),
     Case("BEGIN without a level", f'P {ON_REPLICA} B E H | P "begin" B E S | Q {READ} | Q "commit"'),
     Case("a portal goes on, then a write",
          'P "select k from {t} order by k" B c - E c 2 H | E c 1 P "set local timezone to \'UTC\'" B E S', LEFT_BEHIND),
@@ -138,16 +141,19 @@ MOVED = [
          f'P {BIG_READ} B c - E c 2 H | Q "begin" E c S | Q "rollback"', LEFT_BEHIND, only="read_only"),
     Case("behind BEGIN", f'P {BIG_READ} B c - E c 2 H | P "begin" B E E c 1 S | E c S | Q "rollback"', LEFT_BEHIND),
     Case("behind a flushed BEGIN",
-         f'P {BIG_READ} B c - E c 2 H | P "begin" B E H | E c 1 S | E c S | Q "rollback"', LEFT_BEHIND, only="read_only"),
+         f'P {BIG_READ} B c - E c 2 H | P "begin" B E H | E c 1 S | E c S | '
+         'Q "rollback"', LEFT_BEHIND, only="read_only"),
     Case("behind a write that fails",
          f'P {BIG_READ} B c - E c 2 H | P "insert into {{t}} values (1, 1)" B E E c S | E c S'),
     Case("statements of the open request", f'P s1 {ON_REPLICA} B s1 E H | {UPDATE} H | B s1 E S'),
     Case("a portal of a transaction",
-         'Q "begin" | P "select k from {t} order by k" B c - E c 2 S | Q "update {t} set v = 0" | E c 1 S | E c S | Q "rollback"'),
+         'Q "begin" | P "select k from {t} order by k" B c - E c 2 S | Q "update {t} set v = 0" | E c 1 S | E c S | '
+         'Q "rollback"'),
     Case("a portal of a read only transaction that listens",
          f'Q "begin read only" | P {BIG_READ} B c - E c 2 S | Q "listen a" | E c 1 S | Q "rollback"', LEFT_BEHIND),
     Case("a portal of a read only transaction that listens, flushed",
-         f'Q "begin read only" | P {BIG_READ} B c - E c 2 H | P "listen a" B E S | E c 1 S | Q "rollback"', LEFT_BEHIND),
+         f'Q "begin read only" | P {BIG_READ} B c - E c 2 H | P "listen a" B E S | E c 1 S | '
+         'Q "rollback"', LEFT_BEHIND),
 ]
 
 # A portal that was executed to its end is a portal, whoever has answered.
@@ -183,11 +189,13 @@ REPORTED = [
     Case("set in a snapshot", f'{SNAPSHOT} | Q "{SET}" | Q "rollback" | {SHOW}', SWALLOWED),
     Case("set in a snapshot by Parse", f'{SNAPSHOT} | P "{SET}" B E S | Q "rollback" | {SHOW}', SWALLOWED),
     Case("set in a snapshot by set_config",
-         f'{SNAPSHOT} | Q "select set_config(\'default_transaction_read_only\', \'on\', false)" | Q "rollback"', SWALLOWED),
+         f'{SNAPSHOT} | Q "select set_config(\'default_transaction_read_only\', \'on\', false)" | '
+         'Q "rollback"', SWALLOWED),
     Case("set in a snapshot, locally",
          f'{SNAPSHOT} | Q "set local default_transaction_read_only = on" | Q "commit" | {SHOW}', SWALLOWED),
     Case("set in a snapshot, locally by set_config",
-         f'{SNAPSHOT} | Q "select set_config(\'default_transaction_read_only\', \'on\', true)" | Q "commit" | {SHOW}', SWALLOWED),
+         f'{SNAPSHOT} | Q "select set_config(\'default_transaction_read_only\', \'on\', true)" | '
+         f'Q "commit" | {SHOW}', SWALLOWED),
     Case("set in a snapshot, and rolled back to a savepoint",
          f'{SNAPSHOT} | Q "savepoint a" | Q "{SET}" | Q "rollback to a" | Q "commit" | {SHOW}', SWALLOWED),
     Case("set in a snapshot, behind a failure",
@@ -197,7 +205,8 @@ REPORTED = [
     Case("set in a snapshot with another statement",
          f'{SNAPSHOT} | Q "{SET}; select 1" | Q "rollback" | {SHOW}', SWALLOWED),
     Case("reset in a snapshot",
-         f'Q "{SET}" | Q "{RR}" | Q {ON_REPLICA} | Q "set local default_transaction_read_only = off" | Q "commit" | {SHOW}', SWALLOWED),
+         f'Q "{SET}" | Q "{RR}" | Q {ON_REPLICA} | Q "set local default_transaction_read_only = off" | '
+         f'Q "commit" | {SHOW}', SWALLOWED),
     Case("another setting in a snapshot",
          f'{SNAPSHOT} | Q "set local application_name = \'other\'" | Q "commit" | Q "show application_name"'),
     Case("set in a read only transaction", f'{READ_ONLY} | Q "{SET}" | Q "commit" | {SHOW}'),
@@ -215,7 +224,8 @@ REPORTED = [
     Case("off in a transaction that is read only by it",
          f'Q "{SET}" | Q "begin" | Q {ON_REPLICA} | Q "set default_transaction_read_only = off" | Q "commit" | {SHOW}'),
     Case("off locally in a transaction that is read only by it",
-         f'Q "{SET}" | Q "begin" | Q {ON_REPLICA} | Q "set local default_transaction_read_only = off" | Q "commit" | {SHOW}'),
+         f'Q "{SET}" | Q "begin" | Q {ON_REPLICA} | Q "set local default_transaction_read_only = off" | '
+         f'Q "commit" | {SHOW}'),
     Case("reset outside of a transaction",
          f'Q "{SET}" | Q {ON_REPLICA} | Q "reset default_transaction_read_only" | {SHOW}'),
     Case("DISCARD ALL", f'Q "{SET}" | Q {ON_REPLICA} | Q "discard all" | {SHOW}'),

@@ -8,13 +8,15 @@ from differential.by_hand import DIRECT, WAYS, Case, Deviation, Stage, compare_s
 pytestmark = pytest.mark.core
 
 UNDONE = "a second failing batch: names are undone in the wrong order"
+EMPTY = "the empty statement that holds the place of a name in use on another server is executed"
 REPLACED = "PREPARE of a name that the open request has made on a replica replaces it in silence"
 LONG = "names of more than 63 bytes are not cut as the server cuts them"
 INSIDE = "EXECUTE inside another statement: the server that runs it does not have what it names"
 HEALED = "what was prepared again, behind the DDL, is executed where the client would be told (0A000)"
 STALE = "0A000 of what was prepared again between two changes, where the client's own has the result that it had"
 
-# What fails is skipped up to its Sync: names are what the messages before have made of them.
+# What fails is skipped up to its Sync: names are what the messages before have made of them. Two deviate by whether a read
+# in flight behind the write has found its replica.
 FAILING_BATCHES = [
     Case("two replace a name", 'P s1 "select 1" S | E x Cs s1 P s1 "select 2" S E x Cs s1 P s1 "select 3" S B s1 E S'),
     Case("two replace a name, one by one",
@@ -49,6 +51,27 @@ FAILING_BATCHES = [
     Case("a name in use", 'P s1 "select 1" S | P s1 "select 2" Cs s1 S P s1 "select 3" Cs s1 S B s1 E S'),
     Case("a name in use, closed and made",
          'P s1 "select 1" S | P s1 "select 2" Cs s1 P s1 "select 3" S E x Cs s1 S B s1 E S P s1 "select 4" S'),
+    Case("a name in use, behind a write",
+         'P s1 "select 1 {r}" B s1 E S | Q "update {t} set v = 0" P s1 "select 2" Cs s1 S P s1 "select 3" S | '
+         'Q "begin" Q "update {t} set v = 0" | B s1 E S | Q "rollback"', UNDONE),
+    Case("a name in use, behind a write, then read",
+         'P s1 "select 1 {r}" B s1 E S | Q "update {t} set v = 0" P s1 "select 2" Cs s1 S P s1 "select 3" S | '
+         'B s1 E S', UNDONE, always=False),
+    Case("a name in use, behind a write, closed and made",
+         'P s1 "select 1 {r}" B s1 E S | Q "update {t} set v = 0" P s1 "select 2" Cs s1 P s1 "select 3" S | '
+         'Q "begin" Q "update {t} set v = 0" | B s1 E S | Q "rollback"'),
+    Case("a name in use, behind a write, closed and made, and again",
+         'P s1 "select 1 {r}" B s1 E S | Q "update {t} set v = 0" P s1 "select 2" Cs s1 P s1 "select 3" S E x Cs s1 S '
+         'B s1 E S P s1 "select 4" S | Q "begin" Q "update {t} set v = 0" | B s1 E S | Q "rollback"', EMPTY, always=False),
+    Case("a name in use, with a write by name",
+         'P s1 "select 1 {r}" B s1 E S | P s2 "update {t} set v = 0" B s2 E P s1 "select 2" S P s1 "select 3" Cs s1 S '
+         'B s2 E B s1 E S'),
+    Case("a name in use, behind a write by name, closed and made",
+         'P s1 "select 1 {r}" B s1 E S | P s2 "update {t} set v = 0" B s2 E S P s1 "select 2" Cs s1 P s1 "select 3" S '
+         'B s2 E B s1 E S'),
+    Case("a name in use in a transaction that has failed",
+         'P s1 "select 1 {r}" B s1 E S | Q "begin" Q "update {t} set v = 0" Q "select 1/0" | P s1 "select 2" S Cs s1 S | '
+         'Q "rollback" | Q "begin" Q "update {t} set v = 0" | B s1 E S | Q "rollback"'),
     Case("behind a write",
          'P s1 "select 1 {r}" B s1 E S | P "insert into {t} values (10, 1)" B E S E x Cs s1 P s1 "select 2" S '
          'E x Cs s1 P s1 "select 3" S B s1 E S | B s1 E S'),

@@ -19,7 +19,7 @@ struct ErrorFields {
     std::string_view sqlstate;  // "" if missing
     std::string_view message;
     std::string_view hint;
-    std::string_view routine;  // of PostgreSQL's source: never translated
+    std::string_view routine = {};  // of PostgreSQL's source: never translated
 };
 Result<ErrorFields> decode_error(Bytes body);  // protocol_violation: a field without end
 

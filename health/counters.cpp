@@ -40,14 +40,10 @@ ServerCountersById::~ServerCountersById() {
     for (auto& counters : counters_) delete counters.load(std::memory_order_relaxed);
 }
 
-ServerCounters& ServerCountersById::operator[](std::size_t index) {
+ServerCounters& ServerCountersById::make(std::size_t index) {
     auto& counters = counters_.at(index);
-    auto* found = counters.load(std::memory_order_relaxed);
-    if (found == nullptr) {
-        found = new ServerCounters;
-        counters.store(found, std::memory_order_release);
-    }
-    return *found;
+    counters.store(new ServerCounters, std::memory_order_release);
+    return *counters.load(std::memory_order_relaxed);
 }
 
 void ServerCountersById::add(const ServerCountersById& other) {

@@ -64,7 +64,10 @@ public:
     ~ServerCountersById();
     ServerCountersById(const ServerCountersById&) = delete;
     // For the one thread that counts. `index`: of a ServerId.
-    ServerCounters& operator[](std::size_t index);
+    ServerCounters& operator[](std::size_t index) {
+        auto* const counters = counters_[index].load(std::memory_order_relaxed);
+        return counters != nullptr ? *counters : make(index);
+    }
     // Null: nothing was ever counted there.
     [[nodiscard]] const ServerCounters* find(routing::ServerId server) const {
         return counters_[server.index].load(std::memory_order_acquire);
@@ -72,6 +75,8 @@ public:
     void add(const ServerCountersById& other);
 
 private:
+    ServerCounters& make(std::size_t index);
+
     std::array<std::atomic<ServerCounters*>, ServerIds::kMost> counters_{};
 };
 

@@ -32,6 +32,12 @@ namespace pgsteer::proxy {
 // session that wants it, and can be given to a session of any other generation: it is alike if
 // server, database, user and startup settings are. How long it is kept is what the current
 // generation says.
+//
+// What a reload has to do beside that: a Checker and Catalogs of the new table, which publish to
+// the same TopologyStore (versions go on) and hear the same Evidence; Sources of the metrics; and
+// Worker::adopt on each worker. Connections to servers that were removed are then those to servers
+// that are no replica and no primary (Topology): nothing new goes there, Pool::close_idle_to closes
+// the idle ones.
 struct Generation {
     std::uint64_t number = 0;  // grows by one
     std::shared_ptr<const conf::Config> config;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <functional>
 #include <future>
 #include <ostream>
 #include <sys/socket.h>
@@ -64,10 +65,7 @@ public:
         const auto nobody = [](std::size_t, const std::function<void(Worker&)>&) {};
         worker_ = std::make_unique<Worker>(0, generation, *shared_, nobody, nobody);
         worker_->start();
-        shared_->facts.clients.came();
-        const int socket = client_.other_end();
-        worker_->post([socket](Worker& worker) { worker.accept(socket, AF_UNIX); });
-        client_.send(message(0, "\0\3\0\0user\0joe\0database\0app\0\0"s));
+        log_in(client_, "app");
     }
     ~World() {
         worker_->post([](Worker& worker) { worker.stop(); });
@@ -76,6 +74,25 @@ public:
     World(const World&) = delete;
 
     ScriptedClient& client() { return client_; }
+    void log_in(ScriptedClient& client, const std::string& database) {
+        shared_->facts.clients.came();
+        const int socket = client.other_end();
+        worker_->post([socket](Worker& worker) { worker.accept(socket, AF_UNIX); });
+        client.send(message(0, "\0\3\0\0user\0joe\0database\0"s + database + "\0\0"s));
+    }
+    // Another generation is the current one when this returns.
+    void reload(const std::function<void(conf::Config&)>& change) {
+        auto config = std::make_shared<conf::Config>(*generations_->current()->config);
+        change(*config);
+        const auto next = generations_->prepare(config);
+        generations_->publish(next);
+        std::promise<void> adopted;
+        worker_->post([&](Worker& worker) {
+            worker.adopt(next);
+            adopted.set_value();
+        });
+        adopted.get_future().get();
+    }
     ScriptedServers& servers() { return servers_; }
 
     // The client has gone: nothing remains of its session.
@@ -257,6 +274,35 @@ INSTANTIATE_TEST_SUITE_P(
                3},
         Script{"an_error_on_the_replica", {query("SELECT 1/0"), query("SELECT 1")}}),
     [](const auto& script) { return script.param.name; });
+
+// The same servers in another order, and the database by another name.
+TEST(Worker, ServesSessionsOfTwoGenerationsSideBySide) {
+    World world{Fault{}};
+    auto& before = world.client();
+    ASSERT_EQ(before.until_ready().back().type, 'Z');
+    world.reload([](conf::Config& config) {
+        std::swap(config.servers[0], config.servers[1]);
+        config.databases[0] = {.name = "shop", .server_name = "app"};
+    });
+    const auto never = [] { return false; };
+    ScriptedClient refused{never};
+    world.log_in(refused, "app");
+    EXPECT_NE(refused.until_ready().back().type, 'Z') << "no new session calls it so";
+    ScriptedClient after{never};
+    world.log_in(after, "shop");
+    ASSERT_EQ(after.until_ready().back().type, 'Z');
+    for (auto* client : {&before, &after}) {
+        client->send(query(kWrite));
+        EXPECT_EQ(client->until_ready().back().type, 'Z');
+        client->send(query("SELECT 1"));
+        EXPECT_EQ(client->until_ready().back().type, 'Z');
+    }
+    EXPECT_EQ(world.servers().statements(ScriptedServers::primary),
+              (std::vector<std::string>{kWrite, kWrite}));
+    refused.close();
+    after.close();
+    world.expect_nothing_is_left();
+}
 
 }  // namespace
 }  // namespace pgsteer::proxy

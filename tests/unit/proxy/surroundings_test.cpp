@@ -229,8 +229,6 @@ TEST_F(SurroundingsTest, GiveNewSessionsTheCurrentGenerationAndOldOnesKeepTheirs
     pool_.adopt(next);
     EXPECT_EQ(surroundings_.generation(), next);
     EXPECT_EQ(held->config->listen.max_clients, 1);
-    EXPECT_EQ(surroundings_.config().listen.max_clients, 2);
-    EXPECT_EQ(&surroundings_.users(), next->users.get());
     EXPECT_EQ(surroundings_.servers()[ServerId{1}].name, "second");
 }
 

@@ -224,6 +224,21 @@ TEST_F(PoolTest, LooksAtWhatSessionsStartWithAgain) {
     EXPECT_TRUE(world_.replica_settings.outdated().empty());
 }
 
+// What sessions begin with on the primary is known, and the primary cannot be asked again.
+TEST_F(PoolTest, TellsAReplicaWhatThePrimaryHasOtherwise) {
+    auto next = std::make_shared<routing::Topology>(*world_.topology_.load());
+    next->version = 2;
+    next->primary.reset();
+    world_.topology_.publish(next);
+    SettingValues values;
+    for (auto& value : values) value = "another value";
+    auto& settings = world_.replica_settings;
+    settings.learn(kind_of_session("app", "joe", {}), values, ~SettingSet{}, settings.generation());
+    auto result = acquire(PoolWorld::kReplica);
+    ASSERT_TRUE(result.lease) << result.failure.text;
+    EXPECT_FALSE(settings.report().empty());
+}
+
 TEST(PoolWithoutServers, GivesThePlaceBackAndRemembersTheFailure) {
     PoolWorld world{[](conf::Config& config) {
         config.servers[0].host = "127.0.0.1";

@@ -9,7 +9,7 @@ namespace pgsteer::proxy {
 namespace {
 
 awaitable<void> deliver(Executor executor,
-                        const conf::ServerConfig& config,
+                        conf::ServerConfig config,
                         ServerConnectionPtr connection) {
     const auto until = routing::Clock::now() + config.connect_timeout;
     auto socket = co_await open_socket(executor, config, until);

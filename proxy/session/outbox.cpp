@@ -7,7 +7,7 @@ namespace pgsteer::proxy {
 
 void Outbox::take_back(std::size_t from) {
     pieces_.resize(cut(from));
-    forget_held();
+    if (from == 0) forget_held();  // else it is the beginning of what ends before `from`
 }
 
 void Outbox::hold_with(wire::Bytes message) {

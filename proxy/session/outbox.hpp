@@ -31,7 +31,8 @@ public:
         else
             pieces_.push_back(data_.subspan(begin, end - begin));
     }
-    // What came from there on is nobody's answer, nor is what was held before it.
+    // What came from there on is nobody's answer; nor is what was held, if that is all of the
+    // buffer.
     void take_back(std::size_t from);
     // `message` comes behind what was forwarded so far; all of that is held.
     void hold_with(wire::Bytes message);

@@ -47,8 +47,9 @@ awaitable<bool> RawRelay::connect(Login& login) {
     if (!primary) co_return refuse_without_primary();
     ServerLogin server_login{who.server_database.empty() ? who.database : who.server_database,
                              who.user, who.parameters, true};
-    auto result = co_await lodging_.around.pool().connect(*primary, std::move(server_login),
-                                                          course_.place_in_pool);
+    auto work = lodging_.around.pool().connect(lodging_.generation, *primary,
+                                               std::move(server_login), course_.place_in_pool);
+    auto result = co_await std::move(work);
     if (client_.closing) co_return false;
     if (!result.connection) {
         if (result.failure.speaks_of_the_server())

@@ -28,7 +28,7 @@ void Recovery::note_loss(const ServerConnection& connection, ProxyErrc reason) {
 awaitable<bool> Recovery::has_front_crashed(routing::ServerId server) {
     const auto ended_at = Clock::now();
     const auto& who = who_.identity;
-    const auto& config = lodging_.server(server);
+    const auto config = lodging_.server(server);  // a copy: another generation may come
     course_.running_again = true;
     // Named: a temporary in a co_await is destroyed twice by GCC 12.
     const ServerLogin login{who.server_database, who.user, {}, false};

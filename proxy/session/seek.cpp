@@ -288,8 +288,8 @@ routing::Candidates Seek::without_exhausted(const routing::Candidates& candidate
 
 PoolTarget Seek::target(Slot slot, routing::ServerId server) const {
     const auto& who = who_.identity;
-    PoolTarget target{server,   slot == Slot::replica, who.server_database,
-                      who.user, who.parameters,        who.parameters_key};
+    PoolTarget target{server,         slot == Slot::replica, who.server_database, who.user,
+                      who.parameters, who.parameters_key,    lodging_.generation};
     if (target.replica)
         std::erase_if(target.parameters,
                       [](const auto& parameter) { return is_kept_from_replicas(parameter.first); });

@@ -102,14 +102,24 @@ TEST_F(OutboxTest, KeepsHoldingWhereNothingMayGo) {
     EXPECT_THAT(written_, ElementsAre("aabb"));
 }
 
-TEST_F(OutboxTest, TakesBackWhatIsNobodysAnswer) {
+TEST_F(OutboxTest, TakesBackWhatRunsAgain) {
     hold("aa");
     start("bbccdd");
     outbox_.forward(0, 4);
-    outbox_.take_back(2);
+    outbox_.take_back(0);
     EXPECT_EQ(outbox_.held_bytes(), 0U);
+    EXPECT_TRUE(release(0));
+    EXPECT_THAT(written_, ElementsAre());
+}
+
+TEST_F(OutboxTest, WhatWasHeldIsOfTheAnswerThatEndsFirst) {
+    hold("aa");
+    start("bbccdd");  // the answer ends with bb, and what comes behind it runs again
+    outbox_.forward(0, 4);
+    outbox_.take_back(2);
     EXPECT_TRUE(release(2));
-    EXPECT_THAT(written_, ElementsAre("bb"));
+    EXPECT_THAT(written_, ElementsAre("aabb"));
+    EXPECT_FALSE(outbox_.has_rest());
 }
 
 TEST_F(OutboxTest, PutsAMessageBehindWhatWasForwarded) {

@@ -223,6 +223,9 @@ std::vector<Played> play_all(const Script& script, const std::vector<Fault>& fau
 }
 
 void expect_no_harm(const Played& got, const Played& expected) {
+    std::string all;
+    for (const auto& answer : got.answers) all += types(answer) + ' ';
+    SCOPED_TRACE("answers " + all);
     bool is_hit = false;
     for (std::size_t i = 0; i < got.answers.size() && !is_hit; ++i) {
         EXPECT_TRUE(is_acceptable(got.answers[i], expected.answers[i]))

@@ -118,7 +118,7 @@ TEST_F(OutboxTest, WhatWasHeldIsOfTheAnswerThatEndsFirst) {
     outbox_.forward(0, 4);
     outbox_.take_back(2);
     EXPECT_TRUE(release(2));
-    EXPECT_THAT(written_, ElementsAre("aabb"));
+    EXPECT_THAT(written_, ElementsAre("aa", "bb"));
     EXPECT_FALSE(outbox_.has_rest());
 }
 

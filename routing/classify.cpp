@@ -186,6 +186,8 @@ Statement whole(std::vector<Part> parts) {
     statement.copies_in =
         std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.copies_in; });
     for (Part& part : parts)
+        if (!part.name_used.empty()) statement.names_used.push_back(std::move(part.name_used));
+    for (Part& part : parts)
         std::move(part.effects.begin(), part.effects.end(), std::back_inserter(statement.effects));
     statement.outlives_discard_all = outlive_discard_all(statement.effects);
     statement.row_tells_settings = row_tells_settings(statement);

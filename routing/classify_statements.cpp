@@ -804,8 +804,18 @@ void note_database_effects(const Message* statement, const Context& context, Par
 
 }  // namespace
 
-Part classify_part(const Message* statement, std::string_view text, std::uint16_t index) {
-    const Context context{text, index};
+namespace {
+
+std::string name_used(const Message* statement) {
+    if (const auto* execute = as<PgQuery__ExecuteStmt>(statement)) return execute->name;
+    if (const auto* explain = as<PgQuery__ExplainStmt>(statement))
+        return name_used(inside(explain->query));
+    if (const auto* create = as<PgQuery__CreateTableAsStmt>(statement))
+        return name_used(inside(create->query));
+    return {};
+}
+
+Part classify_one(const Message* statement, const Context& context) {
     for (const Rule& rule : kRules) {
         if (rule.descriptor != statement->descriptor) continue;
         Part part = rule.handler(statement, context);
@@ -821,6 +831,15 @@ Part classify_part(const Message* statement, std::string_view text, std::uint16_
     note_catalog_change(statement, part);
     note_block(statement, context, part);
     note_database_effects(statement, context, part);
+    return part;
+}
+
+}  // namespace
+
+Part classify_part(const Message* statement, std::string_view text, std::uint16_t index) {
+    const Context context{text, index};
+    Part part = classify_one(statement, context);
+    part.name_used = name_used(statement);
     return part;
 }
 

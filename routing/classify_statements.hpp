@@ -28,6 +28,7 @@ struct Part {
     Shows shows = Shows::nothing;
     std::shared_ptr<Part> prepares;  // PREPARE
     std::string executes;            // EXECUTE with constants
+    std::string name_used;           // by EXECUTE, also inside of EXPLAIN or CREATE TABLE AS
     std::vector<std::string> uses;
     std::vector<std::string> written;
 };

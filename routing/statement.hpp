@@ -123,6 +123,7 @@ struct Statement {
     std::vector<Effect> effects;
     std::shared_ptr<const CachedStatement> prepares;  // PREPARE, alone in its text: what it prepares
     std::string executes;  // EXECUTE with constants, alone in its text: name of the prepared statement
+    std::vector<std::string> names_used;  // of prepared statements, by EXECUTE wherever it stands
     // What it is if nothing in `uses` stands against it; `access` if that does not depend on them.
     Access if_harmless = Access::write;
     CatalogChange catalog_change = CatalogChange::none;

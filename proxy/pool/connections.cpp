@@ -128,7 +128,7 @@ awaitable<void> Connections::reset(ServerConnectionPtr connection) {
     bool clean = false;
     {
         Deadline deadline{env_.executor, connection->stream, Clock::now() + kResetTimeout};
-        clean = co_await run_last(connection, "DISCARD ALL");
+        clean = co_await discard_all(connection);
     }
     --group.resetting;
     if (!clean || is_closing_ || !connection->in.empty()) co_return close(connection);

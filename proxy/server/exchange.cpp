@@ -136,6 +136,7 @@ private:
                 return end(true);
             case Fit::error:
                 has_failed = has_failed || is_last;
+                if (!replies.empty()) replies.failed();
                 break;
             case Fit::asynchronous:
                 if (type != wire::backend::kParameterStatus) break;
@@ -151,6 +152,7 @@ private:
                 break;
             }
             case Fit::part:
+                if (type == wire::backend::kCommandComplete) replies.statement_completed();
                 break;
         }
     }
@@ -166,10 +168,14 @@ awaitable<void> until_end(std::shared_ptr<ServerConnection> connection) {
     connection->exchange.detach();
 }
 
-awaitable<bool> run_last(std::shared_ptr<ServerConnection> connection, std::string_view sql) {
-    if (!connection->replies.push({.what = Expect::query, .internal = true})) co_return false;
+awaitable<bool> discard_all(std::shared_ptr<ServerConnection> connection) {
+    auto& names = connection->ledger.names();
+    const auto sent = names.send(MessageKind::query);
+    names.deallocate_all(0);
+    if (!connection->replies.push({.what = Expect::query, .internal = true, .on_server = sent}))
+        co_return false;
     wire::Buffer out;
-    wire::encode_query(out, sql);
+    wire::encode_query(out, "DISCARD ALL");
     connection->stream.write(wire::Bytes{out});
     Running running{connection->exchange.executor()};
     connection->exchange.attach(running);

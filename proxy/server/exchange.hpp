@@ -85,8 +85,8 @@ private:
 // holds it. Whether or not its Exchange has started.
 awaitable<void> until_end(std::shared_ptr<ServerConnection> connection);
 
-// Runs one SQL text of ours behind what is still owed, whose answers are dropped; true if no error
-// came and no transaction is open then. Nobody holds the connection; its Exchange has started.
-awaitable<bool> run_last(std::shared_ptr<ServerConnection> connection, std::string_view sql);
+// DISCARD ALL behind what is still owed, whose answers are dropped; true if no error came and no
+// transaction is open then. Nobody holds the connection; its Exchange has started.
+awaitable<bool> discard_all(std::shared_ptr<ServerConnection> connection);
 
 }  // namespace pgsteer::proxy

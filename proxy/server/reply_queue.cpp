@@ -4,6 +4,23 @@
 
 namespace pgsteer::proxy {
 
+namespace {
+
+MessageKind kind_of(Expect what) {
+    switch (what) {
+        case Expect::query:
+            return MessageKind::query;
+        case Expect::function_call:
+            return MessageKind::function_call;
+        case Expect::sync:
+            return MessageKind::sync;
+        default:
+            return MessageKind::extended;
+    }
+}
+
+}  // namespace
+
 bool ReplyQueue::push(Expected expected) {
     if (skipping_) {
         if (expected.what != Expect::sync) return false;
@@ -20,8 +37,9 @@ bool ReplyQueue::push(Expected expected) {
         data_sent_ = false;
         copy_open_ = false;  // its end, or what the server does not accept
     }
-    if (expected.what == Expect::query) ++queries_;
     expected.holder = speaker_;
+    if (expected.on_server.number == 0 && expected.what != Expect::copy_end)
+        expected.on_server = ledger_.names().send(kind_of(expected.what));
     queue_.push_back(std::move(expected));
     return true;
 }
@@ -33,6 +51,12 @@ bool ReplyQueue::has_only_questions() const {
     });
 }
 
+SentMessage ReplyQueue::first_of_client() const {
+    const auto first = std::find_if(queue_.begin(), queue_.end(),
+                                    [](const Expected& entry) { return !entry.internal; });
+    return first == queue_.end() ? SentMessage{} : first->of_client;
+}
+
 bool ReplyQueue::skips_to_own_sync() const {
     const auto sync = std::find_if(queue_.begin(), queue_.end(), [](const Expected& entry) {
         return entry.what == Expect::sync;
@@ -40,10 +64,22 @@ bool ReplyQueue::skips_to_own_sync() const {
     return sync != queue_.end() && sync->internal;
 }
 
+void ReplyQueue::statement_completed() {
+    auto& front = queue_.front();
+    ledger_.completed(front.on_server, front.statement_index);
+    ++front.statement_index;
+}
+
 // ReadyForQuery to a Sync in doubt may have been the answer to any Sync right behind it: from here
 // on those are in doubt.
 void ReplyQueue::pop() {
-    const bool was_doubtful = queue_.front().doubtful;
+    const auto& front = queue_.front();
+    const bool was_doubtful = front.doubtful;
+    if (ends_request(front.what)) {
+        ledger_.skipped(front.on_server);  // what is not told by now will not be
+    } else {
+        ledger_.completed(front.on_server);
+    }
     queue_.pop_front();
     pass_copy_ends();
     if (!was_doubtful) return;
@@ -56,21 +92,18 @@ void ReplyQueue::pop() {
     }
 }
 
-template <class Ignored>
-UnansweredEnds ReplyQueue::erase_from(Queue::iterator begin,
-                                      Queue::iterator end,
-                                      Ignored&& ignored) {
+UnansweredEnds ReplyQueue::erase_from(Queue::iterator begin, Queue::iterator end, Ignores ignores) {
     UnansweredEnds ends;
     std::size_t place = 0;
     for (auto entry = queue_.begin(); entry != end; ++entry) {
         if (entry->internal || !ends_request(entry->what)) continue;
-        if (entry >= begin && ignored(*entry)) {
+        if (entry >= begin && ignores(*entry)) {
             ends.push_back(place);
             doubtful_ -= entry->doubtful ? 1 : 0;
         }
         ++place;
     }
-    queue_.erase(std::remove_if(begin, end, ignored), end);
+    queue_.erase(std::remove_if(begin, end, ignores), end);
     return ends;
 }
 
@@ -109,14 +142,6 @@ UnansweredEnds ReplyQueue::copy_in_completed() {
     const auto mark = queue_.begin() + 1;
     if (mark != queue_.end() && mark->what == Expect::copy_end) queue_.erase(mark);
     return ends;
-}
-
-UnansweredEnds ReplyQueue::settle_before_question() {
-    const auto question = std::find_if(queue_.begin(), queue_.end(), [](const Expected& entry) {
-        return entry.internal && entry.purpose == Purpose::settle;
-    });
-    if (question == queue_.end()) return {};
-    return erase_from(queue_.begin(), question, [](const Expected&) { return true; });
 }
 
 UnansweredEnds ReplyQueue::settle_as_ignored() {

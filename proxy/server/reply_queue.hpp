@@ -1,6 +1,7 @@
 // What a server still owes us: one entry per message sent that is answered by itself. Pure.
 #pragma once
 
+#include "proxy/server/ledger.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "routing/statement_cache.hpp"
 
@@ -14,9 +15,6 @@
 #include <vector>
 
 namespace pgsteer::proxy {
-
-struct PreparedStatement;
-using PreparedPtr = std::shared_ptr<PreparedStatement>;
 
 enum class Expect : std::uint8_t {
     parse,
@@ -50,13 +48,11 @@ struct Expected {
     HolderId holder = HolderId::nobody;  // set by push()
     bool internal = false;               // sent by us: the answer is not the client's
     Purpose purpose = Purpose::setting;  // of an internal one
-    // Parse or Close of the client's, kept in Request::changes; a Query that drops the unnamed
-    // statement.
-    bool change = false;
-    bool behind_data = false;           // sync: copy data was sent right before it
-    bool doubtful = false;              // sync: ignored if the copy it was sent in still went on
-    std::uint16_t statement_index = 0;  // query: statements completed so far
-    PreparedPtr prepared = nullptr;     // parse: what it prepares
+    bool behind_data = false;            // sync: copy data was sent right before it
+    bool doubtful = false;               // sync: ignored if the copy it was sent in still went on
+    std::uint16_t statement_index = 0;   // query: statements completed so far
+    SentMessage of_client = {};          // in the log of its statements (ClientStatements)
+    SentMessage on_server = {};  // in the ledger; push() fills in what is not told there yet
     routing::StatementPtr effects = nullptr;  // query, execute: statement with effects; else null
 };
 
@@ -133,8 +129,14 @@ inline constexpr auto kFits = [] {
 // never be answered. Ascending.
 using UnansweredEnds = std::vector<std::size_t>;
 
+// It also tells the connection's ledger what comes of each message. Worker-local.
 class ReplyQueue {
 public:
+    // Of the same connection; outlives it.
+    explicit ReplyQueue(Ledger& ledger) : ledger_{ledger} {}
+    ReplyQueue(const ReplyQueue&) = delete;
+    ReplyQueue& operator=(const ReplyQueue&) = delete;
+
     // False where the server ignores the message and nothing is owed: anything but Sync in skip
     // mode (an error was seen and no Sync is on its way), and a Sync that it reads while it waits
     // for copy data.
@@ -161,6 +163,10 @@ public:
                                : kFits[type][static_cast<std::size_t>(owed->what)];
     }
     void pop();
+    // CommandComplete and the like to a statement of the front, a Query or Execute: the next one.
+    void statement_completed();
+    // ErrorResponse to a front that ends its request all the same: ReadyForQuery follows.
+    void failed() { ledger_.failed(queue_.front().on_server); }
     // ErrorResponse in an extended query: everything up to the next Sync is skipped by the server,
     // also a Query or FunctionCall. Calls dropped(entry) for each entry that will never be
     // answered.
@@ -179,7 +185,8 @@ public:
     UnansweredEnds settle();
     // Our Purpose::settle has been answered: nothing before it will be. Its ends are told, and its
     // requests end with that.
-    UnansweredEnds settle_before_question();
+    template <class Dropped>
+    UnansweredEnds settle_before_question(Dropped&& dropped);
     // Nothing has come: all of them have been, and the server skips to the next Sync.
     UnansweredEnds settle_as_ignored();
     [[nodiscard]] bool copying() const { return copying_; }  // the front is a copy that has begun
@@ -201,8 +208,8 @@ public:
     [[nodiscard]] bool has_only_questions() const;
     // Whether an error in place of the next answer makes the server skip to a Sync of our own.
     [[nodiscard]] bool skips_to_own_sync() const;
-    // Query messages sent on this connection so far.
-    [[nodiscard]] std::uint64_t queries() const { return queries_; }
+    // The oldest message of the client's that is not answered; none: number 0.
+    [[nodiscard]] SentMessage first_of_client() const;
     [[nodiscard]] bool skipping() const { return skipping_; }
 
 private:
@@ -210,12 +217,12 @@ private:
     void pass_copy_ends() {
         while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
     }
-    template <class Ignored>
-    UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignored&& ignored);
+    using Ignores = bool (*)(const Expected&);
+    UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignores ignores);
 
+    Ledger& ledger_;
     Queue queue_;
     HolderId speaker_ = HolderId::nobody;
-    std::uint64_t queries_ = 0;
     std::size_t doubtful_ = 0;  // entries
     bool skipping_ = false;
     bool data_sent_ = false;  // behind the last message that was neither Sync nor copy data
@@ -227,6 +234,7 @@ template <class Dropped>
 UnansweredEnds ReplyQueue::skip_to_sync(Dropped&& dropped) {
     UnansweredEnds ends;
     std::size_t end = 0;
+    if (!queue_.empty()) failed();
     while (!queue_.empty() && queue_.front().what != Expect::sync) {
         const auto& entry = queue_.front();
         if (!entry.internal && ends_request(entry.what)) ends.push_back(end++);
@@ -235,6 +243,19 @@ UnansweredEnds ReplyQueue::skip_to_sync(Dropped&& dropped) {
     }
     skipping_ = queue_.empty();
     return ends;
+}
+
+template <class Dropped>
+UnansweredEnds ReplyQueue::settle_before_question(Dropped&& dropped) {
+    const auto question = std::find_if(queue_.begin(), queue_.end(), [](const Expected& entry) {
+        return entry.internal && entry.purpose == Purpose::settle;
+    });
+    if (question == queue_.end()) return {};
+    std::for_each(queue_.begin(), question, [&](Expected& entry) {
+        if (entry.what != Expect::sync) ledger_.skipped(entry.on_server);
+        dropped(entry);
+    });
+    return erase_from(queue_.begin(), question, [](const Expected&) { return true; });
 }
 
 }  // namespace pgsteer::proxy

@@ -28,7 +28,8 @@ struct ServerConnection : std::enable_shared_from_this<ServerConnection> {
     Exchange exchange;
     Stream stream;
     InputBuffer in;
-    ReplyQueue replies;
+    Ledger ledger;  // of what this connection has
+    ReplyQueue replies{ledger};
     std::uint64_t id = 0;            // unique in this process
     std::uint64_t lease_number = 0;  // of the lease that holds it now; unique in this process
     routing::ServerId server;

@@ -98,9 +98,8 @@ void Answers::settle_doubt(Slot slot, std::uint8_t type) {
     auto& replies = side.lease->replies;
     if (side.asked_about_syncs && type == backend::kEmptyQueryResponse) {
         side.asked_about_syncs = false;
-        course_.requests.end(
-            replies.settle_before_question(),
-            [this](const StatementChange& change) { memory_.prepared.undo(change); });
+        course_.requests.end(replies.settle_before_question(
+            [this](const Expected& dropped) { memory_.statements.skipped(dropped.of_client); }));
     }
     if (replies.in_doubt() && type != backend::kReadyForQuery && !is_asynchronous(type))
         course_.requests.go_on(replies.settle());
@@ -143,50 +142,41 @@ Verdict Answers::on_parameter(Slot slot, wire::Bytes body) {
     return who_.shown.changed(status->name, status->value) ? Verdict::forward : Verdict::swallow;
 }
 
-// Of a statement that we have prepared: Preparing notes the rest.
-void Answers::note_confirmed(PreparedStatement& statement, Slot slot) {
-    statement.prepared_on[static_cast<std::size_t>(slot)] = sides_[slot].lease->lease_number;
-}
-
 Verdict Answers::on_parse_or_close_complete(Slot slot) {
     auto& replies = sides_[slot].lease->replies;
     const auto owed = std::move(*replies.front());
     replies.pop();
-    if (owed.internal) {
-        if (owed.prepared) note_confirmed(*owed.prepared, slot);
-        return Verdict::swallow;
-    }
-    if (owed.prepared) owed.prepared->is_certain = true;
-    if (owed.change && !course_.requests.empty()) {
-        auto& request = course_.requests.front();
-        if (request.changes_done < request.changes.size()) {
-            const auto& change = request.changes[request.changes_done++];
-            if (change.closed) memory_.prepared.closed_on(*change.closed, slot);
-        }
-    }
+    if (owed.internal) return Verdict::swallow;
+    completed(owed.of_client, StatementNames::kAllStatements);
     return Verdict::forward;
+}
+
+// What a request that may run again has done to names counts when it has been answered whole.
+void Answers::completed(const SentMessage& message, std::uint16_t index) {
+    memory_.statements.completed(message, index);
+    const auto& requests = course_.requests;
+    if (requests.empty() || !requests.front().retryable) memory_.statements.commit();
 }
 
 Verdict Answers::on_complete(Slot slot, wire::Bytes body, std::uint8_t type) {
     auto& replies = sides_[slot].lease->replies;
     if (replies.copying()) course_.requests.go_on(replies.copy_in_completed());
     auto& owed = *replies.front();
-    if (owed.internal) {
-        if (owed.prepared) note_confirmed(*owed.prepared, slot);
-        if (owed.what == Expect::execute) replies.pop();
-        return Verdict::swallow;
+    const bool is_execute = owed.what == Expect::execute;
+    const auto index = owed.statement_index;
+    replies.statement_completed();
+    if (!owed.internal) {
+        questions_.note_written(slot, sides_[slot].lease->transaction_status);
+        completed(owed.of_client, index);
+        if (owed.effects && type == backend::kCommandComplete) {
+            const auto tag = wire::decode_command_complete(body);
+            if (slot == Slot::primary && tag && *tag == "ROLLBACK") memory_.freshness.rolled_back();
+            effects_.apply(slot, owed.effects->statement, index, tag ? *tag : std::string_view{});
+        }
     }
-    questions_.note_written(slot, sides_[slot].lease->transaction_status);
-    if (owed.what == Expect::query && owed.change) errors_.note_unnamed_dropped(owed);
-    if (owed.effects && type == backend::kCommandComplete) {
-        const auto tag = wire::decode_command_complete(body);
-        if (slot == Slot::primary && tag && *tag == "ROLLBACK") memory_.freshness.rolled_back();
-        effects_.apply(slot, owed.effects->statement, owed.statement_index,
-                       tag ? *tag : std::string_view{});
-    }
-    ++owed.statement_index;
-    if (owed.what == Expect::execute) replies.pop();
-    return Verdict::forward;
+    const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
+    if (is_execute) replies.pop();
+    return verdict;
 }
 
 Verdict Answers::on_ready(Slot slot, wire::Bytes body) {
@@ -198,12 +188,15 @@ Verdict Answers::on_ready(Slot slot, wire::Bytes body) {
     const bool internal = owed.internal;
     const auto purpose = owed.purpose;
     const bool was_doubtful = owed.doubtful;
+    const auto of_client = owed.of_client;
     connection.replies.pop();
     if (connection.replies.in_doubt() || (was_doubtful && !connection.replies.empty()))
         errors_.find_out_about_syncs(slot);
     const auto status_before = std::exchange(connection.transaction_status, *status);
     if (internal) return on_own_ready(slot, purpose, *status);
     if (requests.empty()) return Verdict::broken;
+    memory_.statements.skipped(of_client);  // what is not told by now will not be
+    memory_.statements.commit();
 
     memory_.state.ready(slot, *status);
     memory_.transaction.ready(*status);

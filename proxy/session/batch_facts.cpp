@@ -47,7 +47,7 @@ public:
 
     void add(const StatementPtr& said) {
         const auto& judge = context_.judge;
-        const auto& runs = what_runs(said, context_.prepared);
+        const auto& runs = what_runs(said, context_.statements);
         note(runs->statement);
         const auto statement =
             routing::judge(runs, judge.context, judge.view, judge.shared, &facts_.kept);
@@ -208,9 +208,8 @@ private:
         only_.query(item.statement);
         if (item.statement) {
             const auto& statement = item.statement->statement;
-            if (!statement.executes.empty())
-                note_uncertain(context_.prepared.find(statement.executes));
-            if (statement.prepares && !context_.prepared.may_keep(item.end - item.begin))
+            note_names_in(statement);
+            if (statement.prepares && !context_.statements.may_keep(item.end - item.begin))
                 strictest_.add(verdicts_.too_large);
         }
         strictest_.add(or_unread(item.statement));
@@ -219,10 +218,10 @@ private:
     void parse(const BatchItem& item) {
         const auto name = name_of(item, bytes_);
         // One that cannot be kept for the other connection has to live on the primary.
-        if (!context_.prepared.may_keep(item.end - item.begin)) strictest_.add(verdicts_.too_large);
-        const PreparedPtr* const known = name.empty() ? nullptr : &context_.prepared.find(name);
-        const bool replaces = known != nullptr && *known;
-        if (replaces) note_uncertain(*known);
+        if (!context_.statements.may_keep(item.end - item.begin))
+            strictest_.add(verdicts_.too_large);
+        const bool replaces = !name.empty() && context_.statements.find(name);
+        if (!name.empty()) note_uncertain(name);
         strictest_.add(or_unread(item.statement));
         parsed_.put(name, &item.statement);
         only_.parse(name, item.statement, replaces);
@@ -260,19 +259,27 @@ private:
     const StatementPtr& uses(const BatchItem& item) {
         const auto name = name_of(item, bytes_);
         if (const auto* const parsed = parsed_.find(name)) return **parsed;
-        const auto& known = context_.prepared.find(name);
-        note_uncertain(known);
+        const auto& known = context_.statements.find(name);
+        note_uncertain(name);
         if (!known) {
             strictest_.add(verdicts_.unknown_statement);
             return nothing_;
         }
+        if (known->statement) note_names_in(known->statement->statement);
         const bool can_be_anywhere = known->statement && !known->definition.empty();
         strictest_.add(can_be_anywhere ? known->statement : unread());
         return known->statement;
     }
 
-    void note_uncertain(const PreparedPtr& known) {
-        facts_.names_uncertain = facts_.names_uncertain || !known || !known->is_certain;
+    void note_names_in(const routing::Statement& statement) {
+        for (const auto& name : statement.names_used) note_uncertain(name);
+        for (const auto& effect : statement.effects)
+            if (effect.kind == routing::Effect::Kind::prepare ||
+                effect.kind == routing::Effect::Kind::deallocate)
+                note_uncertain(effect.name);
+    }
+    void note_uncertain(std::string_view name) {
+        facts_.names_uncertain = facts_.names_uncertain || !context_.statements.is_settled(name);
     }
     [[nodiscard]] const StatementPtr& unread() const {
         return context_.can_classify ? verdicts_.too_complex : verdicts_.unclassified_encoding;
@@ -297,15 +304,15 @@ private:
 
 }  // namespace
 
-const StatementPtr& what_runs(const StatementPtr& statement, const PreparedStatements& prepared) {
+const StatementPtr& what_runs(const StatementPtr& statement, const ClientStatements& statements) {
     if (!statement || statement->statement.executes.empty()) return statement;
-    const auto& known = prepared.find(statement->statement.executes);
+    const auto& known = statements.find(statement->statement.executes);
     const bool is_known = known && known->statement && !known->definition.empty() &&
                           known->statement->statement.executes.empty();
     return is_known ? known->statement : statement;
 }
 
-bool has_no_parameters(const Batch& batch, wire::Bytes bytes, const PreparedStatements& prepared) {
+bool has_no_parameters(const Batch& batch, wire::Bytes bytes, const ClientStatements& statements) {
     const auto declares_none = [](wire::Bytes message) {
         const auto parse = wire::decode_parse(message.subspan(wire::kHeaderBytes));
         return parse && parse->param_oids.empty();
@@ -320,7 +327,7 @@ bool has_no_parameters(const Batch& batch, wire::Bytes bytes, const PreparedStat
         if (item.type != frontend::kBind) continue;
         if (!wire::binds_no_parameter(message.subspan(wire::kHeaderBytes))) return false;
         if (is_parsed) continue;
-        const auto& known = prepared.find(name_of(item, bytes));
+        const auto& known = statements.find(name_of(item, bytes));
         if (known && !known->in_sql && !known->definition.empty() &&
             !declares_none(known->definition))
             return false;

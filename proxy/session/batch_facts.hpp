@@ -3,8 +3,8 @@
 #pragma once
 
 #include "proxy/session/batch.hpp"
+#include "proxy/session/client_statements.hpp"
 #include "proxy/session/portals.hpp"
-#include "proxy/session/prepared_statements.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -20,7 +20,7 @@ struct CatalogJudge {
 
 // What the session knows. All of it outlives the call only.
 struct FactsContext {
-    const PreparedStatements& prepared;
+    const ClientStatements& statements;
     const Portals& portals;
     CatalogJudge judge;
     bool can_classify = true;  // false: what was not classified was not because of the encoding
@@ -61,10 +61,10 @@ struct BatchFacts {
 // refused for them. For a batch of facts_of().only: a handful of messages.
 [[nodiscard]] bool has_no_parameters(const Batch& batch,
                                      wire::Bytes bytes,
-                                     const PreparedStatements& prepared);
+                                     const ClientStatements& statements);
 
 // What EXECUTE runs, where that is known; any other statement is that itself.
 [[nodiscard]] const routing::StatementPtr& what_runs(const routing::StatementPtr& statement,
-                                                     const PreparedStatements& prepared);
+                                                     const ClientStatements& statements);
 
 }  // namespace pgsteer::proxy

@@ -2,6 +2,7 @@
 
 #include "proxy/wire/frontend.hpp"
 
+#include <atomic>
 #include <utility>
 
 namespace pgsteer::proxy {
@@ -13,7 +14,8 @@ PreparedTextPtr ClientStatements::make(std::string_view name,
                                        routing::StatementPtr statement,
                                        bool in_sql) {
     auto made = std::make_shared<PreparedText>();
-    made->id = ++last_id_;
+    static std::atomic<std::uint64_t> last_id{Ledger::kUnknown};
+    made->id = ++last_id;
     made->name = name_of(name);
     made->in_sql = in_sql;
     made->statement = std::move(statement);
@@ -57,6 +59,25 @@ ClientStatements::Sent ClientStatements::send(MessageKind kind,
         }
     }
     return sent;
+}
+
+void ClientStatements::parse_here(std::string_view name,
+                                  wire::Bytes message,
+                                  routing::StatementPtr statement) {
+    auto text = make(name, message, std::move(statement), false);
+    const auto id = text->id;
+    names_.completed(names_.parse(name, {.id = id, .text = std::move(text)}));
+    names_.commit();
+}
+
+void ClientStatements::query_here() {
+    names_.completed(names_.send(MessageKind::query));
+    names_.commit();
+}
+
+void ClientStatements::sync_here() {
+    names_.send(MessageKind::sync);
+    names_.commit();
 }
 
 // `prepares`: null where it does not stand alone in its text. It can be said again there as well.

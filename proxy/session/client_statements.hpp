@@ -15,7 +15,7 @@ namespace pgsteer::proxy {
 
 // What a client has prepared, once. Immutable.
 struct PreparedText {
-    std::uint64_t id = 0;  // of all that this session has had, above Ledger::kUnknown
+    std::uint64_t id = 0;  // unique in this process, above Ledger::kUnknown
     std::string name;      // as the server has it
     // The client's whole Parse message, or a Query that says PREPARE; empty: it cannot be prepared
     // on another connection, because it was too large to be kept.
@@ -55,6 +55,11 @@ public:
     }
     // False: wait for the answers to what is under way before a decision depends on it.
     [[nodiscard]] bool is_certain(std::string_view name) const { return names_.is_certain(name); }
+    // As is_certain(), for the next message: also where what is under way before it in its own
+    // request makes it what it is, if the server does not skip them both.
+    [[nodiscard]] bool is_settled(std::string_view name) const {
+        return names_.next(name) != nullptr;
+    }
     // False: it has had too many. What it does not know may be on the primary.
     [[nodiscard]] bool is_complete() const { return names_.is_complete(); }
     // A text of as many bytes can be prepared on another connection later on. One that cannot has
@@ -78,6 +83,11 @@ public:
     Sent close(std::string_view name, Ledger& on);  // of a statement
     // `runs`: what a Query or an Execute does, as far as that is known; else null.
     Sent send(MessageKind kind, const routing::StatementPtr& runs, Ledger& on);
+
+    // The same for what is answered in a server's place: at once, and nothing is in flight.
+    void parse_here(std::string_view name, wire::Bytes message, routing::StatementPtr statement);
+    void query_here();
+    void sync_here();
 
     // What has come of it: as in StatementNames.
     void completed(const SentMessage& message,
@@ -108,7 +118,6 @@ private:
 
     StatementNames names_{kMaxStatements};
     std::shared_ptr<std::size_t> kept_bytes_ = std::make_shared<std::size_t>(0);
-    std::uint64_t last_id_ = Ledger::kUnknown;
 };
 
 }  // namespace pgsteer::proxy

@@ -47,10 +47,6 @@ void Effects::apply(Slot slot,
         if (slot == Slot::replica)
             memory_.transaction.completed_on_replica(effect, options_.default_modes());
         if (effect.kind == Effect::Kind::changes_logins) transaction_end_.changes_logins();
-        if (effect.kind == Effect::Kind::prepare) prepared_in_sql(effect.name, slot);
-        if (effect.kind == Effect::Kind::deallocate) deallocated(effect.name, slot);
-        if (effect.kind == Effect::Kind::deallocate_all || effect.kind == Effect::Kind::discard_all)
-            deallocated_all(slot);
     }
 }
 
@@ -60,38 +56,6 @@ void Effects::note_set_values(Slot slot, wire::Bytes row) {
     auto& values = sides_[slot].row_values;
     values.clear();
     if (columns) values.assign(columns->begin(), columns->end());
-}
-
-// The statement was taken off the list when DEALLOCATE was sent: a Parse behind it may have used
-// its name again.
-void Effects::deallocated(std::string_view name, Slot slot) {
-    if (course_.requests.empty()) return;
-    auto& request = course_.requests.front();
-    if (request.changes_done == request.changes.size()) return;
-    const auto& change = request.changes[request.changes_done];
-    if (change.defined || !change.closed || change.closed->name != name) return;
-    ++request.changes_done;
-    memory_.prepared.closed_on(*change.closed, slot);
-}
-
-void Effects::prepared_in_sql(const std::string& name, Slot slot) {
-    if (course_.requests.empty()) return;
-    auto& request = course_.requests.front();
-    if (request.changes_done == request.changes.size()) return;
-    const auto& defined = request.changes[request.changes_done].defined;
-    if (!defined || !defined->in_sql || defined->name != name) return;
-    ++request.changes_done;
-    defined->is_certain = true;
-    defined->prepared_on[static_cast<std::size_t>(slot)] = sides_[slot].lease->lease_number;
-}
-
-void Effects::deallocated_all(Slot slot) {
-    if (course_.requests.empty()) return;
-    auto& request = course_.requests.front();
-    while (request.changes_done < request.changes.size() &&
-           !request.changes[request.changes_done].defined)
-        ++request.changes_done;
-    memory_.prepared.deallocated_all(slot);
 }
 
 }  // namespace pgsteer::proxy

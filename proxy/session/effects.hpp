@@ -34,10 +34,6 @@ public:
     void note_set_values(routing::Slot slot, wire::Bytes row);
 
 private:
-    void deallocated(std::string_view name, routing::Slot slot);
-    void deallocated_all(routing::Slot slot);
-    void prepared_in_sql(const std::string& name, routing::Slot slot);
-
     // All of them outlive it.
     Course& course_;
     Memory& memory_;

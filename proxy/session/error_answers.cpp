@@ -46,14 +46,13 @@ Verdict ErrorAnswers::on_error(Slot slot, wire::Bytes body) {
     if (runs_elsewhere(slot, sqlstate)) return Verdict::run_again;
     holding_.outbox().error_comes();
     if (!requests.empty()) note_failure(requests.front(), sqlstate);
-    if (owed->what == Expect::query && owed->change) note_unnamed_dropped(*owed);
     if (ends_session) sides_[slot].has_said_farewell = true;
-    const Expected cause = *owed;
     memory_.state.failed();
+    memory_.statements.failed(replies.first_of_client());
     requests.go_on(skip_to_sync(slot));
     if (requests.empty()) return Verdict::forward;
     auto& failed = requests.front();
-    undo_changes(failed, cause);
+    if (!failed.retryable) memory_.statements.commit();
     if (requests.back().open && requests.back().failed) client_.batcher.skip(Skipping::for_server);
     const bool follows_from_own = failed.own_error && (sqlstate == "26000" || sqlstate == "25P02");
     return follows_from_own ? answer_with_own_error() : Verdict::forward;
@@ -81,9 +80,13 @@ void ErrorAnswers::note_failure(Request& request, std::string_view sqlstate) {
 
 UnansweredEnds ErrorAnswers::skip_to_sync(Slot slot) {
     auto& replies = sides_[slot].lease->replies;
-    if (const auto* owed = replies.front(); owed == nullptr || ends_request(owed->what)) return {};
-    return replies.skip_to_sync([&](Expected& dropped) {
-        if (dropped.prepared) dropped.prepared->prepared_on[static_cast<std::size_t>(slot)] = 0;
+    const auto* owed = replies.front();
+    if (owed == nullptr) return {};
+    if (ends_request(owed->what)) {
+        replies.failed();
+        return {};
+    }
+    return replies.skip_to_sync([&](const Expected& dropped) {
         if (dropped.internal) questions_.skipped(slot, dropped.purpose);
     });
 }
@@ -105,29 +108,6 @@ void ErrorAnswers::find_out_about_syncs(Slot slot) {
     sides_[slot].asked_about_syncs = true;
 }
 
-void ErrorAnswers::note_unnamed_dropped(Expected& query) {
-    query.change = false;
-    if (course_.requests.empty()) return;
-    auto& request = course_.requests.front();
-    if (request.changes_done < request.changes.size()) ++request.changes_done;
-}
-
-// Of what comes behind the error.
-void ErrorAnswers::undo_changes(Request& request, const Expected& failed) {
-    auto& prepared = memory_.prepared;
-    const bool is_unnamed =
-        failed.what == Expect::parse && failed.change && failed.prepared->name.empty();
-    PreparedPtr replaced;
-    while (request.changes.size() > request.changes_done) {
-        const auto& change = request.changes.back();
-        if (change.defined && change.defined == failed.prepared) replaced = change.closed;
-        prepared.undo(change);
-        request.changes.pop_back();
-    }
-    // Parse drops the unnamed statement before it reads the text of the next.
-    if (is_unnamed && prepared.find({}) == replaced) prepared.close({});
-}
-
 // An error in answer to a message of ours that says nothing about the server, and is nobody's
 // answer by itself.
 Verdict ErrorAnswers::on_own_error(Slot slot,
@@ -138,9 +118,10 @@ Verdict ErrorAnswers::on_own_error(Slot slot,
     const auto session = who_.key.process_id;
     const bool may_run_again =
         slot == Slot::replica && !requests.empty() && requests.all_retryable();
-    switch (owed.purpose) {
+    const auto purpose = owed.purpose;
+    skip_to_sync(slot);
+    switch (purpose) {
         case Purpose::prepare:  // in front of a Query, which will not find it
-            skip_to_sync(slot);
             if (may_run_again && routing::runs_again_on_primary(sqlstate)) {
                 if (routing::may_be_the_catalogs_fault(sqlstate)) memory_.catalog.was_wrong();
                 return Verdict::run_again;

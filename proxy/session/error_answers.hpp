@@ -44,9 +44,6 @@ public:
     // Behind a copy that has failed, and with it some of the Syncs between its data, or none, have
     // been ignored: asks a question whose answer comes behind those to the others.
     void find_out_about_syncs(routing::Slot slot);
-    // A Query drops the unnamed statement before anything can fail in it; one that is skipped has
-    // not.
-    void note_unnamed_dropped(Expected& query);
 
 private:
     [[nodiscard]] bool runs_elsewhere(routing::Slot slot, std::string_view sqlstate);
@@ -56,7 +53,6 @@ private:
                                        std::string_view sqlstate,
                                        wire::Bytes body);
     [[nodiscard]] Verdict answer_with_own_error();
-    void undo_changes(Request& request, const Expected& failed);
 
     // All of them outlive it.
     Client& client_;

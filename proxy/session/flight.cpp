@@ -73,13 +73,18 @@ void Flight::go_on(const UnansweredEnds& ends) {
         }
         const auto& next = requests_[*place + 1];
         request.open = next.open;
-        request.changes.insert(request.changes.end(), next.changes.begin(), next.changes.end());
+        request.last = next.last;
         request.writes = request.writes || next.writes;
         request.may_commit = request.may_commit || next.may_commit;
         request.raises_floor = request.raises_floor || next.raises_floor;
         request.retryable = false;
         erase(*place + 1);
     }
+}
+
+void Flight::end(const UnansweredEnds& ends) {
+    for (auto place = ends.rbegin(); place != ends.rend(); ++place)
+        if (*place < requests_.size()) erase(*place);
 }
 
 void Flight::forget(const Request& request) {

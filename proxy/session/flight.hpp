@@ -55,10 +55,8 @@ public:
     // The server will not answer what ended these: each ends with the one behind it, a bare Sync
     // with the one before it. The newest becomes open again.
     void go_on(const UnansweredEnds& ends);
-    // They have been skipped, and end here. undo(change) is called for each of their changes that
-    // was not answered, newest first.
-    template <class Undo>
-    void end(const UnansweredEnds& ends, Undo&& undo);
+    // They have been skipped, and end here.
+    void end(const UnansweredEnds& ends);
 
 private:
     void forget(const Request& request);
@@ -68,18 +66,5 @@ private:
     Requests requests_;
     std::size_t kept_bytes_ = 0;
 };
-
-template <class Undo>
-void Flight::end(const UnansweredEnds& ends, Undo&& undo) {
-    for (auto place = ends.rbegin(); place != ends.rend(); ++place) {
-        if (*place >= requests_.size()) continue;
-        auto& request = requests_[*place];
-        while (request.changes.size() > request.changes_done) {
-            undo(request.changes.back());
-            request.changes.pop_back();
-        }
-        erase(*place);
-    }
-}
 
 }  // namespace pgsteer::proxy

@@ -27,7 +27,7 @@ BatchFacts Judge::facts_of(const Batch& batch, wire::Bytes bytes) const {
     const auto& catalog = memory_.catalog;
     return proxy::facts_of(
         batch, bytes,
-        {memory_.prepared,
+        {memory_.statements,
          memory_.portals,
          {catalog.number(), catalog.view(), lodging_.around.statements().judged()},
          who_.shown.can_classify(),
@@ -53,7 +53,7 @@ bool Judge::may_verify(const Batch& batch) const {
 bool Judge::deallocates_unknown(const routing::Statement& statement) const {
     return std::any_of(statement.effects.begin(), statement.effects.end(), [&](const auto& effect) {
         return effect.kind == routing::Effect::Kind::deallocate &&
-               !memory_.prepared.find(effect.name);
+               !memory_.statements.find(effect.name);
     });
 }
 

@@ -3,9 +3,9 @@
 #pragma once
 
 #include "proxy/session/catalog_view.hpp"
+#include "proxy/session/client_statements.hpp"
 #include "proxy/session/freshness.hpp"
 #include "proxy/session/portals.hpp"
-#include "proxy/session/prepared_statements.hpp"
 #include "proxy/session/transaction.hpp"
 #include "routing/session_state.hpp"
 
@@ -18,7 +18,7 @@ struct Memory {
     Transaction transaction{state};  // begun here, opened there
     Freshness freshness;             // what no read may miss
     SessionCatalog catalog;          // what statements are judged by
-    PreparedStatements prepared;
+    ClientStatements statements;
     Portals portals;
 };
 

@@ -3,8 +3,6 @@
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/header.hpp"
 
-#include <algorithm>
-
 namespace pgsteer::proxy {
 
 namespace {
@@ -12,120 +10,92 @@ namespace {
 // Names a statement and a portal of ours for the length of five messages.
 constexpr std::string_view kOurs = "pgsteer.prepare";
 
-std::size_t at(const Destination& to) { return static_cast<std::size_t>(to.slot); }
-
-void expect(const Destination& to, Expect what, PreparedPtr prepared = nullptr) {
-    to.replies.push({.what = what,
-                     .internal = true,
-                     .purpose = Purpose::prepare,
-                     .prepared = std::move(prepared)});
-}
-
-void close(const Destination& to, std::uint8_t kind, std::string_view name, wire::Buffer& out) {
-    wire::encode_close(out, kind, name);
-    expect(to, Expect::close);
-}
-
 // The text of a Query.
 std::string_view sql_of(wire::Bytes query) {
     return wire::as_text(query.subspan(wire::kHeaderBytes, query.size() - wire::kHeaderBytes - 1));
 }
 
-// PREPARE by the extended protocol: a Query would end what the client has open.
-void run(const PreparedPtr& statement, const Destination& to, wire::Buffer& out) {
-    wire::encode_parse(out, kOurs, sql_of(statement->definition), {});
-    expect(to, Expect::parse);
-    wire::encode_bind(out, kOurs, kOurs);
-    expect(to, Expect::bind);
-    wire::encode_execute(out, kOurs);
-    expect(to, Expect::execute, statement);
-    close(to, 'P', kOurs, out);
-    close(to, 'S', kOurs, out);
-}
-
 }  // namespace
 
-void note_prepared(PreparedStatement& statement, const Destination& to) {
-    statement.prepared_on[at(to)] = to.lease_number;
-    statement.queries_before[at(to)] = to.replies.queries();
+void Preparing::expect(Expect what, SentMessage sent) {
+    replies_.push({.what = what, .internal = true, .purpose = Purpose::prepare, .on_server = sent});
 }
 
-bool Preparing::is_there(const PreparedPtr& statement, const Destination& to) const {
-    if (statement->prepared_on[at(to)] == to.lease_number &&
-        (!statement->name.empty() || statement->queries_before[at(to)] == to.replies.queries()))
-        return true;
-    return std::any_of(sent_.begin(), sent_.end(), [&](const auto& sent) {
-        return sent.first == statement && sent.second == to.lease_number;
-    });
+void Preparing::close(std::uint8_t kind, std::string_view name, wire::Buffer& out) {
+    wire::encode_close(out, kind, name);
+    expect(Expect::close, kind == 'S' ? ledger_.names().close(name) : SentMessage{});
 }
 
-void Preparing::statement(const PreparedPtr& statement, const Destination& to, wire::Buffer& out) {
-    if (is_there(statement, to) || statement->definition.empty() || to.replies.skipping()) return;
-    // What is left of another one of this name makes no difference.
-    if (!statement->name.empty()) close(to, 'S', statement->name, out);
-    statement->prepared_on[at(to)] = 0;  // until it is answered
-    statement->queries_before[at(to)] = to.replies.queries();
-    if (statement->in_sql) {
-        run(statement, to, out);
+void Preparing::statement(std::string_view name, wire::Buffer& out) {
+    const auto lack = client_.lack_of(name, ledger_);
+    if (lack == Lack::nothing || replies_.skipping()) return;
+    if (lack != Lack::parse) close('S', name, out);
+    if (lack == Lack::close) return;
+    const auto& text = *client_.find(name);
+    if (text.in_sql) {
+        run(text, out);
     } else {
-        out.insert(out.end(), statement->definition.begin(), statement->definition.end());
-        expect(to, Expect::parse, statement);
+        parse(text, out);
     }
-    sent_.emplace_back(statement, to.lease_number);
+}
+
+void Preparing::parse(const PreparedText& text, wire::Buffer& out) {
+    out.insert(out.end(), text.definition.begin(), text.definition.end());
+    expect(Expect::parse, ledger_.names().parse(text.name, {.id = text.id, .is_copy = true}));
+}
+
+// PREPARE by the extended protocol: a Query would end what the client has open.
+void Preparing::run(const PreparedText& text, wire::Buffer& out) {
+    auto& names = ledger_.names();
+    if (ledger_.lack_of_none(kOurs) != Lack::nothing) close('S', kOurs, out);
+    wire::encode_parse(out, kOurs, sql_of(text.definition), {});
+    expect(Expect::parse, names.parse(kOurs, {.id = Ledger::kUnknown}));
+    wire::encode_bind(out, kOurs, kOurs);
+    expect(Expect::bind, {});
+    wire::encode_execute(out, kOurs);
+    const auto sent = names.send(MessageKind::extended);
+    names.prepare(text.name, {.id = text.id, .is_copy = true}, 0);
+    expect(Expect::execute, sent);
+    close('P', kOurs, out);
+    close('S', kOurs, out);
 }
 
 // An empty text can be prepared in a failed transaction as well.
-void Preparing::name(const PreparedPtr& statement,
-                     PreparedStatements& all,
-                     const Destination& to,
-                     wire::Buffer& out) {
-    if (is_there(statement, to) || to.replies.skipping()) return;
-    close(to, 'S', statement->name, out);
-    wire::encode_parse(out, statement->name, {}, {});
-    expect(to, Expect::parse);
-    all.leftovers(to.slot).names.push_back(statement->name);
+void Preparing::name(std::string_view name, wire::Buffer& out) {
+    const auto lack = client_.lack_of_any(name, ledger_);
+    if (lack == Lack::nothing || replies_.skipping()) return;
+    if (lack != Lack::parse) close('S', name, out);
+    if (lack == Lack::close) return;
+    wire::encode_parse(out, name, {}, {});
+    expect(Expect::parse, ledger_.names().parse(name, {.id = Ledger::kUnknown}));
 }
 
-void Preparing::no_unnamed(const Destination& to, wire::Buffer& out) {
-    if (!to.replies.skipping()) close(to, 'S', {}, out);
-}
-
-void Preparing::names_in(const routing::StatementPtr& said,
-                         PreparedStatements& all,
-                         const Destination& to,
-                         wire::Buffer& out) {
+void Preparing::names_in(const routing::StatementPtr& said, wire::Buffer& out) {
     using Kind = routing::Effect::Kind;
     if (!said) return;
-    const auto& statement = said->statement;
-    if (!statement.executes.empty()) {
-        if (const auto known = all.find(statement.executes)) this->statement(known, to, out);
-    }
-    for (const auto& effect : statement.effects) {
-        if ((effect.kind != Kind::deallocate && effect.kind != Kind::prepare) ||
-            effect.name.empty())
-            continue;
-        if (const auto known = all.find(effect.name)) name(known, all, to, out);
+    for (const auto& used : said->statement.names_used) statement(used, out);
+    for (const auto& effect : said->statement.effects) {
+        const bool names_one = effect.kind == Kind::deallocate || effect.kind == Kind::prepare;
+        if (names_one && !effect.name.empty()) name(effect.name, out);
     }
 }
 
-void Preparing::close_leftovers(PreparedStatements& all, const Destination& to, wire::Buffer& out) {
-    auto& leftovers = all.leftovers(to.slot);
-    if (leftovers.empty()) return;
+void Preparing::close_leftovers(wire::Buffer& out) {
+    const auto leftovers = ledger_.take_leftovers([this](std::string_view name, std::uint64_t id) {
+        const auto& text = client_.find(name);
+        return text && text->id == id;
+    });
     if (leftovers.all) {
+        auto& names = ledger_.names();
+        const auto sent = names.send(MessageKind::query);
+        names.deallocate_all(0);
         wire::encode_query(out, "DEALLOCATE ALL");
-        expect(to, Expect::query);
+        return expect(Expect::query, sent);
     }
-    const auto before = out.size();
-    for (const auto& name : leftovers.names) {
-        const auto live = all.find(name);
-        if (live && live->prepared_on[at(to)] == to.lease_number) continue;
-        close(to, 'S', name, out);
-    }
-    if (out.size() > before) {
-        wire::encode_sync(out);
-        to.replies.push({.what = Expect::sync, .internal = true});
-    }
-    leftovers = {};
+    if (leftovers.names.empty()) return;
+    for (const auto& name : leftovers.names) close('S', name, out);
+    wire::encode_sync(out);
+    replies_.push({.what = Expect::sync, .internal = true});
 }
 
 }  // namespace pgsteer::proxy

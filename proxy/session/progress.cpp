@@ -41,12 +41,7 @@ bool Progress::follows_its_request() const {
 
 bool Progress::waits_for_names() const {
     const auto& requests = course_.requests;
-    return (requests.size() > 1 || (!requests.empty() && !requests.is_open())) &&
-           std::any_of(requests.begin(), requests.end(),
-                       [](const Request& request) {
-                           return request.changes_done < request.changes.size();
-                       }) &&
-           !is_copying_in();
+    return (requests.size() > 1 || (!requests.empty() && !requests.is_open())) && !is_copying_in();
 }
 
 // A request whose Sync is still to come has been answered when nothing more is owed to it.

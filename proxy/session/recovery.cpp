@@ -68,7 +68,8 @@ void Recovery::server_lost(Slot slot, ProxyErrc reason) {
     note_loss(connection, reason);
     log::debug("server connection lost", "session", who_.key.process_id, "server",
                lodging_.server(loss.server).name);
-    if (loss.busy) withdraw_changes();
+    // Those that run again say again what they have said of names.
+    if (loss.busy) memory_.statements.withdraw();
     sides_.discard(slot);
     course_.changed.notify_all();
     if (!loss.busy) return go_on_after(std::move(loss), false);
@@ -127,22 +128,10 @@ void Recovery::lose_transaction(bool busy, bool crashed) {
     course_.changed.notify_all();
 }
 
-// What the requests in flight have said of names is as if they had not been sent: those that run
-// again say it again.
-void Recovery::withdraw_changes() {
-    auto& requests = course_.requests;
-    for (auto request = requests.rbegin(); request != requests.rend(); ++request) {
-        for (auto change = request->changes.rbegin(); change != request->changes.rend(); ++change)
-            memory_.prepared.withdraw(*change, request->slot);
-        request->changes.clear();
-        request->changes_done = 0;
-    }
-}
-
 void Recovery::fail_front(ProxyErrc reason) {
     auto& request = course_.requests.front();
-    for (auto change = request.changes.rbegin(); change != request.changes.rend(); ++change)
-        memory_.prepared.undo(*change);
+    memory_.statements.fail_up_to(request.last);
+    memory_.statements.commit();
     holding_.outbox().expect_again({});
     control_.fail();
     client_.send_error("ERROR", reason);
@@ -165,7 +154,7 @@ void Recovery::fail_cancelled() {
 
 void Recovery::run_again(Why why, routing::ServerSet avoid) {
     auto& requests = course_.requests;
-    withdraw_changes();
+    memory_.statements.withdraw();
     while (!requests.empty() && !requests.all_retryable())
         fail_front(ProxyErrc::settings_not_applied);
     if (!requests.empty() && course_.cancel != Cancel::none) fail_cancelled();

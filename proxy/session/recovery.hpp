@@ -88,7 +88,6 @@ private:
     void go_on_after(Loss loss, bool crashed);
     void leave_with(const wire::Buffer& last_words);
     void lose_transaction(bool busy, bool crashed);
-    void withdraw_changes();
     void fail_cancelled();
     awaitable<void> run_elsewhere(Why why, routing::ServerSet avoid);
     [[nodiscard]] Flight::Requests take_all(Why why);

@@ -164,12 +164,14 @@ Verdict Replies::handle_discarded(Slot slot, std::uint8_t type, wire::Bytes body
             if (replies.skipping()) errors_.end_skipping(slot);
             break;
         case Fit::last:
+            if (type == backend::kCommandComplete) replies.statement_completed();
             replies.pop();
             if (type != backend::kReadyForQuery) break;
             if (const auto status = wire::decode_ready_for_query(body))
                 connection.transaction_status = *status;
             break;
         case Fit::part:
+            if (type == backend::kCommandComplete) replies.statement_completed();
             break;
     }
     return Verdict::swallow;

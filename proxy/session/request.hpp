@@ -1,13 +1,12 @@
 #pragma once
 
-#include "proxy/session/prepared_statements.hpp"
+#include "proxy/server/statement_names.hpp"
 #include "proxy/shared/primary_reads.hpp"
 #include "proxy/wire/bytes.hpp"
 #include "routing/route.hpp"
+#include "routing/session_settings.hpp"
 #include "routing/statement_cache.hpp"
 #include "routing/topology.hpp"
-
-#include <boost/container/small_vector.hpp>
 
 #include <optional>
 
@@ -39,8 +38,7 @@ struct Request {
     bool rows_seen = false;  // something else than descriptions has been received
     wire::Buffer messages;   // what the client sent, while retryable
     wire::Buffer released;   // descriptions already passed on, while retryable
-    boost::container::small_vector<StatementChange, 1> changes;
-    std::size_t changes_done = 0;
+    SentMessage last;  // of its messages that were sent: in the log of the client's statements
 };
 
 }  // namespace pgsteer::proxy

@@ -25,10 +25,6 @@ Expect answered_as(std::uint8_t type) {
     return type == wire::frontend::kQuery ? Expect::query : Expect::bind;
 }
 
-bool is_deallocate_all(const Effect& effect) {
-    return effect.kind == Effect::Kind::deallocate_all || effect.kind == Effect::Kind::discard_all;
-}
-
 void append(wire::Buffer& out, wire::Bytes bytes) {
     out.insert(out.end(), bytes.begin(), bytes.end());
 }
@@ -57,10 +53,7 @@ void Sender::send(const Sent& sent, Slot slot, Request& request) {
         }
         ended = expect_item(to, item) || ended;
     }
-    if (ended) {
-        request.open = false;
-        preparing_.request_ended();
-    }
+    if (ended) request.open = false;
     wire::Buffer sample;
     if (slot == Slot::primary) questions_.add_sample(sent.facts, request, sample);
     if (front.empty() && sample.empty()) {
@@ -85,8 +78,7 @@ void Sender::add_settings(const Target& to, wire::Buffer& out) {
 // is due. `starts_request`: nothing of the client's is in the way.
 void Sender::add_prelude(const Target& to, bool starts_request, wire::Buffer& out) {
     if (starts_request) {
-        if (!memory_.prepared.leftovers(to.slot).empty())
-            Preparing::close_leftovers(memory_.prepared, destination(to), out);
+        if (to.connection.ledger.has_leftovers()) preparing(to).close_leftovers(out);
         if (memory_.state.settings_pending(to.slot)) add_settings(to, out);
     }
     const bool shows = !to.connection.replies.owes_client();
@@ -96,36 +88,33 @@ void Sender::add_prelude(const Target& to, bool starts_request, wire::Buffer& ou
     if (shows) last_route_.add_shown(to.slot, out, to.request);
 }
 
-Destination Sender::destination(const Target& to) {
-    return {to.slot, to.connection.lease_number, to.connection.replies};
+Preparing Sender::preparing(const Target& to) const {
+    return {memory_.statements, to.connection.ledger, to.connection.replies};
 }
 
 // What `item` needs and this connection lacks. `is_first`: nothing of its request has been sent.
 void Sender::add_lacking(const Target& to,
                          const BatchItem& item,
                          bool is_first,
-                         wire::Buffer& out) {
-    auto& prepared = memory_.prepared;
+                         wire::Buffer& out) const {
     switch (item.type) {
         case wire::frontend::kDescribe:
             if (item.target != 'S') break;
             [[fallthrough]];
-        case wire::frontend::kBind:
-            if (const auto& known = prepared.find(name_of(item, to.bytes))) {
-                preparing_.statement(known, destination(to), out);
-                preparing_.names_in(known->statement, prepared, destination(to), out);
-            } else if (item.name_size == 0) {
-                Preparing::no_unnamed(destination(to), out);
-            }
+        case wire::frontend::kBind: {
+            const auto name = name_of(item, to.bytes);
+            auto prepare = preparing(to);
+            prepare.statement(name, out);
+            if (const auto& known = memory_.statements.find(name))
+                prepare.names_in(known->statement, out);
             break;
+        }
         case wire::frontend::kParse:
-            if (item.name_size == 0) break;
-            if (const auto& known = prepared.find(name_of(item, to.bytes)))
-                preparing_.name(known, prepared, destination(to), out);
+            if (item.name_size > 0) preparing(to).name(name_of(item, to.bytes), out);
             break;
         case wire::frontend::kQuery:
             if (!is_first) break;  // a Sync of ours would end what the client has begun
-            preparing_.names_in(item.statement, prepared, destination(to), out);
+            preparing(to).names_in(item.statement, out);
             if (out.empty()) break;
             wire::encode_sync(out);  // a Query must not be skipped with it
             to.connection.replies.push({.what = Expect::sync, .internal = true});
@@ -135,27 +124,44 @@ void Sender::add_lacking(const Target& to,
     }
 }
 
-void Sender::expect_prepared(const Target& to, const StatementPtr& statement) {
-    if (!statement || !statement->statement.prepares) return;
-    const auto& effect = statement->statement.effects.front();
-    wire::Buffer message;
-    wire::encode_query(message, effect.sql);
-    if (memory_.prepared.find(effect.name)) return;  // an error, as everywhere: it exists
-    to.request.changes.push_back(
-        memory_.prepared.define_in_sql(effect.name, message, statement->statement.prepares));
+// What the client has closed there is left over on its other connection.
+void Sender::note_closed(const Target& to, const StatementPtr& runs) {
+    if (!runs) return;
+    for (const auto& effect : runs->statement.effects) {
+        if (effect.kind == Effect::Kind::deallocate)
+            left_over(to, effect.name);
+        else if (effect.kind == Effect::Kind::deallocate_all ||
+                 effect.kind == Effect::Kind::discard_all)
+            if (auto* const ledger = other_ledger(to)) ledger->all_left_over();
+    }
 }
 
-void Sender::expect_deallocations(const Target& to, const StatementPtr& statement) {
-    if (!statement) return;
-    for (const auto& effect : statement->statement.effects) {
-        if (is_deallocate_all(effect)) {
-            for (auto& change : memory_.prepared.close_all())
-                to.request.changes.push_back(std::move(change));
-        } else if (effect.kind == Effect::Kind::deallocate && !effect.name.empty()) {
-            auto change = memory_.prepared.close(effect.name);
-            if (change.closed) to.request.changes.push_back(std::move(change));
-        }
-    }
+void Sender::left_over(const Target& to, std::string_view name) {
+    if (auto* const ledger = other_ledger(to)) ledger->left_over(name);
+}
+
+Ledger* Sender::other_ledger(const Target& to) {
+    const auto& lease = sides_[to.slot == Slot::primary ? Slot::replica : Slot::primary].lease;
+    return lease ? &lease->ledger : nullptr;
+}
+
+// Tells both logs of names of a message that is sent. `runs`: what its statements do; null: it is
+// not known, or nothing.
+ClientStatements::Sent Sender::tell(const Target& to, MessageKind kind, const StatementPtr& runs) {
+    if (runs && !runs->statement.effects.empty()) note_closed(to, runs);
+    auto sent = memory_.statements.send(kind, runs, to.connection.ledger);
+    to.request.last = sent.of_client;
+    return sent;
+}
+
+bool Sender::push(const Target& to,
+                  Expect what,
+                  const ClientStatements::Sent& sent,
+                  StatementPtr effects) {
+    return to.connection.replies.push({.what = what,
+                                       .of_client = sent.of_client,
+                                       .on_server = sent.on_server,
+                                       .effects = std::move(effects)});
 }
 
 // Notes what the server will answer to one message, and what the message changes. True: the message
@@ -168,64 +174,70 @@ bool Sender::expect_item(const Target& to, const BatchItem& item) {
             return expect_query(to, item.statement);
         case wire::frontend::kFunctionCall:
             note_kept(to, routing::kept_by_call(item.function));
-            return replies.push({.what = Expect::function_call});
+            return push(to, Expect::function_call, tell(to, MessageKind::function_call));
         case wire::frontend::kSync:
-            return replies.push({.what = Expect::sync});
+            return push(to, Expect::sync, tell(to, MessageKind::sync));
         case wire::frontend::kParse:
             expect_parse(to, item);
             return false;
         case wire::frontend::kBind:
-            if (replies.push({.what = Expect::bind})) bind_portal(to, item);
+            push(to, Expect::bind, tell(to, MessageKind::extended));
+            bind_portal(to, item);
             return false;
         case wire::frontend::kDescribe:
-            replies.push({.what = Expect::describe});
+            push(to, Expect::describe, tell(to, MessageKind::extended));
             return false;
         case wire::frontend::kClose:
-            if (item.target == 'S')
-                to.request.changes.push_back(memory_.prepared.close(name_of(item, to.bytes)));
-            replies.push({.what = Expect::close, .change = item.target == 'S'});
+            expect_close(to, item);
             return false;
         case wire::frontend::kExecute:
             expect_execute(to, name_of(item, to.bytes));
             return false;
-        case kMalformed: {
-            const auto answer = answered_as(item.target);
-            return replies.push({.what = answer}) && ends_request(answer);
-        }
+        case kMalformed:
+            return expect_malformed(to, item);
         default:
             return false;  // Flush
     }
 }
 
+bool Sender::expect_malformed(const Target& to, const BatchItem& item) {
+    const auto answer = answered_as(item.target);
+    const auto kind = answer == Expect::sync    ? MessageKind::sync
+                      : answer == Expect::query ? MessageKind::query
+                                                : MessageKind::extended;
+    return push(to, answer, tell(to, kind)) && ends_request(answer);
+}
+
 bool Sender::expect_query(const Target& to, const StatementPtr& statement) {
-    const bool drops_unnamed = memory_.prepared.has_unnamed();
-    if (drops_unnamed) to.request.changes.push_back(memory_.prepared.close({}));
-    expect_deallocations(to, statement);
-    expect_prepared(to, statement);
-    return to.connection.replies.push(
-        {.what = Expect::query,
-         .change = drops_unnamed,
-         .effects = effects_of(to, what_runs(statement, memory_.prepared))});
+    auto runs = what_runs(statement, memory_.statements);  // before names change
+    const auto sent = tell(to, MessageKind::query, statement);
+    return push(to, Expect::query, sent, effects_of(to, runs));
 }
 
 void Sender::expect_parse(const Target& to, const BatchItem& item) {
-    auto& replies = to.connection.replies;
     const auto name = name_of(item, to.bytes);
-    if (!name.empty() && memory_.prepared.find(name)) {
-        replies.push({.what = Expect::parse});  // an error, as everywhere: the statement exists
-        return;
-    }
     const bool is_kept = item.end <= to.bytes.size() && item.statement;
     const auto message =
         is_kept ? to.bytes.subspan(item.begin, item.end - item.begin) : wire::Bytes{};
-    to.request.changes.push_back(memory_.prepared.define(name, message, item.statement));
-    const auto& defined = to.request.changes.back().defined;
-    if (replies.push({.what = Expect::parse, .change = true, .prepared = defined}))
-        note_prepared(*defined, destination(to));
+    const auto sent = memory_.statements.parse(name, message, item.statement, to.connection.ledger);
+    to.request.last = sent.of_client;
+    push(to, Expect::parse, sent);
+}
+
+void Sender::expect_close(const Target& to, const BatchItem& item) {
+    if (item.target != 'S') {
+        push(to, Expect::close, tell(to, MessageKind::extended));
+        return;
+    }
+    const auto name = name_of(item, to.bytes);
+    left_over(to, name);
+    const auto sent = memory_.statements.close(name, to.connection.ledger);
+    to.request.last = sent.of_client;
+    push(to, Expect::close, sent);
 }
 
 void Sender::bind_portal(const Target& to, const BatchItem& item) {
-    const auto& known = memory_.prepared.find(name_of(item, to.bytes));
+    const auto& known = memory_.statements.find(name_of(item, to.bytes));
     const auto portal = portal_of(item, to.bytes);
     auto& portals = memory_.portals;
     const auto bound = find_portal(portals, portal);
@@ -238,13 +250,14 @@ void Sender::bind_portal(const Target& to, const BatchItem& item) {
 
 void Sender::expect_execute(const Target& to, std::string_view portal) {
     StatementPtr effects;
+    StatementPtr bound_to;
     const auto bound = find_portal(memory_.portals, portal);
     if (bound != memory_.portals.end()) {
-        expect_deallocations(to, bound->second);
-        expect_prepared(to, bound->second);
-        effects = effects_of(to, what_runs(bound->second, memory_.prepared));
+        bound_to = bound->second;
+        effects = effects_of(to, what_runs(bound_to, memory_.statements));
     }
-    to.connection.replies.push({.what = Expect::execute, .effects = std::move(effects)});
+    const auto sent = tell(to, MessageKind::extended, bound_to);
+    push(to, Expect::execute, sent, std::move(effects));
 }
 
 // What is to be done when it has completed; null: nothing. One that was not read: its command tag

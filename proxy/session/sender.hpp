@@ -49,14 +49,27 @@ private:
     };
     void add_prelude(const Target& to, bool starts_request, wire::Buffer& out);
     void add_settings(const Target& to, wire::Buffer& out);
-    void add_lacking(const Target& to, const BatchItem& item, bool is_first, wire::Buffer& out);
-    [[nodiscard]] static Destination destination(const Target& to);
+    void add_lacking(const Target& to,
+                     const BatchItem& item,
+                     bool is_first,
+                     wire::Buffer& out) const;
+    [[nodiscard]] Preparing preparing(const Target& to) const;
+    ClientStatements::Sent tell(const Target& to,
+                                MessageKind kind,
+                                const routing::StatementPtr& runs = nullptr);
+    void note_closed(const Target& to, const routing::StatementPtr& runs);
+    void left_over(const Target& to, std::string_view name);
+    [[nodiscard]] Ledger* other_ledger(const Target& to);
+    static bool push(const Target& to,
+                     Expect what,
+                     const ClientStatements::Sent& sent,
+                     routing::StatementPtr effects = nullptr);
     [[nodiscard]] bool expect_item(const Target& to, const BatchItem& item);
+    [[nodiscard]] bool expect_malformed(const Target& to, const BatchItem& item);
     [[nodiscard]] bool expect_query(const Target& to, const routing::StatementPtr& statement);
     void expect_parse(const Target& to, const BatchItem& item);
+    void expect_close(const Target& to, const BatchItem& item);
     void expect_execute(const Target& to, std::string_view portal);
-    void expect_prepared(const Target& to, const routing::StatementPtr& statement);
-    void expect_deallocations(const Target& to, const routing::StatementPtr& statement);
     void bind_portal(const Target& to, const BatchItem& item);
     [[nodiscard]] routing::StatementPtr effects_of(const Target& to,
                                                    const routing::StatementPtr& statement);
@@ -69,8 +82,6 @@ private:
     Questions& questions_;
     LastRoute& last_route_;
     TransactionControl& control_;
-
-    Preparing preparing_;
 };
 
 }  // namespace pgsteer::proxy

@@ -40,7 +40,6 @@ void Sides::discard(Slot slot) {
 
 void Sides::forget(Slot slot) {
     (*this)[slot] = Side{};
-    memory_.prepared.disconnected(slot);
     memory_.state.disconnected(slot);
     if (last_used_ == slot) last_used_.reset();
 }

@@ -14,11 +14,12 @@ awaitable<bool> TransactionControl::answer(const BatchFacts& facts) {
     const auto& batch = client_.batcher.batch();
     if (transaction.is_waiting() && course_.requests.empty() && batch.items.size() == 1 &&
         batch.items.front().type == wire::frontend::kSync) {
+        memory_.statements.sync_here();
         client_.send_ready(transaction.status());
         co_return true;
     }
     if (!facts.only || !Transaction::is_control(facts.only->statement)) co_return false;
-    if (!has_no_parameters(batch, client_.batcher.bytes(), memory_.prepared)) co_return false;
+    if (!has_no_parameters(batch, client_.batcher.bytes(), memory_.statements)) co_return false;
     if (facts.leaves_portal) co_return false;
     co_await progress_.answered();
     if (client_.closing || !course_.requests.empty()) co_return false;
@@ -37,9 +38,9 @@ void TransactionControl::answer_batch(std::string_view tag) {
     for (const auto& item : client_.batcher.batch().items) {
         switch (item.type) {
             case wire::frontend::kParse:
-                memory_.prepared.define(name_of(item, bytes),
-                                        bytes.subspan(item.begin, item.end - item.begin),
-                                        item.statement);
+                memory_.statements.parse_here(name_of(item, bytes),
+                                              bytes.subspan(item.begin, item.end - item.begin),
+                                              item.statement);
                 wire::encode_bare(out, wire::backend::kParseComplete);
                 break;
             case wire::frontend::kBind:
@@ -50,7 +51,7 @@ void TransactionControl::answer_batch(std::string_view tag) {
                 wire::encode_bare(out, wire::backend::kNoData);
                 break;
             case wire::frontend::kQuery:
-                memory_.prepared.close({});
+                memory_.statements.query_here();
                 [[fallthrough]];
             case wire::frontend::kExecute:
                 wire::encode_command_complete(out, tag);

@@ -64,15 +64,17 @@ protected:
         messages_ = messages;
         batch_ = read_batch(wire::Bytes{messages_.bytes}, classified);
         return facts_of(batch_, wire::Bytes{messages_.bytes},
-                        {prepared_, portals_, {1, view_, shared_}, can_classify_, kMaxRead});
+                        {statements_, portals_, {1, view_, shared_}, can_classify_, kMaxRead});
     }
     Reason reason(const Messages& messages) { return facts(messages).statement->statement.reason; }
     // A statement that the client has prepared before.
     void prepare(std::string_view name, std::string_view sql, bool is_certain = true) {
         wire::Buffer message;
         wire::encode_parse(message, name, sql, {});
-        prepared_.define(name, wire::Bytes{message}, classified(sql)).defined->is_certain =
-            is_certain;
+        const auto sent = statements_.parse(name, message, classified(sql), ledger_);
+        if (!is_certain) return;
+        statements_.completed(sent.of_client);
+        statements_.commit();
     }
     std::string only(const Messages& messages) {
         const auto found = facts(messages).only;
@@ -83,7 +85,8 @@ protected:
         routing::build_catalog({}, std::make_shared<const routing::FunctionOverrides>());
     routing::CatalogView view_{catalog_.get(), {}, false};
     routing::JudgedStatements shared_;
-    PreparedStatements prepared_;
+    ClientStatements statements_;
+    Ledger ledger_;
     Portals portals_;
     bool can_classify_ = true;
     Messages messages_;
@@ -122,13 +125,11 @@ TEST_F(BatchFactsTest, SessionControlBesideReadsIsForThePrimary) {
 TEST_F(BatchFactsTest, WhatNobodyHasParsedIsForThePrimary) {
     const auto found = facts(Messages{}.bind("", "s").execute("").sync());
     EXPECT_EQ(found.statement->statement.reason, Reason::sql_prepare);
-    EXPECT_TRUE(found.names_uncertain);
+    EXPECT_FALSE(found.names_uncertain) << "nothing is under way that could change it";
     EXPECT_EQ(found.executed, nullptr);
     EXPECT_EQ(reason(Messages{}.execute("p").sync()), Reason::cursor);
     can_classify_ = false;
-    prepare("unread", "SELECT 1");
-    const auto& unread = prepared_.find("unread");
-    unread->statement = nullptr;
+    statements_.completed(statements_.parse("unread", {}, nullptr, ledger_).of_client);
     EXPECT_EQ(reason(Messages{}.bind("", "unread").sync()), Reason::unclassified_encoding);
     can_classify_ = true;
     EXPECT_EQ(reason(Messages{}.describe('S', "unread").sync()), Reason::too_complex);
@@ -149,14 +150,20 @@ TEST_F(BatchFactsTest, NamesAreThoseThatWereSaidLast) {
         << "what was bound before is executed first";
 }
 
-TEST_F(BatchFactsTest, UncertainIsWhatNoServerHasAnsweredYet) {
+TEST_F(BatchFactsTest, UncertainIsWhatAnotherRequestUnderWayMayChange) {
     prepare("sure", "SELECT 1");
     prepare("sent", "SELECT 1", false);
+    EXPECT_FALSE(facts(Messages{}.bind("", "sent").execute("").sync()).names_uncertain)
+        << "by the same request: an error skips both";
+    statements_.send(MessageKind::sync, nullptr, ledger_);
     EXPECT_FALSE(facts(Messages{}.bind("", "sure").execute("").sync()).names_uncertain);
     EXPECT_TRUE(facts(Messages{}.bind("", "sent").execute("").sync()).names_uncertain);
     EXPECT_TRUE(facts(Messages{}.parse("sent", "SELECT 2").sync()).names_uncertain);
     EXPECT_FALSE(facts(Messages{}.parse("new", "SELECT 2").bind("", "new").sync()).names_uncertain);
-    EXPECT_TRUE(facts(Messages{}.query("EXECUTE sent")).names_uncertain);
+    for (const auto* sql :
+         {"EXECUTE sent", "EXPLAIN EXECUTE sent", "EXECUTE sent(1 + 1)", "SELECT 1; EXECUTE sent",
+          "DEALLOCATE sent", "PREPARE sent AS SELECT 1"})
+        EXPECT_TRUE(facts(Messages{}.query(sql)).names_uncertain) << sql;
     EXPECT_FALSE(facts(Messages{}.query("EXECUTE sure")).names_uncertain);
 }
 
@@ -181,7 +188,7 @@ TEST_F(BatchFactsTest, AReadThatCannotBeKeptIsForThePrimary) {
     const auto batch = read_batch(wire::Bytes{cut.bytes}, classified);
     const auto part = wire::Bytes{cut.bytes}.first(cut.bytes.size() - 1);
     const auto found =
-        facts_of(batch, part, {prepared_, portals_, {1, view_, shared_}, true, kMaxRead});
+        facts_of(batch, part, {statements_, portals_, {1, view_, shared_}, true, kMaxRead});
     EXPECT_EQ(found.statement->statement.reason, Reason::request_too_large);
     EXPECT_EQ(found.only, nullptr);
 }
@@ -271,7 +278,7 @@ struct Naive {
         return false;
     }
     // What the one Execute runs.
-    [[nodiscard]] StatementPtr executed(const PreparedStatements& prepared) const {
+    [[nodiscard]] StatementPtr executed(const ClientStatements& statements) const {
         const BatchItem* execute = nullptr;
         for (const auto& item : batch.items) {
             if (item.type != frontend::kExecute) continue;
@@ -286,7 +293,7 @@ struct Naive {
                 bind = &item;
         }
         if (bind == nullptr) return nullptr;
-        const auto& known = prepared.find(name_of(*bind, bytes));
+        const auto& known = statements.find(name_of(*bind, bytes));
         StatementPtr runs = known ? known->statement : nullptr;
         for (const auto& item : batch.items) {
             if (&item == bind) break;
@@ -326,14 +333,14 @@ TEST_F(BatchFactsTest, AsOneWhoLooksEverythingUp) {
         const auto found = facts(messages);
         const Naive naive{batch_, wire::Bytes{messages_.bytes}};
         ASSERT_EQ(found.leaves_portal, naive.leaves_portal()) << "round " << round;
-        ASSERT_EQ(found.executed, naive.executed(prepared_)) << "round " << round;
+        ASSERT_EQ(found.executed, naive.executed(statements_)) << "round " << round;
     }
 }
 
 TEST_F(BatchFactsTest, NoParameters) {
     const auto none = [this](const Messages& messages) {
         EXPECT_NE(facts(messages).only, nullptr);
-        return has_no_parameters(batch_, wire::Bytes{messages_.bytes}, prepared_);
+        return has_no_parameters(batch_, wire::Bytes{messages_.bytes}, statements_);
     };
     EXPECT_TRUE(none(Messages{}.query("BEGIN")));
     EXPECT_TRUE(none(Messages{}.parse("", "BEGIN").bind("", "").execute("").sync()));

@@ -141,8 +141,8 @@ Judgement judge_query(const char* sql, const routing::CatalogView& view) {
     batch.items.front().statement = std::make_shared<const routing::CachedStatement>(
         routing::CachedStatement{routing::classify(sql)});
     routing::JudgedStatements shared;
-    const PreparedStatements prepared;
-    const auto facts = facts_of(batch, {}, {prepared, {}, {1, view, shared}, true, 1'000});
+    ClientStatements statements;
+    const auto facts = facts_of(batch, {}, {statements, {}, {1, view, shared}, true, 1'000});
     return {facts.statement->statement.reason, facts.changes_names};
 }
 

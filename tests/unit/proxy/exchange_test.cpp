@@ -44,7 +44,7 @@ protected:
     }
     // Whether DISCARD ALL has gone well; nullopt: it is not over.
     std::optional<bool>& reset() {
-        asio::co_spawn(io_, run_last(connection_, "DISCARD ALL"),
+        asio::co_spawn(io_, discard_all(connection_),
                        [this](const std::exception_ptr&, bool clean) { clean_ = clean; });
         run();
         return clean_;

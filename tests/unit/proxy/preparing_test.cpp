@@ -1,8 +1,8 @@
 #include "proxy/session/preparing.hpp"
 
 #include "proxy/wire/frontend.hpp"
+#include "routing/classify.hpp"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -10,211 +10,266 @@
 namespace pgsteer::proxy {
 namespace {
 
-using routing::Effect;
-using routing::Slot;
-using testing::ElementsAre;
-using testing::IsEmpty;
+routing::StatementPtr classified(std::string_view sql) {
+    return std::make_shared<routing::CachedStatement>(
+        routing::CachedStatement{routing::classify(sql)});
+}
 
-constexpr std::uint64_t kLease = 7;
-
+// A client that has prepared something on its other connection, and this one.
 class PreparingTest : public testing::Test {
 protected:
-    PreparedPtr define(std::string_view name, std::string_view sql = "SELECT 1") {
+    void define(std::string_view name, std::string_view sql = "SELECT 1") {
         wire::Buffer message;
         wire::encode_parse(message, name, sql, {});
-        return all.define(name, message, std::make_shared<routing::CachedStatement>()).defined;
+        answer(client_.parse(name, message, classified(sql), other_));
     }
-    PreparedPtr define_in_sql(std::string_view name) {
-        wire::Buffer message;
-        wire::encode_query(message, "PREPARE x AS SELECT 1");
-        return all.define_in_sql(name, message, nullptr).defined;
+    void define_in_sql(std::string_view name) {
+        const auto sql = "PREPARE " + std::string{name} + " AS SELECT 1";
+        answer(client_.send(MessageKind::query, classified(sql), other_));
+    }
+    void close(std::string_view name) {
+        answer(client_.close(name, other_));
+        ledger_.left_over(name);
+    }
+    void answer(const ClientStatements::Sent& sent) {
+        client_.completed(sent.of_client);
+        client_.commit();
+        other_.completed(sent.on_server);
     }
     // The letters of the messages that were written since the last call.
     std::string sent() {
         std::string letters;
-        for (std::size_t at = 0; at < out.size();) {
-            letters.push_back(static_cast<char>(out[at]));
-            at += 1U + (std::size_t{out[at + 3]} << 8 | out[at + 4]);
+        for (std::size_t at = 0; at < out_.size();) {
+            letters.push_back(static_cast<char>(out_[at]));
+            at += 1U + (std::size_t{out_[at + 3]} << 8 | out_[at + 4]);
         }
-        out.clear();
+        out_.clear();
         return letters;
     }
     // All that is owed is answered as wished.
-    void answer(Slot slot = Slot::primary) {
-        while (const auto* owed = replies.front()) {
-            if (owed->prepared)
-                owed->prepared->prepared_on[static_cast<std::size_t>(slot)] = kLease;
-            replies.pop();
+    void answer() {
+        while (replies_.front() != nullptr) {
+            if (replies_.front()->what == Expect::execute) replies_.statement_completed();
+            replies_.pop();
         }
-        preparing.request_ended();
     }
-    routing::StatementPtr saying(Effect::Kind kind, std::string_view name) {
-        auto said = std::make_shared<routing::CachedStatement>();
-        said->statement.effects.push_back({kind, 0, std::string{name}, {}, {}});
-        return said;
-    }
+    void sync() { replies_.push({.what = Expect::sync}); }
 
-    PreparedStatements all;
-    ReplyQueue replies;
-    wire::Buffer out;
-    Preparing preparing;
-    Destination to{Slot::primary, kLease, replies};
+    ClientStatements client_;
+    Ledger other_;
+    Ledger ledger_;
+    ReplyQueue replies_{ledger_};
+    Preparing preparing_{client_, ledger_, replies_};
+    wire::Buffer out_;
 };
 
 TEST_F(PreparingTest, AStatementIsPreparedWhereItIsMissing) {
-    const auto statement = define("s1");
-    preparing.statement(statement, to, out);
-    EXPECT_EQ(sent(), "CP");
-    EXPECT_EQ(replies.size(), 2U);
-    EXPECT_TRUE(replies.front()->internal);
+    define("s1");
+    preparing_.statement("s1", out_);
+    EXPECT_EQ(sent(), "P");
+    EXPECT_EQ(replies_.size(), 1U);
+    EXPECT_TRUE(replies_.front()->internal);
     answer();
-    preparing.statement(statement, to, out);
+    preparing_.statement("s1", out_);
     EXPECT_EQ(sent(), "");
 }
 
-TEST_F(PreparingTest, WhatWasSentWithItIsItsOwnText) {
-    const auto statement = define("s1", "SELECT 5");
-    preparing.statement(statement, to, out);
-    const std::string text{out.begin(), out.end()};
+TEST_F(PreparingTest, WhatIsSentIsItsOwnText) {
+    define("s1", "SELECT 5");
+    preparing_.statement("s1", out_);
+    const std::string text{out_.begin(), out_.end()};
     EXPECT_NE(text.find("SELECT 5"), std::string::npos);
 }
 
+TEST_F(PreparingTest, WhatTheClientHasNotGotIsNotPrepared) {
+    preparing_.statement("s1", out_);
+    preparing_.statement("", out_);
+    EXPECT_EQ(sent(), "");
+}
+
 TEST_F(PreparingTest, TwoUsesInOneRequestNeedItOnce) {
-    const auto statement = define("s1");
-    preparing.statement(statement, to, out);
-    preparing.statement(statement, to, out);
-    EXPECT_EQ(sent(), "CP");
+    define("s1");
+    preparing_.statement("s1", out_);
+    preparing_.statement("s1", out_);
+    EXPECT_EQ(sent(), "P");
 }
 
 TEST_F(PreparingTest, TheNextRequestDoesNotRelyOnWhatIsNotAnswered) {
-    const auto statement = define("s1");
-    preparing.statement(statement, to, out);
-    preparing.request_ended();
-    preparing.statement(statement, to, out);
-    EXPECT_EQ(sent(), "CPCP");
+    define("s1");
+    preparing_.statement("s1", out_);
+    sync();
+    preparing_.statement("s1", out_);
+    EXPECT_EQ(sent(), "PCP");
     answer();
-    preparing.statement(statement, to, out);
+    preparing_.statement("s1", out_);
     EXPECT_EQ(sent(), "");
 }
 
 TEST_F(PreparingTest, WhatWasSkippedIsPreparedAgain) {
-    const auto statement = define("s1");
-    preparing.statement(statement, to, out);
-    replies.push({.what = Expect::sync});
-    preparing.request_ended();
-    replies.skip_to_sync([](const Expected&) {});
-    replies.pop();
-    sent();
-    preparing.statement(statement, to, out);
-    EXPECT_EQ(sent(), "CP");
-}
-
-TEST_F(PreparingTest, AnotherLeaseKnowsNothingOfIt) {
-    const auto statement = define("s1");
-    preparing.statement(statement, to, out);
-    answer();
-    sent();
-    Destination other{Slot::primary, kLease + 1, replies};
-    preparing.statement(statement, other, out);
-    EXPECT_EQ(sent(), "CP");
-}
-
-TEST_F(PreparingTest, TheUnnamedStatementNeedsNoClose) {
-    const auto statement = define("");
-    preparing.statement(statement, to, out);
+    define("s1");
+    replies_.push({.what = Expect::bind});
+    preparing_.statement("s1", out_);
+    sync();
+    replies_.skip_to_sync([](const Expected&) {});
+    replies_.pop();
     EXPECT_EQ(sent(), "P");
-    answer();
-    preparing.statement(statement, to, out);
-    EXPECT_EQ(sent(), "");
-    replies.push({.what = Expect::query});
-    preparing.statement(statement, to, out);
-    EXPECT_EQ(sent(), "P") << "a Query has destroyed it";
+    preparing_.statement("s1", out_);
+    EXPECT_EQ(sent(), "P");
 }
 
-TEST_F(PreparingTest, AnUnnamedStatementThatIsNoneIsClosedUnlessTheServerSkips) {
-    Preparing::no_unnamed(to, out);
+TEST_F(PreparingTest, AnotherStatementOfThatNameMakesPlaceFirst) {
+    define("s1");
+    preparing_.statement("s1", out_);
+    sync();
+    answer();
+    sent();
+    close("s1");
+    define("s1", "SELECT 2");
+    preparing_.statement("s1", out_);
+    EXPECT_EQ(sent(), "CP");
+}
+
+TEST_F(PreparingTest, AClosedStatementIsNotFoundThereAnyMore) {
+    define("s1");
+    preparing_.statement("s1", out_);
+    sync();
+    answer();
+    sent();
+    close("s1");
+    preparing_.statement("s1", out_);
     EXPECT_EQ(sent(), "C");
-    EXPECT_TRUE(replies.front()->internal);
+}
+
+TEST_F(PreparingTest, TheUnnamedOneIsPreparedAgainBehindAQuery) {
+    define("");
+    preparing_.statement("", out_);
+    sync();
     answer();
-    replies.push({.what = Expect::bind});
-    replies.skip_to_sync([](const Expected&) {});
-    Preparing::no_unnamed(to, out);
+    EXPECT_EQ(sent(), "P");
+    replies_.push({.what = Expect::query, .internal = true});
+    answer();
+    preparing_.statement("", out_);
+    EXPECT_EQ(sent(), "P");
+}
+
+TEST_F(PreparingTest, WhatSqlHasPreparedIsPreparedByFiveMessages) {
+    define_in_sql("s1");
+    preparing_.statement("s1", out_);
+    EXPECT_EQ(sent(), "PBECC");
+    sync();
+    answer();
+    preparing_.statement("s1", out_);
     EXPECT_EQ(sent(), "");
 }
 
-TEST_F(PreparingTest, PrepareInSqlRunsByTheExtendedProtocol) {
-    const auto statement = define_in_sql("x");
-    preparing.statement(statement, to, out);
+TEST_F(PreparingTest, OursIsClosedFirstIfItWasLeft) {
+    define_in_sql("s1");
+    preparing_.statement("s1", out_);
+    sync();
+    replies_.pop();                                 // Parse
+    replies_.pop();                                 // Bind
+    replies_.skip_to_sync([](const Expected&) {});  // Execute has failed
+    replies_.pop();
+    sent();
+    preparing_.statement("s1", out_);
     EXPECT_EQ(sent(), "CPBECC");
-    EXPECT_EQ(replies.size(), 6U);
+}
+
+TEST_F(PreparingTest, ANameThatIsTakenIsTakenByAnything) {
+    define("s1", "SELECT 5");
+    preparing_.name("s1", out_);
+    const std::string text{out_.begin(), out_.end()};
+    EXPECT_EQ(text.find("SELECT 5"), std::string::npos);
+    EXPECT_EQ(sent(), "P");
+    sync();
     answer();
-    preparing.statement(statement, to, out);
+    preparing_.name("s1", out_);
+    EXPECT_EQ(sent(), "") << "it is";
+    preparing_.statement("s1", out_);
+    EXPECT_EQ(sent(), "CP") << "but not by what it means";
+}
+
+TEST_F(PreparingTest, ANameThatIsFreeIsFree) {
+    define("s1");
+    preparing_.statement("s1", out_);
+    sync();
+    answer();
+    sent();
+    close("s1");
+    preparing_.name("s1", out_);
+    EXPECT_EQ(sent(), "C");
+}
+
+TEST_F(PreparingTest, NamesAreFoundInStatements) {
+    define("s1");
+    define("s2");
+    preparing_.names_in(classified("EXPLAIN EXECUTE s1"), out_);
+    EXPECT_EQ(sent(), "P");
+    preparing_.names_in(classified("EXECUTE s1; SELECT 1; EXECUTE s2(1 + 1)"), out_);
+    EXPECT_EQ(sent(), "P") << "s1 is there";
+    preparing_.names_in(classified("CREATE TABLE t AS EXECUTE s2"), out_);
+    preparing_.names_in(classified("SELECT 1"), out_);
+    preparing_.names_in(nullptr, out_);
     EXPECT_EQ(sent(), "");
 }
 
-TEST_F(PreparingTest, WhatWasTooLargeToBeKeptCannotBePrepared) {
-    const auto statement =
-        all.define("s1", {}, std::make_shared<routing::CachedStatement>()).defined;
-    preparing.statement(statement, to, out);
-    EXPECT_THAT(out, IsEmpty());
-    EXPECT_TRUE(replies.empty());
+TEST_F(PreparingTest, DeallocateNeedsItsName) {
+    define("s1");
+    preparing_.names_in(classified("DEALLOCATE s1"), out_);
+    EXPECT_EQ(sent(), "P");
 }
 
 TEST_F(PreparingTest, NothingIsSentWhereTheServerSkips) {
-    const auto statement = define("s1");
-    replies.push({.what = Expect::bind});
-    replies.skip_to_sync([](const Expected&) {});
-    preparing.statement(statement, to, out);
-    preparing.name(statement, all, to, out);
-    EXPECT_THAT(out, IsEmpty());
+    define("s1");
+    replies_.push({.what = Expect::bind});
+    replies_.skip_to_sync([](const Expected&) {});
+    preparing_.statement("s1", out_);
+    preparing_.name("s1", out_);
+    EXPECT_EQ(sent(), "");
 }
 
-TEST_F(PreparingTest, ANameIsTakenWithoutItsText) {
-    const auto statement = define("s1", "SELECT nosuch");
-    preparing.name(statement, all, to, out);
-    EXPECT_EQ(std::string(out.begin(), out.end()).find("nosuch"), std::string::npos);
-    EXPECT_EQ(sent(), "CP");
-    EXPECT_THAT(all.leftovers(Slot::primary).names, ElementsAre("s1"));
+TEST_F(PreparingTest, LeftoversAreClosedInARequestOfTheirOwn) {
+    define("s1");
+    define("s2");
+    preparing_.statement("s1", out_);
+    preparing_.statement("s2", out_);
+    sync();
     answer();
-    preparing.statement(statement, to, out);
-    EXPECT_EQ(sent(), "CP") << "the name alone is not the statement";
-}
-
-TEST_F(PreparingTest, ExecuteNeedsItsStatementDeallocateAndPrepareItsName) {
-    define("s1", "SELECT 77");
-    auto executes = std::make_shared<routing::CachedStatement>();
-    executes->statement.executes = "s1";
-    preparing.names_in(executes, all, to, out);
-    EXPECT_NE(std::string(out.begin(), out.end()).find("77"), std::string::npos);
-    preparing.request_ended();
-    for (const auto kind : {Effect::Kind::deallocate, Effect::Kind::prepare}) {
-        out.clear();
-        preparing.names_in(saying(kind, "s1"), all, to, out);
-        EXPECT_EQ(std::string(out.begin(), out.end()).find("77"), std::string::npos);
-        EXPECT_EQ(sent(), "CP");
-    }
-    preparing.names_in(saying(Effect::Kind::deallocate, "s2"), all, to, out);
-    preparing.names_in(nullptr, all, to, out);
-    EXPECT_EQ(sent(), "");
-}
-
-TEST_F(PreparingTest, LeftoversAreClosedUnlessTheirNameIsInUseAgain) {
-    all.leftovers(Slot::primary).names = {"s1", "s2"};
-    const auto again = define("s2");
-    note_prepared(*again, to);
-    Preparing::close_leftovers(all, to, out);
+    sent();
+    close("s1");
+    EXPECT_TRUE(ledger_.has_leftovers());
+    preparing_.close_leftovers(out_);
     EXPECT_EQ(sent(), "CS");
-    EXPECT_TRUE(all.leftovers(Slot::primary).empty());
-    all.leftovers(Slot::primary).names = {"s2"};
-    Preparing::close_leftovers(all, to, out);
+    EXPECT_FALSE(ledger_.has_leftovers());
+    answer();
+    preparing_.statement("s2", out_);
     EXPECT_EQ(sent(), "");
 }
 
-TEST_F(PreparingTest, AllLeftoversGoAtOnce) {
-    all.leftovers(Slot::primary).all = true;
-    Preparing::close_leftovers(all, to, out);
+TEST_F(PreparingTest, WhatIsInUseAgainIsNoLeftover) {
+    define("s1");
+    preparing_.statement("s1", out_);
+    sync();
+    answer();
+    sent();
+    ledger_.left_over("s1");
+    preparing_.close_leftovers(out_);
+    EXPECT_EQ(sent(), "");
+}
+
+TEST_F(PreparingTest, DeallocateAllIsDueOnTheOtherOneAsWell) {
+    define("s1");
+    preparing_.statement("s1", out_);
+    sync();
+    answer();
+    sent();
+    ledger_.all_left_over();
+    preparing_.close_leftovers(out_);
     EXPECT_EQ(sent(), "Q");
-    EXPECT_EQ(replies.front()->what, Expect::query);
+    replies_.statement_completed();
+    answer();
+    preparing_.statement("s1", out_);
+    EXPECT_EQ(sent(), "P");
 }
 
 }  // namespace

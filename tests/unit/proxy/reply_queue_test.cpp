@@ -1,7 +1,5 @@
 #include "proxy/server/reply_queue.hpp"
 
-#include "proxy/session/prepared_statements.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,11 +17,15 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-ReplyQueue queue_of(std::initializer_list<Expect> sent) {
-    ReplyQueue queue;
-    for (const auto what : sent) EXPECT_TRUE(queue.push({.what = what}));
-    return queue;
-}
+struct WithLedger {
+    Ledger ledger;
+};
+
+struct Queue : WithLedger, ReplyQueue {
+    Queue(std::initializer_list<Expect> sent = {}) : ReplyQueue{ledger} {
+        for (const auto what : sent) EXPECT_TRUE(push({.what = what}));
+    }
+};
 
 // Takes out everything that is still owed, in order.
 std::vector<Expect> owed(ReplyQueue& queue) {
@@ -42,7 +44,7 @@ std::vector<Expect> dropped_by_error(ReplyQueue& queue) {
 }
 
 TEST(ReplyQueue, OwesNothingAtFirst) {
-    ReplyQueue queue;
+    Queue queue;
     EXPECT_TRUE(queue.empty());
     EXPECT_EQ(queue.size(), 0U);
     EXPECT_EQ(queue.front(), nullptr);
@@ -50,8 +52,8 @@ TEST(ReplyQueue, OwesNothingAtFirst) {
 }
 
 TEST(ReplyQueue, AnswersComeInTheOrderOfTheMessages) {
-    auto queue = queue_of({Expect::parse, Expect::bind, Expect::describe, Expect::execute,
-                           Expect::sync, Expect::query});
+    Queue queue({Expect::parse, Expect::bind, Expect::describe, Expect::execute, Expect::sync,
+                 Expect::query});
     EXPECT_EQ(queue.size(), 6U);
     EXPECT_THAT(owed(queue), ElementsAre(Expect::parse, Expect::bind, Expect::describe,
                                          Expect::execute, Expect::sync, Expect::query));
@@ -59,24 +61,77 @@ TEST(ReplyQueue, AnswersComeInTheOrderOfTheMessages) {
 }
 
 TEST(ReplyQueue, KeepsWhatWasNotedWithAMessage) {
-    ReplyQueue queue;
-    const auto prepared = std::make_shared<PreparedStatement>();
+    Queue queue;
     queue.push({.what = Expect::parse,
                 .internal = true,
-                .change = true,
                 .statement_index = 7,
-                .prepared = prepared});
+                .of_client = {.number = 3}});
     const auto* front = queue.front();
     ASSERT_NE(front, nullptr);
     EXPECT_TRUE(front->internal);
-    EXPECT_TRUE(front->change);
     EXPECT_EQ(front->statement_index, 7);
-    EXPECT_EQ(front->prepared, prepared);
+    EXPECT_EQ(front->of_client.number, 3U);
+}
+
+TEST(ReplyQueue, TellsTheLedgerWhatComesOfEachMessage) {
+    Queue queue;
+    auto& names = queue.ledger.names();
+    const auto parse = [&](std::string_view name, std::uint64_t id) {
+        queue.push({.what = Expect::parse, .on_server = names.parse(name, {.id = id})});
+    };
+    parse("answered", 2);
+    parse("fails", 3);
+    parse("skipped", 4);
+    queue.push({.what = Expect::sync});
+    parse("later", 5);
+    queue.pop();
+    queue.skip_to_sync([](const Expected&) {});
+    queue.pop();
+    queue.pop();
+    EXPECT_EQ(names.now("answered").id, 2U);
+    EXPECT_FALSE(names.now("fails"));
+    EXPECT_FALSE(names.now("skipped"));
+    EXPECT_EQ(names.now("later").id, 5U);
+}
+
+TEST(ReplyQueue, AQueryDropsTheUnnamedStatementWhoseverItIs) {
+    Queue queue;
+    auto& names = queue.ledger.names();
+    queue.push({.what = Expect::parse, .on_server = names.parse("", {.id = 2})});
+    queue.pop();
+    EXPECT_TRUE(names.now(""));
+    queue.push({.what = Expect::query, .internal = true});
+    queue.failed();
+    EXPECT_FALSE(names.now(""));
+}
+
+TEST(ReplyQueue, StatementsOfAQueryCountOneByOne) {
+    Queue queue;
+    auto& names = queue.ledger.names();
+    const auto query = names.send(MessageKind::query);
+    names.prepare("first", {.id = 2}, 0);
+    names.prepare("second", {.id = 3}, 1);
+    queue.push({.what = Expect::query, .on_server = query});
+    queue.statement_completed();
+    EXPECT_TRUE(names.now("first"));
+    EXPECT_FALSE(names.now("second"));
+    queue.failed();
+    queue.pop();
+    EXPECT_FALSE(names.now("second"));
+}
+
+TEST(ReplyQueue, KnowsTheOldestMessageOfTheClients) {
+    Queue queue;
+    EXPECT_EQ(queue.first_of_client().number, 0U);
+    queue.push({.what = Expect::parse, .internal = true});
+    queue.push({.what = Expect::bind, .of_client = {.number = 3}});
+    queue.push({.what = Expect::execute, .of_client = {.number = 4}});
+    EXPECT_EQ(queue.first_of_client().number, 3U);
 }
 
 TEST(ReplyQueue, AnErrorDropsEverythingUpToSync) {
-    auto queue = queue_of({Expect::bind, Expect::execute, Expect::bind, Expect::execute,
-                           Expect::sync, Expect::parse, Expect::sync});
+    Queue queue({Expect::bind, Expect::execute, Expect::bind, Expect::execute, Expect::sync,
+                 Expect::parse, Expect::sync});
     queue.pop();
     EXPECT_THAT(dropped_by_error(queue),
                 ElementsAre(Expect::execute, Expect::bind, Expect::execute));
@@ -85,14 +140,14 @@ TEST(ReplyQueue, AnErrorDropsEverythingUpToSync) {
 }
 
 TEST(ReplyQueue, AnErrorAtSyncDropsNothing) {
-    auto queue = queue_of({Expect::sync, Expect::bind});
+    Queue queue({Expect::sync, Expect::bind});
     EXPECT_THAT(dropped_by_error(queue), IsEmpty());
     EXPECT_FALSE(queue.skipping());
     EXPECT_EQ(queue.size(), 2U);
 }
 
 TEST(ReplyQueue, AfterAnErrorNothingIsOwedBeforeTheNextSync) {
-    auto queue = queue_of({Expect::parse, Expect::describe});
+    Queue queue({Expect::parse, Expect::describe});
     EXPECT_THAT(dropped_by_error(queue), ElementsAre(Expect::parse, Expect::describe));
     EXPECT_TRUE(queue.skipping());
     for (const auto ignored :
@@ -109,28 +164,28 @@ TEST(ReplyQueue, AfterAnErrorNothingIsOwedBeforeTheNextSync) {
 }
 
 TEST(ReplyQueue, TheEndOfACopyIsNotAnsweredByItself) {
-    auto queue = queue_of({Expect::execute, Expect::copy_end, Expect::sync});
+    Queue queue({Expect::execute, Expect::copy_end, Expect::sync});
     EXPECT_EQ(queue.front()->what, Expect::execute);
     queue.pop();
     EXPECT_EQ(queue.front()->what, Expect::sync);
 }
 
 TEST(ReplyQueue, AnErrorInACopyDropsItsEndToo) {
-    auto queue = queue_of({Expect::execute, Expect::copy_end, Expect::sync});
+    Queue queue({Expect::execute, Expect::copy_end, Expect::sync});
     EXPECT_THAT(dropped_by_error(queue), ElementsAre(Expect::execute, Expect::copy_end));
     EXPECT_EQ(queue.front()->what, Expect::sync);
 }
 
 TEST(ReplyQueue, SyncsSentDuringACopyAreIgnoredByTheServer) {
-    auto queue = queue_of({Expect::execute, Expect::sync, Expect::sync, Expect::copy_end,
-                           Expect::sync, Expect::bind, Expect::sync});
+    Queue queue({Expect::execute, Expect::sync, Expect::sync, Expect::copy_end, Expect::sync,
+                 Expect::bind, Expect::sync});
     queue.copy_in_started();
     EXPECT_THAT(owed(queue),
                 ElementsAre(Expect::execute, Expect::sync, Expect::bind, Expect::sync));
 }
 
 TEST(ReplyQueue, SyncsSentSoFarAreIgnoredIfTheCopyIsStillGoingOn) {
-    auto queue = queue_of({Expect::execute, Expect::sync});
+    Queue queue({Expect::execute, Expect::sync});
     queue.copy_in_started();
     EXPECT_EQ(queue.size(), 1U);
     queue.push({.what = Expect::copy_end});
@@ -140,8 +195,7 @@ TEST(ReplyQueue, SyncsSentSoFarAreIgnoredIfTheCopyIsStillGoingOn) {
 
 // It fails at the Bind if not before, and skips to the Sync.
 TEST(ReplyQueue, OnlySyncsAreIgnoredDuringACopy) {
-    auto queue =
-        queue_of({Expect::execute, Expect::sync, Expect::bind, Expect::sync, Expect::query});
+    Queue queue({Expect::execute, Expect::sync, Expect::bind, Expect::sync, Expect::query});
     queue.copy_in_started();
     EXPECT_FALSE(queue.copy_open());
     EXPECT_THAT(owed(queue),
@@ -149,14 +203,14 @@ TEST(ReplyQueue, OnlySyncsAreIgnoredDuringACopy) {
 }
 
 TEST(ReplyQueue, ACopyInAnswerToSyncChangesNothing) {
-    auto queue = queue_of({Expect::sync, Expect::bind});
+    Queue queue({Expect::sync, Expect::bind});
     queue.copy_in_started();
     EXPECT_THAT(owed(queue), ElementsAre(Expect::sync, Expect::bind));
 }
 
 TEST(ReplyQueue, ASecondCopyOfAPipelineIsCountedByItself) {
-    auto queue = queue_of({Expect::query, Expect::copy_end, Expect::query, Expect::sync,
-                           Expect::copy_end, Expect::sync});
+    Queue queue({Expect::query, Expect::copy_end, Expect::query, Expect::sync, Expect::copy_end,
+                 Expect::sync});
     queue.copy_in_started();
     EXPECT_EQ(queue.size(), 6U);
     queue.pop();
@@ -166,28 +220,28 @@ TEST(ReplyQueue, ASecondCopyOfAPipelineIsCountedByItself) {
 }
 
 TEST(ReplyQueue, ACopyThatNobodyAskedForChangesNothing) {
-    ReplyQueue queue;
+    Queue queue;
     queue.copy_in_started();
     EXPECT_TRUE(queue.empty());
 }
 
 // A connection that owes nothing may be given another request, or back to the pool.
 TEST(ReplyQueue, IsEmptyWhenOnlyTheEndOfACopyIsLeft) {
-    auto queue = queue_of({Expect::query, Expect::copy_end});
+    Queue queue({Expect::query, Expect::copy_end});
     queue.pop();
     EXPECT_TRUE(queue.empty());
     EXPECT_EQ(queue.size(), 0U);
 }
 
 TEST(ReplyQueue, AQueryBehindAnErrorIsSkippedAndEndsNothing) {
-    auto queue = queue_of({Expect::bind, Expect::execute, Expect::query, Expect::function_call,
-                           Expect::parse, Expect::sync, Expect::query});
+    Queue queue({Expect::bind, Expect::execute, Expect::query, Expect::function_call, Expect::parse,
+                 Expect::sync, Expect::query});
     EXPECT_THAT(queue.skip_to_sync([](const Expected&) {}), ElementsAre(0U, 1U));
     EXPECT_THAT(owed(queue), ElementsAre(Expect::sync, Expect::query));
 }
 
 TEST(ReplyQueue, OurOwnQueriesEndNoRequestOfTheClients) {
-    ReplyQueue queue;
+    Queue queue;
     for (const bool internal : {true, false, true, false})
         queue.push({.what = internal ? Expect::query : Expect::execute, .internal = internal});
     EXPECT_THAT(queue.skip_to_sync([](const Expected&) {}), IsEmpty());
@@ -195,7 +249,7 @@ TEST(ReplyQueue, OurOwnQueriesEndNoRequestOfTheClients) {
 }
 
 TEST(ReplyQueue, ASyncBehindCopyDataIsIgnoredIfTheCopyCompletes) {
-    auto queue = queue_of({Expect::execute, Expect::sync});
+    Queue queue({Expect::execute, Expect::sync});
     queue.copy_data_sent();
     EXPECT_THAT(queue.copy_in_started(), ElementsAre(0U));
     EXPECT_TRUE(queue.copy_open());
@@ -209,7 +263,7 @@ TEST(ReplyQueue, ASyncBehindCopyDataIsIgnoredIfTheCopyCompletes) {
 
 TEST(ReplyQueue, ASyncBehindCopyDataMayBeAnsweredIfTheCopyHasFailed) {
     for (const bool answered : {true, false}) {
-        auto queue = queue_of({Expect::query});
+        Queue queue({Expect::query});
         queue.copy_in_started();
         queue.copy_data_sent();
         queue.push({.what = Expect::sync});
@@ -401,7 +455,7 @@ private:
     }
 
     std::mt19937 random_;
-    ReplyQueue queue_;
+    Queue queue_;
     std::deque<Message> unread_;  // by the server
     std::deque<Request> requests_;
     Copy copy_ = Copy::no;
@@ -420,14 +474,14 @@ TEST(ReplyQueue, AgreesWithAServerOnRandomPipelines) {
 }
 
 TEST(ReplyQueue, AnErrorSkipsToTheNextSyncWhoeverSentIt) {
-    ReplyQueue queue;
+    Queue queue;
     EXPECT_FALSE(queue.skips_to_own_sync());
     queue.push({.what = Expect::parse, .internal = true});
     EXPECT_FALSE(queue.skips_to_own_sync());
     queue.push({.what = Expect::bind});
     queue.push({.what = Expect::sync});
     EXPECT_FALSE(queue.skips_to_own_sync());
-    ReplyQueue ours;
+    Queue ours;
     ours.push({.what = Expect::parse, .internal = true});
     ours.push({.what = Expect::sync, .internal = true});
     ours.push({.what = Expect::query});
@@ -436,14 +490,14 @@ TEST(ReplyQueue, AnErrorSkipsToTheNextSyncWhoeverSentIt) {
 
 // --- which message fits ---
 
-constexpr std::array kExpectations{Expect::parse, Expect::bind,  Expect::close,
-                                   Expect::describe, Expect::execute, Expect::sync,
-                                   Expect::query, Expect::function_call};
+constexpr std::array kExpectations{Expect::parse,    Expect::bind,         Expect::close,
+                                   Expect::describe, Expect::execute,      Expect::sync,
+                                   Expect::query,    Expect::function_call};
 
 struct FitCase {
-    std::string_view messages;   // types
-    std::vector<Expect> part;    // where it is a part of the answer
-    std::vector<Expect> last;    // where it ends the answer; wrong where it is neither
+    std::string_view messages;  // types
+    std::vector<Expect> part;   // where it is a part of the answer
+    std::vector<Expect> last;   // where it ends the answer; wrong where it is neither
 };
 
 class FitTest : public testing::TestWithParam<FitCase> {};
@@ -455,7 +509,7 @@ TEST_P(FitTest, SaysWhatEachMessageIsToEachExpectation) {
     };
     for (const char type : row.messages)
         for (const auto what : kExpectations) {
-            auto queue = queue_of({what});
+            Queue queue({what});
             const auto fit = has(row.last, what)   ? Fit::last
                              : has(row.part, what) ? Fit::part
                                                    : Fit::wrong;
@@ -481,12 +535,12 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(ReplyQueue, WhatAnswersNothingFitsAlways) {
     for (const auto what : kExpectations) {
-        auto queue = queue_of({what});
+        Queue queue({what});
         for (const char type : {'S', 'N', 'A'})
             EXPECT_EQ(queue.fit(static_cast<std::uint8_t>(type)), Fit::asynchronous);
         EXPECT_EQ(queue.fit('E'), Fit::error);
     }
-    ReplyQueue nothing;
+    Queue nothing;
     EXPECT_EQ(nothing.fit('A'), Fit::asynchronous);
     EXPECT_EQ(nothing.fit('E'), Fit::error) << "the last words of a server";
     EXPECT_EQ(nothing.fit('Z'), Fit::wrong);
@@ -494,10 +548,10 @@ TEST(ReplyQueue, WhatAnswersNothingFitsAlways) {
 }
 
 TEST(ReplyQueue, TheEndOfACopyIsPassedOver) {
-    auto queue = queue_of({Expect::copy_end, Expect::sync});
+    Queue queue({Expect::copy_end, Expect::sync});
     EXPECT_EQ(queue.fit('Z'), Fit::last);
-    queue = queue_of({Expect::copy_end});
-    EXPECT_EQ(queue.fit('C'), Fit::wrong);
+    Queue nothing_else({Expect::copy_end});
+    EXPECT_EQ(nothing_else.fit('C'), Fit::wrong);
 }
 
 }  // namespace

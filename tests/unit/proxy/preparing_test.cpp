@@ -49,7 +49,9 @@ protected:
     // All that is owed is answered as wished.
     void answer() {
         while (replies_.front() != nullptr) {
-            if (replies_.front()->what == Expect::execute) replies_.statement_completed();
+            if (replies_.front()->what == Expect::execute ||
+                replies_.front()->what == Expect::query)
+                replies_.statement_completed();
             replies_.pop();
         }
     }

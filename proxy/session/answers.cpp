@@ -226,7 +226,7 @@ Verdict Answers::on_own_ready(Slot slot, Purpose purpose, TransactionStatus stat
     if (opening_failed && status == TransactionStatus::idle)
         ending_.die(ProxyErrc::transaction_lost);
     const bool tells_position = purpose == Purpose::sample || purpose == Purpose::verify;
-    return tells_position ? questions_.on_position_told(slot, purpose) : Verdict::swallow;
+    return tells_position ? questions_.on_position_told(purpose) : Verdict::swallow;
 }
 
 }  // namespace pgsteer::proxy

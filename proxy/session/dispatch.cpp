@@ -36,7 +36,9 @@ awaitable<void> Dispatch::dispatch() {
         }
     }
     if (said.catalog_change == routing::CatalogChange::certain) {
+        course_.choosing = true;  // a cancel ends it here
         co_await make_way(facts.statement);
+        course_.choosing = false;
         if (client_.closing) co_return;
     }
     const bool returns_rows = said.may_read() || said.access == Access::begin;

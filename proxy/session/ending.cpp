@@ -2,6 +2,9 @@
 
 #include "proxy/session/cancel.hpp"
 
+#include <algorithm>
+#include <array>
+
 namespace pgsteer::proxy {
 
 using routing::Slot;
@@ -27,8 +30,16 @@ void Ending::leave() {
 
 void Ending::die(ProxyErrc reason, std::string_view message) {
     if (client_.closing) return;
-    if (client_.may_be_spoken_to()) client_.send_error("FATAL", reason, message);
+    if (client_.may_be_spoken_to() && !is_amid_a_message())
+        client_.send_error("FATAL", reason, message);
     leave();
+}
+
+// Of which a server has sent the beginning, and that has been passed on.
+bool Ending::is_amid_a_message() const {
+    return std::ranges::any_of(std::array{Slot::primary, Slot::replica}, [this](Slot slot) {
+        return sides_[slot].partial > 0 && !sides_[slot].partial_swallowed;
+    });
 }
 
 void Ending::drain() {

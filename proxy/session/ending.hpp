@@ -47,6 +47,8 @@ public:
     void stop();
 
 private:
+    [[nodiscard]] bool is_amid_a_message() const;
+
     // All of them outlive it.
     const Lodging& lodging_;
     Client& client_;

@@ -31,12 +31,11 @@ BatchFacts Judge::facts_of(const Batch& batch, wire::Bytes bytes) const {
          memory_.portals,
          {catalog.number(), catalog.view(), lodging_.around.statements().judged()},
          who_.shown.can_classify(),
-         max_read_bytes()});
+         max_read_bytes(batch)});
 }
 
 // A read is kept for a retry up to the size of its answer's buffer.
-std::size_t Judge::max_read_bytes() const {
-    const auto& batch = client_.batcher.batch();
+std::size_t Judge::max_read_bytes(const Batch& batch) const {
     const bool continues =
         !batch.ends && batch.bytes >= kMaxBatchBytes;  // and nobody knows with what
     return continues

@@ -49,7 +49,7 @@ public:
                                             routing::ServerSet avoid) const;
 
 private:
-    [[nodiscard]] std::size_t max_read_bytes() const;
+    [[nodiscard]] std::size_t max_read_bytes(const Batch& batch) const;
     [[nodiscard]] bool deallocates_unknown(const routing::Statement& statement) const;
     void add_positions(routing::SessionView& view, const routing::Topology& topology) const;
 

@@ -117,7 +117,7 @@ void Questions::note_position(Slot slot, wire::Bytes row) {
     sides_[slot].told_position = routing::parse_lsn(columns->back());
 }
 
-Verdict Questions::on_position_told(Slot, Purpose purpose) {
+Verdict Questions::on_position_told(Purpose purpose) {
     return purpose == Purpose::sample ? sample_told() : verification_told();
 }
 

@@ -42,7 +42,7 @@ public:
     // A row that answers a message of ours.
     void note_position(routing::Slot slot, wire::Bytes row);
     // ReadyForQuery behind it. run_again: the replica has not got far enough.
-    [[nodiscard]] Verdict on_position_told(routing::Slot slot, Purpose purpose);
+    [[nodiscard]] Verdict on_position_told(Purpose purpose);
     // An error has come before them: what was asked behind it will not be answered.
     void skipped(routing::Slot slot, Purpose purpose);
 

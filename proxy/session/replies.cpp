@@ -117,6 +117,7 @@ Replies::Outcome Replies::process_replies(Slot slot) {
     }
     if (client_.closing) return Outcome::ok;
     holding_.release_replies(complete, position);
+    if (client_.closing) return Outcome::ok;
     connection.in.consume(position);
     go_on_with(slot);
     return verdict == Verdict::broken ? Outcome::broken : Outcome::ok;

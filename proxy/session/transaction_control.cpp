@@ -12,7 +12,7 @@ using routing::TransactionStatus;
 awaitable<bool> TransactionControl::answer(const BatchFacts& facts) {
     auto& transaction = memory_.transaction;
     const auto& batch = client_.batcher.batch();
-    if (transaction.is_waiting() && course_.requests.empty() && batch.items.size() == 1 &&
+    if (transaction.is_waiting() && course_.is_idle() && batch.items.size() == 1 &&
         batch.items.front().type == wire::frontend::kSync) {
         memory_.statements.sync_here();
         client_.send_ready(transaction.status());

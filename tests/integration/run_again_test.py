@@ -168,3 +168,24 @@ def test_execute_and_deallocate_in_sql(beside):
         try_names(session)
 
     beside(script)
+
+
+def test_a_sync_waits_for_what_runs_again(cluster, leases):
+    """It ends an open request of a transaction that has left its replica, and of which no server has anything yet."""
+    with Pgsteer(cluster, {"pool": {"size": 1, "acquire_timeout": "30s"}}, leases=leases) as proxy:
+        dsn = dsn_of(proxy.port)
+        with raw.log_in(dsn, timeout=60):
+            pass  # what the servers report to such a session is known from now on
+        with raw.log_in(dsn, timeout=60) as holder, raw.log_in(dsn, timeout=60) as client:
+            holder.send(raw.query("BEGIN; SELECT pg_current_xact_id()"))
+            holder.read_until_ready()
+            client.send(raw.query("BEGIN READ ONLY"))
+            client.read_until_ready()
+            client.send(raw.parse("", "SELECT 'a'::int"), raw.bind("", ""), E, H)
+            until(lambda: proxy.metric("pgsteer_pool_waiting") == 1, "it waits for the primary")
+            client.send(S)
+            client.send(raw.query("SELECT 1"))
+            holder.close()  # makes room
+            # Parse is answered with the error, then come the Sync and the Query, in the failed transaction.
+            assert raw.kinds(client.read_until_ready()) == "EZ"
+            assert raw.kinds(client.read_until_ready()) == "EZ"

@@ -40,9 +40,10 @@ public:
     Answers(const Answers&) = delete;
     Answers& operator=(const Answers&) = delete;
 
-    // One message. The switch only names what it is: the work is in the functions below.
+    // One message, of `body` as much as has come; whole where Replies waits for it. The session may
+    // have ended behind it. The switch only names what it is: the work is in the functions below.
     [[nodiscard]] Verdict handle_reply(routing::Slot slot, std::uint8_t type, wire::Bytes body);
-    // ParameterStatus.
+    // ParameterStatus, also of a run that is discarded.
     [[nodiscard]] Verdict on_parameter(routing::Slot slot, wire::Bytes body);
     // What comes next answers a message of ours.
     [[nodiscard]] bool answers_us(routing::Slot slot);

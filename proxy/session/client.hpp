@@ -23,13 +23,14 @@ struct Client {
     // table of errors says.
     void send_error(std::string_view severity, ProxyErrc reason, std::string_view message = {});
     void send_ready(routing::TransactionStatus status);
-    // It is not in the middle of a message that a server sends.
+    // Of a replication connection: the client is not in the middle of a message that the server
+    // sends. Always true of others.
     [[nodiscard]] bool may_be_spoken_to() const {
         return relayed == nullptr || relayed->is_between_messages();
     }
 
-    // The other end has closed. True: for the second time with nothing received in between, so that
-    // nothing of it is left to be read.
+    // Asked now and then while nothing reads the client. True: its end was closed the last time as
+    // well, and nothing was received in between, so that nothing of it is left to be read.
     [[nodiscard]] bool has_gone();
 
     Stream stream;

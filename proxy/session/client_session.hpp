@@ -12,13 +12,13 @@
 
 namespace pgsteer::proxy {
 
-// Worker-local. Lives as long as one of its coroutines. serve() reads the client and sends requests
-// on; what its server connections say is heard by Replies, and passed to the client. It builds the
-// rooms that do the work, each from those before it, and has no state of its own.
+// Worker-local. Lives as long as one of its coroutines. It builds the rooms that do the work, each
+// from those before it, reads the client, and has no state of its own; its servers are heard by
+// Replies.
 class ClientSession final : public Sessions::Member,
                             public std::enable_shared_from_this<ClientSession> {
 public:
-    // `around` outlives it.
+    // `around` outlives it. `socket`: just accepted.
     ClientSession(Surroundings& around, GenerationPtr generation, Socket socket);
     ~ClientSession();
 

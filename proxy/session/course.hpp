@@ -12,8 +12,8 @@
 
 namespace pgsteer::proxy {
 
-// What the client has asked to cancel: its oldest request, or the batch that is being dispatched.
-// It holds for whatever is done about that.
+// What the client has asked to cancel: its oldest request, or the batch that waits for a server. It
+// holds for whatever is done about that, also for another run, until the request ends.
 enum class Cancel : std::uint8_t { none, asked, passed_on };
 
 // Which requests are under way, and what holds up the next. Worker-local.
@@ -29,11 +29,12 @@ struct Course {
 
     std::weak_ptr<void> session;  // whose course it is; set before it starts
     Flight requests;
-    std::optional<Request> moved;  // the open request, between two servers
+    std::optional<Request> moved;  // the open request: Seek has taken it from its replica, and
+                                   // Dispatch starts it where it goes
     bool running_again = false;    // what was in flight is between two servers
-    bool choosing = false;         // a batch is being dispatched
+    bool choosing = false;         // a batch of serve() waits in Seek::choose()
     Cancel cancel = Cancel::none;
-    bool names_may_change = false;    // by what is in flight
+    bool names_may_change = false;    // by what is in flight: reads have no catalog meanwhile
     routing::TimePoint replies_at{};  // read after the last recv from a server
     Pool::Place place_in_pool;        // while a connection is waited for
     // Notified whenever something that is waited for may have come: an answer, the end of a

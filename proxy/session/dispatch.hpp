@@ -18,7 +18,8 @@
 
 namespace pgsteer::proxy {
 
-// Called by ClientSession::serve(), one at a time. Worker-local.
+// Called by ClientSession::serve(), one function at a time, each at its Batcher::Step.
+// Worker-local.
 class Dispatch {
 public:
     Dispatch(const Lodging& lodging,
@@ -52,11 +53,12 @@ public:
     Dispatch(const Dispatch&) = delete;
     Dispatch& operator=(const Dispatch&) = delete;
 
-    // The batch that the batcher has: sent, answered or refused, and consumed when it returns.
+    // The batch that the batcher has: sent, answered, refused or skipped, and consumed when it
+    // returns, unless Client::closing.
     awaitable<void> dispatch();
-    // Passes on the rest of a message that is too large to be kept.
+    // Passes on what has come of a message that is too large to be kept, to where it began.
     void stream_on();
-    // CopyData, CopyDone or CopyFail, to the server that is being talked to.
+    // CopyData, CopyDone or CopyFail, to the server of the newest request.
     void copy_on();
     // The next message has a length or a type that none has. What ends the session comes behind the
     // answers to all that was sent before.

@@ -30,7 +30,8 @@ public:
                const routing::Statement& statement,
                std::uint16_t index,
                std::string_view tag);
-    // A row of set_config(): the new values are not in the text, but in the answer.
+    // A row of set_config(), kept for apply(): the new values are not in the text, but in the
+    // answer.
     void note_set_values(routing::Slot slot, wire::Bytes row);
 
 private:

@@ -32,10 +32,11 @@ public:
     Ending(const Ending&) = delete;
     Ending& operator=(const Ending&) = delete;
 
-    // Closes everything. Requests in flight are cancelled: nobody will read their answers.
+    // Closes everything. Requests in flight are cancelled: nobody will read their answers. Behind
+    // it there are no requests and no leases: references to either are not to be used any more.
     void leave();
-    // FATAL to the client, unless it is in the middle of a message, then leave(). `message`: "": as
-    // the table of errors says.
+    // FATAL to the client, unless Client::may_be_spoken_to() says no, then leave(). `message`: "":
+    // as the table of errors says.
     void die(ProxyErrc reason, std::string_view message = {});
     // With 57P01 as soon as no transaction is open and nothing is owed: now, or when
     // drain_if_asked() finds it so.
@@ -43,7 +44,7 @@ public:
     void drain_if_asked() {
         if (draining_) drain();
     }
-    // At once.
+    // At once: with 57P01 if the client has logged in, else without a word.
     void stop();
 
 private:

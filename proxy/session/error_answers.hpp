@@ -12,7 +12,7 @@
 
 namespace pgsteer::proxy {
 
-// Worker-local.
+// Called by Answers, and by Replies for a run that is discarded. Worker-local.
 class ErrorAnswers {
 public:
     ErrorAnswers(Client& client,
@@ -36,10 +36,12 @@ public:
 
     // ErrorResponse on `slot`.
     [[nodiscard]] Verdict on_error(routing::Slot slot, wire::Bytes body);
-    // What comes up to the next Sync is skipped. Of the client's requests that end there, these do
-    // not. Nothing if what is owed is answered to its end all the same.
+    // Behind an error the server skips all up to the next Sync, and owes nothing for it. Returned:
+    // which ends of the client's requests are skipped (Flight::go_on). None, and nothing is
+    // skipped, where ReadyForQuery follows all the same: behind a Query, a Sync, a FunctionCall.
     UnansweredEnds skip_to_sync(routing::Slot slot);
-    // The client's Sync has not been sent, and what it would end runs elsewhere.
+    // The server skips up to a Sync, and the client's will not be sent there, for what it would end
+    // runs elsewhere: sends one of ours.
     void end_skipping(routing::Slot slot);
     // Behind a copy that has failed, and with it some of the Syncs between its data, or none, have
     // been ignored: asks a question whose answer comes behind those to the others.

@@ -32,12 +32,12 @@ public:
     // beyond it to `end` unless the answer may still be fetched from another server. Offsets into
     // the buffer that Outbox::start() was given.
     void release_replies(std::size_t complete, std::size_t end);
-    // From here on the oldest request cannot run elsewhere, unless all that was released are
-    // descriptions.
+    // Sends what is held. From here on the oldest request cannot run elsewhere, unless all that was
+    // released are descriptions.
     void release_held();
-    // The run on the replica is being discarded. Nobody wants its answer, and the client waits for
-    // its end: it is cancelled if it does not end by itself. Most do so sooner than a cancel could
-    // reach them.
+    // The run on the replica is being discarded (Side::discarding). Nobody wants its answer, and
+    // the client waits for its end: it is cancelled if it does not end by itself, which most do
+    // sooner than a cancel could reach them. May be called again meanwhile.
     void watch_discarded_run();
 
 private:

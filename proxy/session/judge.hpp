@@ -13,7 +13,7 @@
 
 namespace pgsteer::proxy {
 
-// Changes nothing but the catalog's view in update(). Worker-local.
+// Waits for nothing, and changes nothing but in update(). Worker-local.
 class Judge {
 public:
     Judge(const Lodging& lodging,
@@ -37,10 +37,13 @@ public:
     [[nodiscard]] routing::StatementPtr classify(std::string_view sql) const;
     // Of messages that were collected before.
     [[nodiscard]] Batch parse_batch(wire::Bytes bytes) const;
-    // Before facts_of(): the catalog as the session sees it now.
+    // To be called before facts_of(): the catalog as the session sees it now. With nothing in
+    // flight Course::names_may_change is over.
     void update() const;
+    // `bytes`: of the batch, as much as has arrived.
     [[nodiscard]] BatchFacts facts_of(const Batch& batch, wire::Bytes bytes) const;
-    // The messages of the batch are all here and will be kept, so that they can be sent once more.
+    // A read may be sent to a replica that is asked beside it: the messages of the batch are all
+    // here and will be kept, so that they can be sent once more.
     [[nodiscard]] bool may_verify(const Batch& batch) const;
     // What decide() needs to know of the session. `avoid`: besides what speaks against servers.
     [[nodiscard]] routing::SessionView view(const routing::Statement& statement,

@@ -24,10 +24,10 @@ public:
 
     // A request has been answered by `slot`. Those that ask for this are not noted.
     void note(routing::Slot slot, const Request& request);
-    // The value that `request` asks for gets to the server first: SHOW runs there like any other,
-    // in any protocol.
+    // Appends what gives the server the value that `request` asks for, if it is SHOW pgsteer.*:
+    // behind that, SHOW runs there like any other, in any protocol.
     void add_shown(routing::Slot slot, wire::Buffer& out, const Request& request);
-    // Only between two answers, where a notice is in nobody's way.
+    // Sends the notice. While nothing is in flight, where it is in no answer's way.
     void explain(const Choice& choice);
 
 private:

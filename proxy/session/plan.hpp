@@ -11,17 +11,17 @@
 
 namespace pgsteer::proxy {
 
-// What a look comes to. All but the first are waited for, by Seek::choose(): the
-// usual case needs no coroutine, which is dear.
+// What a look comes to. What is not `chosen` is waited for, by Seek::choose(): the usual case needs
+// no coroutine, which is dear.
 enum class Next : std::uint8_t {
-    chosen,          // Search::choice says what
-    refused,         // Plan::why: nowhere
+    chosen,          // Search::choice says what: a connection that is held, or why there is none
+    refused,         // of a Plan only, whose `why` says it: nowhere
     chosen_in_turn,  // when all before it has been answered
     look_again,      // otherwise
     answer,          // a server has said something
     answers,         // all before it has been answered
     open_request,    // the same for the one that has no Sync yet, and moves
-    freshness,       // replicas have replayed more
+    freshness,       // a moment: replicas may have replayed more, a cancel have arrived
     probe,           // Search::next_look: the primary has been asked
     connection,      // to Search::server, as Choice::slot
 };

@@ -21,19 +21,24 @@ public:
     [[nodiscard]] bool is_copying_in() const;
     // So much is owed that no more is asked for before some of it has come.
     [[nodiscard]] bool is_pipeline_full() const;
-    // The batch, a Sync or Flush by itself, goes where that is which it ends, or asks for.
+    // The client's batch is a Sync or Flush by itself, and the request that it ends, or asks
+    // answers of, is on a connection that is held: it goes there, whatever decide() would say.
     [[nodiscard]] bool follows_its_request() const;
-    // What a name means may depend on requests that are still in flight: what is skipped in them
-    // has not changed it. Within one request it is skipped as well.
+    // Of a batch that uses names of which it is not certain what they mean: requests in flight have
+    // yet to tell, for what is skipped in them changes nothing. Not so if the batch goes on with
+    // the only one: then it is skipped as well.
     [[nodiscard]] bool waits_for_names() const;
 
-    // Until no request is in flight and none is being run again, or more of the client is needed
-    // for that, or the session ends.
+    // Waits until no request is in flight and none is being run again, but for an open one to which
+    // nothing more is owed. Also returns when that cannot be without more of the client (COPY FROM
+    // STDIN, or up to its Sync all is skipped), and when the session ends: ask again.
     awaitable<void> answered() const;
     // A server keeps its answers to what has no Sync yet until it is asked for them.
     void ask_for_answers(const Request& request) const;
-    // Behind a copy that has failed, with Syncs between its data: a server that has read one of
-    // these behind the error has answered it at once. If not, it skips what comes now.
+    // Behind a copy that has failed, with Syncs between its data: waits until it is known which of
+    // them the server answers. One that it has read behind the error is answered at once; if
+    // nothing comes within 50 ms it has ignored them all, and skips what comes now up to the next
+    // Sync.
     awaitable<void> doubt_settled() const;
 
 private:

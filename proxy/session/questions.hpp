@@ -21,8 +21,8 @@ public:
 
     // --- to a replica ---
 
-    // Appends to `out` the question that Request::needed asks for; its answer decides about the
-    // read behind it.
+    // Appends to `out`, in front of a read, the question that its Request::needed asks for; its
+    // answer decides whether the read counts.
     void add_verification(wire::Buffer& out);
 
     // --- to the primary ---
@@ -30,8 +30,9 @@ public:
     // Appends the question behind `request`, the only one in flight, unless a transaction is or may
     // be open then, or nobody would want to know.
     void add_sample(const BatchFacts& facts, const Request& request, wire::Buffer& out);
-    // No replica can have what the primary has not flushed: makes it flush what was written in
-    // vain, if that is wanted and nothing is in flight there.
+    // A read waits for a replica, which cannot have what the primary has not flushed, and nobody
+    // hurries to flush what was rolled back: tells the primary to, if there is such WAL and nothing
+    // is in flight there. Writes at once; the answer tells a position like any sample's.
     void flush_if_due();
     // The oldest request is being acknowledged, at least in part: others may not miss what it has
     // committed. `status`: of the transaction in which it ran.
@@ -39,11 +40,11 @@ public:
 
     // --- answers ---
 
-    // A row that answers a message of ours.
+    // A row that answers a message of ours; on_position_told() says what it is worth.
     void note_position(routing::Slot slot, wire::Bytes row);
     // ReadyForQuery behind it. run_again: the replica has not got far enough.
     [[nodiscard]] Verdict on_position_told(Purpose purpose);
-    // An error has come before them: what was asked behind it will not be answered.
+    // An error has come before the answer to this question: there will be none.
     void skipped(routing::Slot slot, Purpose purpose);
 
 private:

@@ -29,8 +29,8 @@ public:
 
     // Of the connection that is relayed; nullopt: there is none.
     [[nodiscard]] std::optional<routing::ServerId> server() const;
-    // What is running there is not known: PostgreSQL ignores a cancel that comes when nothing is.
-    // Only while there is a connection.
+    // Passes a cancel on, whatever runs there: PostgreSQL ignores one that comes when nothing does.
+    // While there is a connection.
     void cancel();
 
 private:

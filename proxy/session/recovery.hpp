@@ -20,7 +20,8 @@
 
 namespace pgsteer::proxy {
 
-// Worker-local.
+// Called by Replies, fail_front() by Dispatch as well. What takes time goes on in coroutines of its
+// own, while Course::running_again keeps serve() from sending. Worker-local.
 class Recovery {
 public:
     Recovery(const Lodging& lodging,
@@ -60,13 +61,16 @@ public:
         behind,  // the replica has not replayed enough
     };
 
-    // The connection of this side has ended, or cannot be used any more.
+    // The connection of this side, which there is, has ended or cannot be used any more. Behind it
+    // there is none, or another one, and perhaps no session.
     void server_lost(routing::Slot slot, ProxyErrc reason);
     // Runs everything that is in flight again, elsewhere; what may not is answered with an error.
-    // None of its rows was released.
+    // Nothing is owed to these requests any more, and none of their rows was released. `avoid`: not
+    // there.
     void run_again(Why why, routing::ServerSet avoid);
-    // The oldest request cannot be answered by anybody: an error, and what a server would send
-    // behind it.
+    // The oldest request, which there is, cannot be answered by anybody: an error, and what a
+    // server would send behind it; of an open one all up to its Sync is skipped. It is gone behind
+    // this.
     void fail_front(ProxyErrc reason);
 
 private:

@@ -17,7 +17,8 @@
 
 namespace pgsteer::proxy {
 
-// Hears the connections that the session holds, from the first lease on. Worker-local.
+// Hears the connections that the session holds, from the first lease on; nobody else calls it. Does
+// not wait: while the client has much unread its server is not read. Worker-local.
 class Replies {
 public:
     Replies(const Lodging& lodging,

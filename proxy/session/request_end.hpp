@@ -20,7 +20,8 @@ public:
     RequestEnd(const RequestEnd&) = delete;
     RequestEnd& operator=(const RequestEnd&) = delete;
 
-    // The oldest one, by `slot`. Its bytes are released by Replies.
+    // The oldest request was answered by `slot`, or has failed there as far as it came: there is
+    // one, and it is gone behind this. The bytes of its answer are released by Holding.
     void finish_front(routing::Slot slot);
 
 private:

@@ -12,6 +12,7 @@
 
 namespace pgsteer::proxy {
 
+// What comes of it: the connection on `slot`, or a failure.
 struct Choice {
     routing::Slot slot{};
     routing::Reason reason{};
@@ -30,13 +31,14 @@ struct Demand {
     routing::TimePoint arrived = routing::kNever;
 };
 
+// One request's, from its first look until it is sent.
 struct Search {
     const routing::CachedStatement& statement;  // outlives it
     Demand demand = {};
     Choice choice = {};
     Patience patience = {};
-    routing::TimePoint next_look = {};
-    routing::ServerId server = {};
+    routing::TimePoint next_look = {};  // Next::probe: when
+    routing::ServerId server = {};      // Next::connection: to which
 
     // --- what a look comes to ---
 

@@ -19,8 +19,9 @@
 namespace pgsteer::proxy {
 
 // A look decides by what is known now, and says what has to be waited for if that is not enough;
-// choose() waits, and looks again, because topology, session and pool may have changed.
-// Worker-local.
+// choose() waits, and looks again, because topology, session and pool may have changed. One search
+// at a time for serve() (Dispatch; Startup before it) and one for what runs again (Recovery), which
+// the other waits for. Worker-local.
 class Seek {
 public:
     Seek(const Lodging& lodging,
@@ -50,10 +51,12 @@ public:
     Seek(const Seek&) = delete;
     Seek& operator=(const Seek&) = delete;
 
-    // Looks once for a server that may have the statement, and whose connection is held.
+    // Looks once. Next::chosen: a server may have the statement, and its connection is held. May
+    // give back the connection of a side where another one is needed.
     [[nodiscard]] Next look(Search& search);
-    // Goes on looking where `next` says that something has to be waited for, until
-    // Search::choice says what; a failure of it, if the session ends. `search` outlives it.
+    // Waits for what `next` says (Next::look_again: nothing) and looks again, until Search::choice
+    // says where to: a failure also if the session ends. Behind it all may be different: what was
+    // in flight, Client::closing, Batcher::skipping(). `search` outlives it.
     awaitable<void> choose(Search& search, Next next);
     // A moment, in which replicas may have replayed more.
     awaitable<void> wait_for_freshness();

@@ -12,7 +12,7 @@
 
 namespace pgsteer::proxy {
 
-// Worker-local.
+// For Dispatch, and for Recovery what runs again. Waits for nothing. Worker-local.
 class Sender {
 public:
     Sender(Memory& memory,
@@ -36,7 +36,8 @@ public:
         bool continues = false;  // its request has begun on this connection before
     };
     // Writes everything in one go: settings and statements that the connection lacks, the client's
-    // own bytes, a sample. `request` is the newest in flight.
+    // own bytes, a sample. `request` is the newest in flight; it is open no more if the batch ends
+    // it. There is a connection on `slot`.
     void send(const Sent& sent, routing::Slot slot, Request& request);
 
 private:

@@ -1,4 +1,4 @@
-// What is going on on one of a session's server connections.
+// How things stand on one of a session's server connections.
 #pragma once
 
 #include "proxy/errors.hpp"
@@ -19,8 +19,8 @@ namespace pgsteer::proxy {
 enum class Verdict : std::uint8_t {
     forward,    // it is the client's
     swallow,    // it is ours, or nobody's
-    run_again,  // what is in flight there runs elsewhere: of this connection nothing counts any
-                // more
+    run_again,  // what is in flight there runs elsewhere, and what is still answered here is
+                // dropped
     broken,     // no server says this here: the connection cannot be used
 };
 

@@ -28,13 +28,14 @@ public:
     void heard_by(Exchange::Holder& primary, Exchange::Holder& replica) {
         ears_ = {&primary, &replica};
     }
+    // Whether these hear the connection still: after a wait it may be the pool's, or another's.
     [[nodiscard]] bool is_held(ServerConnection& connection) const;
 
-    // A new connection, in the place of none.
+    // A new connection, where there is none. What it says is heard from now on.
     void connected(Slot slot, Lease lease);
     // Back to the pool, or closed if it is in the middle of a message. No-op if there is none.
     void release(Slot slot);
-    // Closed: it has ended, or cannot be used any more.
+    // Closes it, because it has ended or cannot be used any more. There is one.
     void discard(Slot slot);
 
     // The server of the connection on `slot`; nullopt: none, or no slot.

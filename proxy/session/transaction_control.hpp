@@ -37,9 +37,10 @@ public:
     TransactionControl(const TransactionControl&) = delete;
     TransactionControl& operator=(const TransactionControl&) = delete;
 
-    // BEGIN, and what can follow it without a server: SET TRANSACTION, COMMIT, ROLLBACK, if nothing
-    // else comes with it; the end of a transaction that was lost. Waits for the answers to what
-    // came before. True: it has been answered.
+    // Of the client's batch: BEGIN, and what can follow it without a server: SET TRANSACTION,
+    // COMMIT, ROLLBACK, if nothing else comes with it; the end of a transaction that was lost.
+    // Waits for the answers to what came before. True: the client has its answer, and the batch is
+    // to be consumed. False: a server has to have it, and nothing has changed but the time.
     awaitable<bool> answer(const BatchFacts& facts);
     // Whether answer() may have something to do.
     [[nodiscard]] static bool may_answer(const routing::Statement& statement) {
@@ -47,9 +48,11 @@ public:
     }
     // Appends what opens on `slot` the transaction that waits.
     void open(routing::Slot slot, wire::Buffer& out);
-    // The primary takes it over; nothing is in flight.
+    // What a replica has of the transaction ends there, and it waits to be opened on the primary.
+    // While nothing is in flight.
     void leave_replica();
-    // The replica need not know what became of it: it has only read.
+    // Sends ROLLBACK, whose answer nobody waits for, if a transaction is open on the replica. It
+    // need not know what became of that: it has only read.
     void roll_back_on_replica();
     // An error that no server knows of ends the transaction, if there is one of which it is known
     // how.

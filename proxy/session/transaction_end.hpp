@@ -30,7 +30,7 @@ public:
     TransactionEnd(const TransactionEnd&) = delete;
     TransactionEnd& operator=(const TransactionEnd&) = delete;
 
-    // ReadyForQuery has said that no transaction is open, or nothing is in flight.
+    // To be called when ReadyForQuery has said that no transaction is open.
     void has_ended() {
         if (changes_logins_ || outdates_replica_) act();
     }
@@ -39,12 +39,13 @@ public:
 
     // A statement that changes logins has completed.
     void changes_logins() { changes_logins_ = true; }
-    // The replica connection, if it is one of these, answers by settings that are no longer those
-    // of the primary: the next request gets another one.
+    // The replica connection, if it is one to this server, or of this kind of session, answers by
+    // settings that are no longer those of the primary. It gets nothing new once nothing is in
+    // flight there and nothing of the session depends on it.
     void outdate_replica(routing::ServerId server);
     void outdate_replica(const SessionKind& kind);
-    // There is a new one. In the place of one that was outdated: the primary would tell its new
-    // values with its next answer, so the client is told them.
+    // There is a new replica connection. If it takes the place of one that was outdated the client
+    // is told the new values, as the primary would with its next answer.
     void replica_connected(const ServerConnection& replica);
 
 private:

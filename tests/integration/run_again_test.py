@@ -185,7 +185,7 @@ def test_a_sync_waits_for_what_runs_again(cluster, leases):
             until(lambda: proxy.metric("pgsteer_pool_waiting") == 1, "it waits for the primary")
             client.send(S)
             client.send(raw.query("SELECT 1"))
-            holder.close()  # makes room
+            holder.socket.close()  # makes room
             # Parse is answered with the error, then come the Sync and the Query, in the failed transaction.
             assert raw.kinds(client.read_until_ready()) == "EZ"
             assert raw.kinds(client.read_until_ready()) == "EZ"

@@ -9,10 +9,7 @@ namespace {
 const NamedStatement kNone;
 }  // namespace
 
-auto StatementNames::find(std::string_view raw) const -> const Entry* {
-    if (raw.empty()) return &unnamed_;
-    const auto name = name_of(raw);
-    if (recent_ != nullptr && *recent_->name == name) return recent_;
+auto StatementNames::find_other(std::string_view name) const -> const Entry* {
     const auto found = named_.find(name);
     return found == named_.end() ? nullptr : recent_ = &found->second;
 }
@@ -30,9 +27,7 @@ SentMessage StatementNames::close(std::string_view name) {
     return message;
 }
 
-SentMessage StatementNames::send(MessageKind kind) {
-    ++newest_.number;
-    newest_.skips = kind == MessageKind::extended;
+SentMessage StatementNames::send_other(MessageKind kind) {
     const auto message = newest_;
     if (kind == MessageKind::query && (unnamed_.final || unnamed_.queued > 0))
         append(Kind::drop_unnamed, &unnamed_, {}, 0);
@@ -127,7 +122,7 @@ void StatementNames::forecast() const {
     }
 }
 
-void StatementNames::completed(const SentMessage& message, std::uint16_t index) {
+void StatementNames::note_completed(const SentMessage& message, std::uint16_t index) {
     while (unanswered_ != queue_.end()) {
         const auto& next = queue_[unanswered_];
         if (next.message.number > message.number) return;
@@ -154,7 +149,7 @@ void StatementNames::failed(const SentMessage& message) {
     if (message.skips && message.segment == newest_.segment) is_skipping_ = true;
 }
 
-void StatementNames::skipped(const SentMessage& message) {
+void StatementNames::note_skipped(const SentMessage& message) {
     while (unanswered_ != queue_.end() && queue_[unanswered_].message.number <= message.number)
         answer(Outcome::nothing);
 }
@@ -180,7 +175,7 @@ void StatementNames::answer(Outcome outcome) {
     }
 }
 
-void StatementNames::commit() {
+void StatementNames::finish_answered() {
     if (queue_.first() == unanswered_) return;
     while (queue_.first() != unanswered_) finish_front();
     queue_.shrink();
@@ -240,8 +235,9 @@ const NamedStatement& StatementNames::after(std::string_view name) const {
     return entry == nullptr ? kNone : at(*entry, entry->after, forecast_.all);
 }
 
-bool StatementNames::is_certain(std::string_view name) const {
-    const auto* const entry = find(name);
+bool StatementNames::is_certain(std::string_view name) const { return is_certain(find(name)); }
+
+bool StatementNames::is_certain(const Entry* entry) const {
     if (entry == nullptr) return is_complete();
     if (!at(*entry, entry->now, all_now_)) return entry->defines == 0;
     if (entry->name == nullptr) return entry->removals == 0 && entry->defines == 0;
@@ -249,8 +245,12 @@ bool StatementNames::is_certain(std::string_view name) const {
 }
 
 const NamedStatement* StatementNames::next(std::string_view name) const {
-    const auto* const entry = find(name);
+    return next_of(find(name));
+}
+
+const NamedStatement* StatementNames::next_of(const Entry* entry) const {
     if (entry == nullptr) return is_complete() ? &kNone : nullptr;
+    if (queue_.empty()) return &entry->final;
     const auto last = std::max(entry->last, entry->name == nullptr ? Place{0} : all_last_);
     if (last != 0) {
         const auto& said = queue_[last];
@@ -258,7 +258,14 @@ const NamedStatement* StatementNames::next(std::string_view name) const {
                                   (said.message.skips || said.kind == Kind::drop_unnamed);
         if (has_happened) return said.kind == Kind::define ? &said.statement : &kNone;
     }
-    return is_certain(name) ? &at(*entry, entry->now, all_now_) : nullptr;
+    return is_certain(entry) ? &at(*entry, entry->now, all_now_) : nullptr;
+}
+
+StatementNames::Meaning StatementNames::look(std::string_view name) const {
+    const auto* const entry = find(name);
+    if (entry != nullptr && queue_.empty()) return {entry->final, &entry->final};
+    forecast();
+    return {entry == nullptr ? kNone : at(*entry, entry->after, forecast_.all), next_of(entry)};
 }
 
 void StatementNames::replace(std::string_view name, const NamedStatement& statement) {

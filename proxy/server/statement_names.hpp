@@ -79,7 +79,11 @@ public:
     // Close of a statement: of no error if there is none.
     SentMessage close(std::string_view name);
     // Any other: what its statements do follows, if anything.
-    SentMessage send(MessageKind kind);
+    SentMessage send(MessageKind kind) {
+        ++newest_.number;
+        newest_.skips = kind == MessageKind::extended;
+        return newest_.skips ? newest_ : send_other(kind);
+    }
     // Of the newest message, a Query or an Execute. `index` counts its statements from 0.
     void prepare(std::string_view name, NamedStatement statement, std::uint16_t index);
     void deallocate(std::string_view name, std::uint16_t index);  // an error if there is none
@@ -89,18 +93,24 @@ public:
     // --- What comes of it. Messages are told in their order; one that was left out, or is told a
     // second time, does nothing. ---
     // ParseComplete, CloseComplete, CommandComplete. Of a Query: up to its statement `index`.
-    void completed(const SentMessage& message, std::uint16_t index = kAllStatements);
+    void completed(const SentMessage& message, std::uint16_t index = kAllStatements) {
+        if (!queue_.empty()) note_completed(message, index);
+    }
     // ErrorResponse. What the server skips then is settled with it.
     void failed(const SentMessage& message);
     // It is not executed, or what has not been told of it will not come: ReadyForQuery is here. For
     // what ReplyQueue drops; of what failed() has settled it need not be told.
-    void skipped(const SentMessage& message);
+    void skipped(const SentMessage& message) {
+        if (!queue_.empty()) note_skipped(message);
+    }
     // The error is ours: the first of the messages up to this one that have not been answered has
     // failed, the others are skipped.
     void fail_up_to(const SentMessage& last);
     // All that was answered is final. ReadyForQuery; of a request that cannot run again any more,
     // every answer.
-    void commit();
+    void commit() {
+        if (!queue_.empty()) finish_answered();
+    }
     // All that is not final was never sent: those requests run elsewhere, or again.
     void withdraw();
 
@@ -115,6 +125,12 @@ public:
     // When the next message is executed, if it is not skipped: it is not where something before it
     // up to the last Sync has failed. Null: not certain.
     [[nodiscard]] const NamedStatement* next(std::string_view name) const;
+    // Both in one look-up.
+    struct Meaning {
+        const NamedStatement& after;
+        const NamedStatement* next;
+    };
+    [[nodiscard]] Meaning look(std::string_view name) const;
 
     // False: there were too many names; those that it does not know may exist.
     [[nodiscard]] bool is_complete() const { return forgot_at_ == 0; }
@@ -165,7 +181,16 @@ private:
         std::uint64_t ends_message = 0;   // the rest of its statements
     };
 
-    [[nodiscard]] const Entry* find(std::string_view name) const;
+    SentMessage send_other(MessageKind kind);
+    void note_completed(const SentMessage& message, std::uint16_t index);
+    void note_skipped(const SentMessage& message);
+    void finish_answered();
+    [[nodiscard]] const Entry* find(std::string_view raw) const {
+        if (raw.empty()) return &unnamed_;
+        const auto name = name_of(raw);
+        return recent_ != nullptr && *recent_->name == name ? recent_ : find_other(name);
+    }
+    [[nodiscard]] const Entry* find_other(std::string_view name) const;
     void append(Kind kind, Entry* entry, NamedStatement statement, std::uint16_t index);
     [[nodiscard]] Outcome expect(const Operation& operation) const;
     void note_expected(const Operation& operation, Place place) const;
@@ -173,6 +198,8 @@ private:
     void answer(Outcome outcome);
     void finish_front();
     [[nodiscard]] const NamedStatement& at(const Entry& entry, Place place, Place all) const;
+    [[nodiscard]] const NamedStatement* next_of(const Entry* entry) const;
+    [[nodiscard]] bool is_certain(const Entry* entry) const;
 
     std::size_t max_names_;
     std::unordered_map<std::string, Entry, Hash, std::equal_to<>> named_;

@@ -47,7 +47,7 @@ bool Answers::answers_us(Slot slot) {
 
 Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
     auto& replies = sides_[slot].lease->replies;
-    settle_doubt(slot, type);
+    if (sides_[slot].asked_about_syncs || replies.in_doubt()) settle_doubt(slot, type);
     switch (replies.fit(type)) {
         case Fit::wrong:
             return Verdict::broken;

@@ -259,8 +259,8 @@ private:
     const StatementPtr& uses(const BatchItem& item) {
         const auto name = name_of(item, bytes_);
         if (const auto* const parsed = parsed_.find(name)) return **parsed;
-        const auto& known = context_.statements.find(name);
-        note_uncertain(name);
+        const auto [known, is_settled] = context_.statements.look(name);
+        facts_.names_uncertain = facts_.names_uncertain || !is_settled;
         if (!known) {
             strictest_.add(verdicts_.unknown_statement);
             return nothing_;
@@ -279,7 +279,8 @@ private:
                 note_uncertain(effect.name);
     }
     void note_uncertain(std::string_view name) {
-        facts_.names_uncertain = facts_.names_uncertain || !context_.statements.is_settled(name);
+        facts_.names_uncertain =
+            facts_.names_uncertain || !context_.statements.look(name).is_settled;
     }
     [[nodiscard]] const StatementPtr& unread() const {
         return context_.can_classify ? verdicts_.too_complex : verdicts_.unclassified_encoding;

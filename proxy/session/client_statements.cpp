@@ -41,11 +41,7 @@ ClientStatements::Sent ClientStatements::close(std::string_view name, Ledger& on
     return {names_.close(name), on.names().close(name)};
 }
 
-ClientStatements::Sent ClientStatements::send(MessageKind kind,
-                                              const routing::StatementPtr& runs,
-                                              Ledger& on) {
-    const Sent sent{names_.send(kind), on.names().send(kind)};
-    if (!runs) return sent;
+void ClientStatements::note_effects(const routing::StatementPtr& runs, Ledger& on) {
     for (const auto& effect : runs->statement.effects) {
         const auto index = effect.statement_index;
         if (effect.kind == Kind::prepare) {
@@ -58,7 +54,6 @@ ClientStatements::Sent ClientStatements::send(MessageKind kind,
             on.names().deallocate_all(index);
         }
     }
-    return sent;
 }
 
 void ClientStatements::parse_here(std::string_view name,
@@ -92,13 +87,14 @@ void ClientStatements::prepare(const routing::Effect& effect,
     on.names().prepare(effect.name, {.id = id}, effect.statement_index);
 }
 
-Lack ClientStatements::lack_of(std::string_view name, const Ledger& on) const {
-    const auto* const means = names_.next(name);
-    if (means == nullptr) return Lack::nothing;
-    if (!*means) return on.lack_of_none(name);
-    if (!means->text->definition.empty()) return on.lack_of(name, means->id);
+ClientStatements::Needed ClientStatements::needed(std::string_view name, const Ledger& on) const {
+    const auto [after, means] = names_.look(name);
+    if (means == nullptr) return {Lack::nothing, after.text};
+    if (!*means) return {on.lack_of_none(name), after.text};
+    if (!means->text->definition.empty()) return {on.lack_of(name, means->id), means->text};
     const auto* const has = on.names().next(name);
-    return has != nullptr && *has && has->id != means->id ? Lack::close : Lack::nothing;
+    return {has != nullptr && *has && has->id != means->id ? Lack::close : Lack::nothing,
+            means->text};
 }
 
 Lack ClientStatements::lack_of_any(std::string_view name, const Ledger& on) const {

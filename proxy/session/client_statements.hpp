@@ -55,10 +55,15 @@ public:
     }
     // False: wait for the answers to what is under way before a decision depends on it.
     [[nodiscard]] bool is_certain(std::string_view name) const { return names_.is_certain(name); }
-    // As is_certain(), for the next message: also where what is under way before it in its own
-    // request makes it what it is, if the server does not skip them both.
-    [[nodiscard]] bool is_settled(std::string_view name) const {
-        return names_.next(name) != nullptr;
+    // Both for the next message. Settled is what is certain; and what messages before it in its own
+    // request make certain, since the server skips them all or none.
+    struct Known {
+        const PreparedTextPtr& text;  // as find()
+        bool is_settled;
+    };
+    [[nodiscard]] Known look(std::string_view name) const {
+        const auto meaning = names_.look(name);
+        return {meaning.after.text, meaning.next != nullptr};
     }
     // False: it has had too many. What it does not know may be on the primary.
     [[nodiscard]] bool is_complete() const { return names_.is_complete(); }
@@ -82,7 +87,11 @@ public:
                Ledger& on);
     Sent close(std::string_view name, Ledger& on);  // of a statement
     // `runs`: what a Query or an Execute does, as far as that is known; else null.
-    Sent send(MessageKind kind, const routing::StatementPtr& runs, Ledger& on);
+    Sent send(MessageKind kind, const routing::StatementPtr& runs, Ledger& on) {
+        const Sent sent{names_.send(kind), on.names().send(kind)};
+        if (runs && !runs->statement.effects.empty()) note_effects(runs, on);
+        return sent;
+    }
 
     // The same for what is answered in a server's place: at once, and nothing is in flight.
     void parse_here(std::string_view name, wire::Bytes message, routing::StatementPtr statement);
@@ -100,16 +109,20 @@ public:
     void commit() { names_.commit(); }
     void withdraw() { names_.withdraw(); }
 
-    // What is needed on that connection, right in front of a message that uses this name:
-    // Lack::parse of find(name)->definition, told to `on` as a copy of that id. To be asked where
-    // is_certain(), or behind messages of the same request that define or close it. Else nothing
-    // can be right: what other requests under way make of the name is not known before they are
-    // answered, and that has to be waited for, also where requests run again.
-    [[nodiscard]] Lack lack_of(std::string_view name, const Ledger& on) const;  // Bind, Describe
+    // What is needed on that connection, right in front of a message that uses this name: for
+    // Lack::parse that text, told to `on` as a copy of its id. To be asked where it is settled.
+    // Else nothing can be right: what other requests under way make of the name is not known before
+    // they are answered, and that has to be waited for, also where requests run again.
+    struct Needed {
+        Lack lack;
+        const PreparedTextPtr& text;  // as find()
+    };
+    [[nodiscard]] Needed needed(std::string_view name, const Ledger& on) const;  // Bind, Describe
     // Parse, PREPARE, DEALLOCATE: Lack::parse of an empty text, told as Ledger::kUnknown.
     [[nodiscard]] Lack lack_of_any(std::string_view name, const Ledger& on) const;
 
 private:
+    void note_effects(const routing::StatementPtr& runs, Ledger& on);
     PreparedTextPtr make(std::string_view name,
                          wire::Bytes definition,
                          routing::StatementPtr statement,

@@ -27,16 +27,22 @@ void Preparing::close(std::uint8_t kind, std::string_view name, wire::Buffer& ou
 }
 
 void Preparing::statement(std::string_view name, wire::Buffer& out) {
-    const auto lack = client_.lack_of(name, ledger_);
-    if (lack == Lack::nothing || replies_.skipping()) return;
-    if (lack != Lack::parse) close('S', name, out);
-    if (lack == Lack::close) return;
-    const auto& text = *client_.find(name);
-    if (text.in_sql) {
-        run(text, out);
-    } else {
-        parse(text, out);
+    const auto& text = supply(name, out);
+    if (text && text->statement) names_in(text->statement, out);
+}
+
+const PreparedTextPtr& Preparing::supply(std::string_view name, wire::Buffer& out) {
+    const auto [lack, text] = client_.needed(name, ledger_);
+    if (replies_.skipping()) return text;
+    if (lack == Lack::close || lack == Lack::close_and_parse) close('S', name, out);
+    if (lack == Lack::parse || lack == Lack::close_and_parse) {
+        if (text->in_sql) {
+            run(*text, out);
+        } else {
+            parse(*text, out);
+        }
     }
+    return text;
 }
 
 void Preparing::parse(const PreparedText& text, wire::Buffer& out) {
@@ -73,7 +79,7 @@ void Preparing::name(std::string_view name, wire::Buffer& out) {
 void Preparing::names_in(const routing::StatementPtr& said, wire::Buffer& out) {
     using Kind = routing::Effect::Kind;
     if (!said) return;
-    for (const auto& used : said->statement.names_used) statement(used, out);
+    for (const auto& used : said->statement.names_used) supply(used, out);
     for (const auto& effect : said->statement.effects) {
         const bool names_one = effect.kind == Kind::deallocate || effect.kind == Kind::prepare;
         if (names_one && !effect.name.empty()) name(effect.name, out);

@@ -18,7 +18,8 @@ public:
     Preparing(const ClientStatements& client, Ledger& ledger, ReplyQueue& replies)
         : client_{client}, ledger_{ledger}, replies_{replies} {}
 
-    // For Bind, Describe and EXECUTE: what this name means to the client, and nothing else.
+    // For Bind, Describe and EXECUTE: what this name means to the client, and nothing else; with
+    // the names in it.
     void statement(std::string_view name, wire::Buffer& out);
     // For what only asks whether there is one of that name: Parse, PREPARE, DEALLOCATE. Its text is
     // not needed, which may be wrong by now.
@@ -29,6 +30,7 @@ public:
     void close_leftovers(wire::Buffer& out);
 
 private:
+    const PreparedTextPtr& supply(std::string_view name, wire::Buffer& out);
     void expect(Expect what, SentMessage sent);
     void close(std::uint8_t kind, std::string_view name, wire::Buffer& out);
     void parse(const PreparedText& text, wire::Buffer& out);

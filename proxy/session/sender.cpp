@@ -101,14 +101,9 @@ void Sender::add_lacking(const Target& to,
         case wire::frontend::kDescribe:
             if (item.target != 'S') break;
             [[fallthrough]];
-        case wire::frontend::kBind: {
-            const auto name = name_of(item, to.bytes);
-            auto prepare = preparing(to);
-            prepare.statement(name, out);
-            if (const auto& known = memory_.statements.find(name))
-                prepare.names_in(known->statement, out);
+        case wire::frontend::kBind:
+            preparing(to).statement(name_of(item, to.bytes), out);
             break;
-        }
         case wire::frontend::kParse:
             if (item.name_size > 0) preparing(to).name(name_of(item, to.bytes), out);
             break;

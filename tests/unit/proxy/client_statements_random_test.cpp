@@ -209,7 +209,7 @@ private:
     void prepare_for(const Message& message) {
         auto& ledger = current().ledger;
         if (message.kind == Kind::bind)
-            return add(client_.lack_of(message.name, ledger), message.name, true);
+            return add(client_.needed(message.name, ledger).lack, message.name, true);
         if (message.kind == Kind::parse && !message.name.empty())
             return add(client_.lack_of_any(message.name, ledger), message.name, false);
         const auto before = current().sent.size();

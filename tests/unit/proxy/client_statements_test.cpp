@@ -78,8 +78,8 @@ TEST_F(ClientStatementsTest, FindWhatWasParsed) {
 TEST_F(ClientStatementsTest, AreLackedByTheOtherConnectionAlone) {
     have("s1", replica);
     EXPECT_TRUE(client.is_certain("s1"));
-    EXPECT_EQ(client.lack_of("s1", replica), Lack::nothing);
-    EXPECT_EQ(client.lack_of("s1", primary), Lack::parse);
+    EXPECT_EQ(client.needed("s1", replica).lack, Lack::nothing);
+    EXPECT_EQ(client.needed("s1", primary).lack, Lack::parse);
     EXPECT_EQ(client.lack_of_any("s1", primary), Lack::parse);
     EXPECT_EQ(client.lack_of_any("s1", replica), Lack::nothing);
 }
@@ -88,7 +88,7 @@ TEST_F(ClientStatementsTest, AreNotMistakenForOlderOnesOfTheirName) {
     have("s1", primary);
     complete(client.close("s1", replica), replica);
     have("s1", replica);
-    EXPECT_EQ(client.lack_of("s1", primary), Lack::close_and_parse);
+    EXPECT_EQ(client.needed("s1", primary).lack, Lack::close_and_parse);
 }
 
 TEST_F(ClientStatementsTest, AreClosedWhereTheClientHasNone) {
@@ -96,16 +96,16 @@ TEST_F(ClientStatementsTest, AreClosedWhereTheClientHasNone) {
     complete(client.close("s1", replica), replica);
     end_request(replica);
     EXPECT_EQ(client.find("s1"), nullptr);
-    EXPECT_EQ(client.lack_of("s1", primary), Lack::close);
+    EXPECT_EQ(client.needed("s1", primary).lack, Lack::close);
     EXPECT_EQ(client.lack_of_any("s1", primary), Lack::close);
-    EXPECT_EQ(client.lack_of("s1", replica), Lack::nothing);
+    EXPECT_EQ(client.needed("s1", replica).lack, Lack::nothing);
 }
 
 TEST_F(ClientStatementsTest, LeaveItToTheConnectionWhereTheyAreNotCertain) {
     have("s1", replica);
     client.close("s1", replica);
     client.send(MessageKind::sync, nullptr, replica);
-    EXPECT_EQ(client.lack_of("s1", replica), Lack::nothing);
+    EXPECT_EQ(client.needed("s1", replica).lack, Lack::nothing);
     EXPECT_EQ(client.lack_of_any("s1", replica), Lack::nothing);
 }
 
@@ -121,8 +121,8 @@ TEST_F(ClientStatementsTest, AreAsBeforeWhenARequestRunsElsewhere) {
     EXPECT_NE(client.find("s1"), before);
     EXPECT_TRUE(client.is_certain("s1"));
     // The replica has the other one.
-    EXPECT_EQ(client.lack_of("s1", replica), Lack::close_and_parse);
-    EXPECT_EQ(client.lack_of("s1", primary), Lack::parse);
+    EXPECT_EQ(client.needed("s1", replica).lack, Lack::close_and_parse);
+    EXPECT_EQ(client.needed("s1", primary).lack, Lack::parse);
 }
 
 TEST_F(ClientStatementsTest, FailWithARequestOfWhichTheServerIsLost) {
@@ -150,7 +150,7 @@ TEST_F(ClientStatementsTest, ArePreparedInSql) {
     wire::Buffer query;
     wire::encode_query(query, "PREPARE");
     EXPECT_EQ(found->definition, query);
-    EXPECT_EQ(client.lack_of("s1", primary), Lack::nothing);
+    EXPECT_EQ(client.needed("s1", primary).lack, Lack::nothing);
 }
 
 TEST_F(ClientStatementsTest, AreKeptApartWhereOneTextPreparesSeveral) {
@@ -183,12 +183,12 @@ TEST_F(ClientStatementsTest, AreDeallocatedInSql) {
 
 TEST_F(ClientStatementsTest, StayWhereTheyAreIfTheyAreNotKept) {
     complete(client.parse("s1", {}, nullptr, primary), primary);
-    EXPECT_EQ(client.lack_of("s1", primary), Lack::nothing);
-    EXPECT_EQ(client.lack_of("s1", replica), Lack::nothing);  // so it is an error there
+    EXPECT_EQ(client.needed("s1", primary).lack, Lack::nothing);
+    EXPECT_EQ(client.needed("s1", replica).lack, Lack::nothing);  // so it is an error there
     have("s2", replica);
     complete(client.close("s2", primary), primary);
     complete(client.parse("s2", {}, nullptr, primary), primary);
-    EXPECT_EQ(client.lack_of("s2", replica), Lack::close);  // and no other statement
+    EXPECT_EQ(client.needed("s2", replica).lack, Lack::close);  // and no other statement
 }
 
 TEST_F(ClientStatementsTest, KeepNoMoreThanTheirBound) {

@@ -215,6 +215,12 @@ TEST_F(PreparingTest, NamesAreFoundInStatements) {
     EXPECT_EQ(sent(), "");
 }
 
+TEST_F(PreparingTest, AStatementThatExecutesItselfIsPreparedOnce) {
+    define("s1", "EXECUTE s1");
+    preparing_.statement("s1", out_);
+    EXPECT_EQ(sent(), "P");
+}
+
 TEST_F(PreparingTest, DeallocateNeedsItsName) {
     define("s1");
     preparing_.names_in(classified("DEALLOCATE s1"), out_);

@@ -105,6 +105,13 @@ protected:
         timer.async_wait([&has_come](error_code) { has_come = true; });
         while (!has_come) run();
     }
+    // Step by step; fails the test if it does not come to that.
+    void run_until(const std::function<bool()>& is_so) {
+        const auto end = Clock::now() + support::kPatience;
+        base().io.restart();
+        while (!is_so() && Clock::now() < end) base().io.run_one_until(end);
+        EXPECT_TRUE(is_so()) << "it does not come to that";
+    }
     // Starts what gives no result; the flag says that it has ended.
     std::shared_ptr<std::optional<bool>> start(awaitable<void> work) {
         return base().start(to_its_end(std::move(work)));

@@ -70,7 +70,7 @@ std::string LastRoute::text() const {
 
 void LastRoute::explain(const Choice& choice) {
     if (choice.failure || !sides_[choice.slot].lease) return;
-    const auto& server = lodging_.config().servers[sides_[choice.slot].lease->server.index];
+    const auto& server = lodging_.server(sides_[choice.slot].lease->server);
     const auto text = fmt::format("pgsteer: {} {}, reason {}", role_of(choice.slot), server.name,
                                   routing::name(choice.reason));
     wire::Buffer out;

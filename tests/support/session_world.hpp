@@ -74,8 +74,7 @@ protected:
         who_.key = {7, 42};
         who_.counters = std::make_shared<health::DatabaseCounters>();
         who_.is_registered = true;
-        memory_.catalog.start(std::make_shared<health::CatalogStore>("app", [] {}), "joe",
-                              std::nullopt, false);
+        memory_.catalog.start(catalog_, "joe", std::nullopt, false);
         sides_.heard_by(ear(Slot::primary), ear(Slot::replica));
     }
     // Everybody hangs up: no coroutine is left that looks at what is gone.
@@ -122,6 +121,17 @@ protected:
         ++next->version;
         change(*next);
         base().topology_.publish(next);
+    }
+
+    // The catalog of the database is known from now on; nothing is in it.
+    void publish_catalog() {
+        routing::CatalogFacts facts;
+        facts.default_search_path = "public";
+        facts.default_isolation = "read committed";
+        auto next =
+            routing::build_catalog(facts, std::make_shared<const routing::FunctionOverrides>());
+        next->set_epoch(1);
+        catalog_->publish(std::move(next));
     }
 
     // --- servers ---
@@ -196,6 +206,8 @@ protected:
     Connections connections_{environment_, retirement_};
     std::array<Ear, 2> ears_;
 
+    const std::shared_ptr<health::CatalogStore> catalog_ =
+        std::make_shared<health::CatalogStore>("app", [] {});
     const std::shared_ptr<int> session_ = std::make_shared<int>();  // see Course::session
     Lodging lodging_{worker_.around, base().generations_.current()};
     Client client_{client_end_.take(), counters()};

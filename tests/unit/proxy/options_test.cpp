@@ -129,6 +129,22 @@ TEST_F(OptionsTest, KnowNoModesOfTransactionsAboutWhichNothingIsSaid) {
     EXPECT_FALSE(defaults.modes.read_only);
 }
 
+TEST_F(OptionsTest, KnowTheModesOfTheDatabaseWhereNothingElseIsSaid) {
+    publish_catalog();
+    memory_.catalog.update({}, false, [](const auto&) { return 1; });
+    const auto defaults = options_.default_modes();
+    EXPECT_EQ(defaults.modes.isolation, routing::Isolation::read_committed);
+    EXPECT_FALSE(defaults.isolation_is_the_sessions);
+}
+
+TEST_F(OptionsTest, KnowThatTheIsolationLevelIsTheSessions) {
+    completed(Slot::primary, "set default_transaction_isolation = 'serializable'",
+              routing::TransactionStatus::idle);
+    const auto defaults = options_.default_modes();
+    EXPECT_EQ(defaults.modes.isolation, routing::Isolation::serializable);
+    EXPECT_TRUE(defaults.isolation_is_the_sessions);
+}
+
 // --- which of them wins ---
 
 TEST_F(OptionsTest, OfAStatementWinOverThoseOfTheSession) {

@@ -115,6 +115,10 @@ protected:
     std::shared_ptr<std::optional<bool>> start(awaitable<void> work) {
         return base().start(to_its_end(std::move(work)));
     }
+    static awaitable<bool> to_its_end(awaitable<void> work) {
+        co_await std::move(work);
+        co_return true;
+    }
     // `change` is done to a new version of what is known of the servers.
     void publish(const std::function<void(routing::Topology&)>& change) {
         auto next = std::make_shared<routing::Topology>(*base().topology_.load());
@@ -215,12 +219,6 @@ protected:
     Course course_{base().io.get_executor(), worker_.around.in_flight()};
     Memory memory_;
     Sides sides_{memory_};
-
-private:
-    static awaitable<bool> to_its_end(awaitable<void> work) {
-        co_await std::move(work);
-        co_return true;
-    }
 };
 
 }  // namespace pgsteer::proxy

@@ -47,12 +47,9 @@ protected:
     static std::string done(std::string tag) { return message('C', tag + '\0'); }
 
     BatchFacts facts_;
-    TransactionEnd transaction_end_{lodging_, client_, who_, course_, memory_, sides_};
-    Ending ending_{lodging_, client_, who_, course_, memory_, sides_, transaction_end_};
     Options options_{lodging_, who_, memory_};
     Progress progress_{lodging_, client_, course_, sides_};
-    TransactionControl control_{lodging_, client_, course_,  memory_,
-                                sides_,   ending_, options_, progress_};
+    TransactionControl control_{lodging_, client_, course_, memory_, sides_, options_, progress_};
 };
 
 class TransactionControlOfThePrimaryTest : public TransactionControlTest {

@@ -3,6 +3,12 @@
 
 #include "tests/support/session_world.hpp"
 
+#include <cstdlib>
+#include <filesystem>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 namespace pgsteer::proxy {
 namespace {
 
@@ -587,6 +593,86 @@ TEST_F(ChooseAtServersTest, HoldsTheConnectionThatItGets) {
     ASSERT_TRUE(sides_[Slot::replica].lease);
     EXPECT_TRUE(sides_[Slot::replica].lease->to_replica);
     EXPECT_TRUE(sides_.is_held(*sides_[Slot::replica].lease.connection()));
+}
+
+// A server that says nothing: what it is told as somebody logs in.
+class SilentServer {
+public:
+    SilentServer() {
+        EXPECT_NE(::mkdtemp(folder_.data()), nullptr);
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path().copy(address.sun_path, sizeof address.sun_path - 1);
+        const auto* named = reinterpret_cast<const sockaddr*>(&address);
+        EXPECT_EQ(::bind(socket_, named, sizeof address), 0);
+        EXPECT_EQ(::listen(socket_, 1), 0);
+    }
+    ~SilentServer() {
+        ::close(socket_);
+        if (connection_ >= 0) ::close(connection_);
+        std::filesystem::remove_all(folder_);
+    }
+    SilentServer(const SilentServer&) = delete;
+    [[nodiscard]] const std::string& host() const { return folder_; }
+    // All so far.
+    const std::string& heard() {
+        if (connection_ < 0) connection_ = ::accept4(socket_, nullptr, nullptr, SOCK_NONBLOCK);
+        char part[4096];
+        const auto count = connection_ < 0 ? -1 : ::read(connection_, part, sizeof part);
+        if (count > 0) heard_.append(part, static_cast<std::size_t>(count));
+        return heard_;
+    }
+
+private:
+    [[nodiscard]] std::string path() const { return folder_ + "/.s.PGSQL.5432"; }
+    std::string folder_ = "/tmp/pgsteer_seek_XXXXXX";
+    int socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    int connection_ = -1;
+    std::string heard_;
+};
+
+struct WithASilentServer {
+    SilentServer silent;
+};
+
+// The other one cannot be reached.
+class ChooseAtASilentServerTest : private WithASilentServer, public SeekTest {
+protected:
+    explicit ChooseAtASilentServerTest(Slot slot)
+        : SeekTest{[=, this](conf::Config& config) {
+              config.servers[id(slot).index].host = silent.host();
+              config.auth.users.emplace_back().name = "joe";
+          }} {
+        who_.identity.parameters = {{"default_transaction_read_only", "off"},
+                                    {"application_name", "shop"}};
+    }
+    // The startup packet.
+    std::string told(std::string_view sql) {
+        (void)start_to_choose(sql);
+        run_until([&] { return silent.heard().find("application_name") != std::string::npos; });
+        return silent.heard();
+    }
+    static std::string read_only(std::string_view value) {
+        return "default_transaction_read_only" + std::string{'\0'} + std::string{value};
+    }
+};
+
+class ChooseAtASilentReplicaTest : public ChooseAtASilentServerTest {
+protected:
+    ChooseAtASilentReplicaTest() : ChooseAtASilentServerTest{Slot::replica} {}
+};
+
+class ChooseAtASilentPrimaryTest : public ChooseAtASilentServerTest {
+protected:
+    ChooseAtASilentPrimaryTest() : ChooseAtASilentServerTest{Slot::primary} {}
+};
+
+TEST_F(ChooseAtASilentReplicaTest, IsToldNothingThatWouldLetItWrite) {
+    EXPECT_THAT(told("select 1"), testing::Not(HasSubstr(read_only("off"))));
+}
+
+TEST_F(ChooseAtASilentPrimaryTest, IsToldWhatTheClientHasSaid) {
+    EXPECT_THAT(told("update t set a = 1"), HasSubstr(read_only("off")));
 }
 
 TEST_F(ChooseAtServersTest, TellsTheClientTheValuesBehindAnOutdatedReplica) {

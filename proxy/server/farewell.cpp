@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 namespace pgsteer::proxy {
 
@@ -40,8 +41,8 @@ bool is_unreachable(const error_code& error) {
         error_code{net::eof},
         error_code{net::host_unreachable},
         error_code{net::network_unreachable},
-        error_code{ProxyErrc::server_unreachable},  // another server is there
-        make_error_code(boost::system::errc::no_such_file_or_directory)};
+        error_code{ProxyErrc::server_unreachable},              // another server is there
+        error_code{ENOENT, boost::system::system_category()}};  // its Unix socket has gone with it
     return std::find(kNobodyAnswers.begin(), kNobodyAnswers.end(), error) != kNobodyAnswers.end();
 }
 

@@ -42,7 +42,7 @@ ClientSession::Common::Common(ClientSession& s)
       last_route{s.lodging_, s.client_, s.course_, s.memory_, s.sides_},
       request_end{s.lodging_, s.who_, s.course_, s.memory_, last_route},
       progress{s.lodging_, s.client_, s.course_, s.sides_},
-      control{s.lodging_, s.client_, s.course_, s.memory_, s.sides_, ending, options, progress} {}
+      control{s.lodging_, s.client_, s.course_, s.memory_, s.sides_, options, progress} {}
 
 ClientSession::Sending::Sending(ClientSession& s)
     : judge{s.lodging_, s.client_, s.who_, s.course_, s.memory_, s.sides_, s.common_.options},
@@ -169,6 +169,8 @@ awaitable<void> ClientSession::serve() {
             }
             if (client_.closing) co_return;
         }
+        common_.ending.drain_if_asked();  // behind what was answered here
+        if (client_.closing) co_return;
         if (course_.is_idle()) client_.in.rest();
         client_.reading = true;
         const auto result = co_await client_.stream.receive(client_.in);

@@ -27,7 +27,6 @@ awaitable<bool> TransactionControl::answer(const BatchFacts& facts) {
         facts.only->statement, lodging_.config().routing.transactions, options_.default_modes());
     if (tag.empty()) co_return false;
     answer_batch(tag);
-    ending_.drain_if_asked();
     co_return true;
 }
 

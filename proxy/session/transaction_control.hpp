@@ -6,7 +6,6 @@
 #include "proxy/session/batch_facts.hpp"
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
-#include "proxy/session/ending.hpp"
 #include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/options.hpp"
@@ -23,7 +22,6 @@ public:
                        Course& course,
                        Memory& memory,
                        Sides& sides,
-                       Ending& ending,
                        const Options& options,
                        const Progress& progress)
         : lodging_{lodging},
@@ -31,7 +29,6 @@ public:
           course_{course},
           memory_{memory},
           sides_{sides},
-          ending_{ending},
           options_{options},
           progress_{progress} {}
     TransactionControl(const TransactionControl&) = delete;
@@ -67,7 +64,6 @@ private:
     Course& course_;
     Memory& memory_;
     Sides& sides_;
-    Ending& ending_;
     const Options& options_;
     const Progress& progress_;
 };

@@ -63,6 +63,8 @@ TEST(Farewell, TellsAServerThatDoesNotAnswerFromTroubleOfOurs) {
     EXPECT_TRUE(is_unreachable(asio::error::timed_out));
     EXPECT_TRUE(is_unreachable(asio::error::eof));
     EXPECT_TRUE(is_unreachable(ProxyErrc::server_unreachable));
+    EXPECT_TRUE(is_unreachable({ENOENT, boost::system::system_category()}))
+        << "a Unix socket, which goes with its server";
     EXPECT_FALSE(is_unreachable(asio::error::no_descriptors));
     EXPECT_FALSE(is_unreachable(asio::error::host_not_found));
     EXPECT_FALSE(is_unreachable(asio::error::operation_aborted));

@@ -71,8 +71,8 @@ void Connections::forget_unused() {
 }
 
 bool Connections::is_worn_out(const ServerConnection& connection) const {
-    return retirement_.is_retired(connection.server, connection.opened_at) ||
-           Clock::now() - connection.opened_at > env_.generation->config->pool.max_lifetime;
+    return retirement_.is_retired(connection.server, connection.origin.opened_at) ||
+           Clock::now() - connection.origin.opened_at > env_.generation->config->pool.max_lifetime;
 }
 
 ServerConnectionPtr Connections::take_idle(ConnectionGroup& group, const PoolTarget& target) {
@@ -80,11 +80,11 @@ ServerConnectionPtr Connections::take_idle(ConnectionGroup& group, const PoolTar
     for (auto it = group.idle.rbegin(); it != group.idle.rend();) {
         const auto connection = *it;
         if (connection->stream.readable_now() || is_worn_out(*connection) ||
-            connection->to_replica != target.replica ||  // the server's role has changed
-            (target.replica && connection->incarnation != current)) {
+            connection->origin.to_replica != target.replica ||  // the server's role has changed
+            (target.replica && connection->origin.incarnation != current)) {
             it = std::make_reverse_iterator(group.idle.erase(std::next(it).base()));
             close(connection);
-        } else if (connection->startup_parameters == target.parameters_key) {
+        } else if (connection->origin.startup_parameters == target.parameters_key) {
             group.idle.erase(std::next(it).base());
             connection->exchange.detach();
             return connection;
@@ -105,7 +105,7 @@ void Connections::add(ConnectionGroup& group, const ServerConnectionPtr& connect
 
 bool Connections::is_reusable(const ServerConnection& connection) const {
     const auto& replies = connection.replies;
-    const bool is_answered = replies.empty() ? connection.in.empty() : replies.has_only_questions();
+    const bool is_answered = replies.empty() ? connection.in.empty() : owes_only_questions(replies);
     return !is_closing_ && connection.stream.is_open() &&
            connection.transaction_status == TransactionStatus::idle && is_answered &&
            !replies.skipping() && !connection.stream.backlogged() &&
@@ -144,7 +144,7 @@ void Connections::keep_new(const ServerConnectionPtr& connection) {
 void Connections::keep(const ServerConnectionPtr& connection) {
     auto& group = *group_by_connection_.at(connection->id);
     const auto now = Clock::now();
-    if (retirement_.is_retired(connection->server, connection->opened_at) ||
+    if (retirement_.is_retired(connection->server, connection->origin.opened_at) ||
         retirement_.is_kept_empty(group.key.database, now))
         return close(connection);
     connection->idle_since = now;

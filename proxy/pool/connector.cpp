@@ -57,7 +57,7 @@ awaitable<ConnectResult> Connector::open(PoolTarget target,
     }
     auto& connection = *result.connection;
     connection.server = target.server;
-    connection.startup_parameters = target.parameters_key;
+    connection.origin.startup_parameters = target.parameters_key;
     std::string problem;
     if (target.replica) {  // no ?: around co_await: GCC 12 destroys its temporary twice
         problem = co_await check_replica(result.connection, (*topology)[target.server],
@@ -65,7 +65,7 @@ awaitable<ConnectResult> Connector::open(PoolTarget target,
     } else {
         problem = co_await check_primary(result.connection, std::move(columns), seen);
     }
-    connection.to_replica = target.replica;
+    connection.origin.to_replica = target.replica;
     if (problem.empty()) co_return result;
     if (is_news(target.server, *topology))
         log::warning("a server is not what it was", "server",
@@ -93,7 +93,7 @@ awaitable<std::string> Connector::check_replica(ServerConnectionPtr connection,
     if (std::abs(seen.postmaster_start_us - known.incarnation.postmaster_start_us) > kRounding)
         co_return "it was restarted";
     if (seen.replayed < known.position) co_return "it is behind its former position";
-    connection->incarnation = known.incarnation.number;
+    connection->origin.incarnation = known.incarnation.number;
     co_return "";
 }
 

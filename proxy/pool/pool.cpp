@@ -83,7 +83,8 @@ void Pool::close_idle_to(routing::ServerId server) {
 
 void Pool::close_idle_replicas(const SessionKind& kind) {
     connections_.close_idle_where([&kind](const BudgetKey& key, const auto& connection) {
-        return key.database == kind.database && key.user == kind.user && connection.to_replica;
+        return key.database == kind.database && key.user == kind.user &&
+               connection.origin.to_replica;
     });
 }
 

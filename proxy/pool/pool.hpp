@@ -49,7 +49,7 @@ public:
     void look_again(PoolTarget target);
     // What it has been told of may be other by now; it is not kept.
     [[nodiscard]] bool is_retired(const ServerConnection& connection) const {
-        return retirement_.is_retired(connection.server, connection.opened_at);
+        return retirement_.is_retired(connection.server, connection.origin.opened_at);
     }
     // Nobody's connection to this database remains, on any server or worker, nor is any kept for a
     // while: a statement is about to run that fails while others are connected. Bounded in time.

@@ -44,26 +44,6 @@ bool ReplyQueue::push(Expected expected) {
     return true;
 }
 
-bool ReplyQueue::has_only_questions() const {
-    return std::all_of(queue_.begin(), queue_.end(), [](const Expected& entry) {
-        return entry.internal && entry.what == Expect::query &&
-               (entry.purpose == Purpose::sample || entry.purpose == Purpose::transaction);
-    });
-}
-
-SentMessage ReplyQueue::first_of_client() const {
-    const auto first = std::find_if(queue_.begin(), queue_.end(),
-                                    [](const Expected& entry) { return !entry.internal; });
-    return first == queue_.end() ? SentMessage{} : first->of_client;
-}
-
-bool ReplyQueue::skips_to_own_sync() const {
-    const auto sync = std::find_if(queue_.begin(), queue_.end(), [](const Expected& entry) {
-        return entry.what == Expect::sync;
-    });
-    return sync != queue_.end() && sync->internal;
-}
-
 void ReplyQueue::statement_completed() {
     auto& front = queue_.front();
     ledger_.completed(front.on_server, front.statement_index);
@@ -156,6 +136,29 @@ UnansweredEnds ReplyQueue::settle() {
         return !entry.doubtful && entry.what != Expect::copy_end;
     });
     return erase_from(queue_.begin(), end, [](const Expected&) { return true; });
+}
+
+bool owes_only_questions(const ReplyQueue& replies) {
+    return std::all_of(
+        replies.entries().begin(), replies.entries().end(), [](const Expected& entry) {
+            return entry.internal && entry.what == Expect::query &&
+                   (entry.purpose == Purpose::sample || entry.purpose == Purpose::transaction);
+        });
+}
+
+bool skips_to_own_sync(const ReplyQueue& replies) {
+    const auto& entries = replies.entries();
+    const auto sync = std::find_if(entries.begin(), entries.end(), [](const Expected& entry) {
+        return entry.what == Expect::sync;
+    });
+    return sync != entries.end() && sync->internal;
+}
+
+SentMessage first_of_client(const ReplyQueue& replies) {
+    const auto& entries = replies.entries();
+    const auto first = std::find_if(entries.begin(), entries.end(),
+                                    [](const Expected& entry) { return !entry.internal; });
+    return first == entries.end() ? SentMessage{} : first->of_client;
 }
 
 }  // namespace pgsteer::proxy

@@ -197,23 +197,12 @@ public:
         return doubtful_ > 0 && !queue_.empty() && queue_.front().doubtful;
     }
 
-    // Whether an answer that is the client's is still to come.
-    [[nodiscard]] bool owes_client() const {
-        return !queue_.empty() &&
-               std::any_of(queue_.begin(), queue_.end(),
-                           [](const Expected& entry) { return !entry.internal; });
-    }
-    // Whether all that is owed are answers to samples and to transactions of our own that nothing
-    // depends on.
-    [[nodiscard]] bool has_only_questions() const;
-    // Whether an error in place of the next answer makes the server skip to a Sync of our own.
-    [[nodiscard]] bool skips_to_own_sync() const;
-    // The oldest message of the client's that is not answered; none: number 0.
-    [[nodiscard]] SentMessage first_of_client() const;
+    // All that is owed, oldest first.
+    using Queue = boost::container::deque<Expected>;
+    [[nodiscard]] const Queue& entries() const { return queue_; }
     [[nodiscard]] bool skipping() const { return skipping_; }
 
 private:
-    using Queue = boost::container::deque<Expected>;
     void pass_copy_ends() {
         while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
     }
@@ -229,6 +218,19 @@ private:
     bool copying_ = false;    // the front is a COPY FROM STDIN that the server has begun
     bool copy_open_ = false;  // and whose end has not been sent
 };
+
+// Whether an answer that is the client's is still to come.
+[[nodiscard]] inline bool owes_client(const ReplyQueue& replies) {
+    return std::any_of(replies.entries().begin(), replies.entries().end(),
+                       [](const Expected& entry) { return !entry.internal; });
+}
+// Whether all that is owed are answers to samples and to transactions of our own that nothing
+// depends on.
+[[nodiscard]] bool owes_only_questions(const ReplyQueue& replies);
+// Whether an error in place of the next answer makes the server skip to a Sync of our own.
+[[nodiscard]] bool skips_to_own_sync(const ReplyQueue& replies);
+// The oldest message of the client's that is not answered; none: number 0.
+[[nodiscard]] SentMessage first_of_client(const ReplyQueue& replies);
 
 template <class Dropped>
 UnansweredEnds ReplyQueue::skip_to_sync(Dropped&& dropped) {

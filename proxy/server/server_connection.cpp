@@ -199,7 +199,7 @@ awaitable<ConnectResult> log_in(ServerConnectionPtr connection,
             case wire::backend::kBackendKeyData: {
                 const auto key = wire::decode_backend_key_data(message->body);
                 if (!key) co_return failure_of(key.error(), {});
-                connection->key = *key;
+                connection->origin.key = *key;
                 break;
             }
             case wire::backend::kErrorResponse: {
@@ -278,7 +278,7 @@ awaitable<ConnectResult> connect_to_server(Executor executor,
 
     auto connection = std::make_shared<ServerConnection>(std::move(*socket));
     connection->id = next_connection_id();
-    connection->opened_at = routing::Clock::now();
+    connection->origin.opened_at = routing::Clock::now();
     Deadline deadline{executor, connection->stream, until};
     auto result = co_await log_in(connection, login, credentials);
     if (deadline.expired() && !result.failure.rejected())

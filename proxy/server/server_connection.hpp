@@ -20,6 +20,15 @@ namespace pgsteer::proxy {
 // The incarnation of a connection that is held and shall not be used for anything new.
 inline constexpr std::uint64_t kOutdated = 0;
 
+// How a connection was made.
+struct Origin {
+    bool to_replica = false;         // read-only for good
+    std::uint64_t incarnation = 0;   // of the server at that time; replicas only
+    std::string startup_parameters;  // part of the pool's key
+    routing::TimePoint opened_at{};
+    wire::BackendKeyData key;
+};
+
 // One logged-in connection to a server. Worker-local; owned by the pool or by one session's lease.
 struct ServerConnection : std::enable_shared_from_this<ServerConnection> {
     explicit ServerConnection(Socket socket)
@@ -33,13 +42,9 @@ struct ServerConnection : std::enable_shared_from_this<ServerConnection> {
     std::uint64_t id = 0;            // unique in this process
     std::uint64_t lease_number = 0;  // of the lease that holds it now; unique in this process
     routing::ServerId server;
-    bool to_replica = false;        // made for one: it is read-only for good
-    std::uint64_t incarnation = 0;  // of the server, when the connection was made; replicas only
-    wire::BackendKeyData key;
+    Origin origin;
     ParameterMap parameters;
     Farewell farewell;
-    std::string startup_parameters;  // part of the pool's key
-    routing::TimePoint opened_at{};
     routing::TimePoint idle_since{};
     routing::TransactionStatus transaction_status = routing::TransactionStatus::idle;
     int cancels_in_flight = 0;  // not given to anybody before they have arrived

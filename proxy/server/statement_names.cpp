@@ -9,7 +9,7 @@ namespace {
 const NamedStatement kNone;
 }  // namespace
 
-auto StatementNames::find_other(std::string_view name) const -> const Entry* {
+auto NameLog::find_other(std::string_view name) const -> const Entry* {
     const auto found = named_.find(name);
     return found == named_.end() ? nullptr : recent_ = &found->second;
 }
@@ -61,10 +61,7 @@ void StatementNames::deallocate_all(std::uint16_t index) {
     append(Kind::deallocate_all, nullptr, {}, index);
 }
 
-void StatementNames::append(Kind kind,
-                            Entry* entry,
-                            NamedStatement statement,
-                            std::uint16_t index) {
+void NameLog::append(Kind kind, Entry* entry, NamedStatement statement, std::uint16_t index) {
     if (is_skipping_) return;
     const auto place = queue_.end();
     auto& added = queue_.push({newest_, entry, std::move(statement), index, kind, {}, {}});
@@ -82,14 +79,14 @@ void StatementNames::append(Kind kind,
 }
 
 // What will come of it, by the forecast on what is before it.
-auto StatementNames::expect(const Operation& operation) const -> Outcome {
+auto NameLog::expect(const Operation& operation) const -> Outcome {
     if (operation.message.segment == forecast_.skips_segment ||
         operation.message.number == forecast_.ends_message)
         return Outcome::nothing;
     const auto* const entry = operation.entry;
     const bool is_named = entry == nullptr || entry->name != nullptr;
     const bool is_there =
-        entry == nullptr ? !is_complete() : bool{at(*entry, entry->after, forecast_.all)};
+        entry == nullptr ? !knows_all() : bool{at(*entry, entry->after, forecast_.all)};
     const bool fails = (operation.kind == Kind::define && is_named && is_there) ||
                        (operation.kind == Kind::deallocate && !is_there);
     if (!fails) return Outcome::happened;
@@ -101,7 +98,7 @@ auto StatementNames::expect(const Operation& operation) const -> Outcome {
     return Outcome::nothing;
 }
 
-void StatementNames::note_expected(const Operation& operation, Place place) const {
+void NameLog::note_expected(const Operation& operation, Place place) const {
     if (operation.expected == Outcome::nothing) return;
     if (operation.entry != nullptr) {
         operation.entry->after = place;
@@ -110,7 +107,7 @@ void StatementNames::note_expected(const Operation& operation, Place place) cons
     }
 }
 
-void StatementNames::forecast() const {
+void NameLog::forecast() const {
     if (!forecast_.is_due) return;
     forecast_ = {};
     for (auto place = queue_.first(); place != queue_.end(); ++place)
@@ -161,7 +158,7 @@ void StatementNames::fail_up_to(const SentMessage& last) {
 }
 
 // The first that has not been answered, is.
-void StatementNames::answer(Outcome outcome) {
+void NameLog::answer(Outcome outcome) {
     const auto place = unanswered_++;
     auto& operation = queue_[place];
     operation.outcome = outcome;
@@ -175,13 +172,13 @@ void StatementNames::answer(Outcome outcome) {
     }
 }
 
-void StatementNames::finish_answered() {
+void NameLog::finish_answered() {
     if (queue_.first() == unanswered_) return;
     while (queue_.first() != unanswered_) finish_front();
     queue_.shrink();
 }
 
-void StatementNames::finish_front() {
+void NameLog::finish_front() {
     const auto place = queue_.first();
     auto front = queue_.pop();
     if (front.kind == Kind::deallocate_all) {
@@ -216,7 +213,7 @@ void StatementNames::withdraw() {
 }
 
 // By what was last said of it, at `place`, and of all, at `all`.
-const NamedStatement& StatementNames::at(const Entry& entry, Place place, Place all) const {
+const NamedStatement& NameLog::at(const Entry& entry, Place place, Place all) const {
     if (entry.name != nullptr && all > place) return kNone;
     if (place == 0) return entry.final;
     const auto& said = queue_[place];
@@ -235,10 +232,11 @@ const NamedStatement& StatementNames::after(std::string_view name) const {
     return entry == nullptr ? kNone : at(*entry, entry->after, forecast_.all);
 }
 
-bool StatementNames::is_certain(std::string_view name) const { return is_certain(find(name)); }
+bool StatementNames::is_certain(std::string_view name) const { return is_final(find(name)); }
 
-bool StatementNames::is_certain(const Entry* entry) const {
-    if (entry == nullptr) return is_complete();
+// It means what it means now, whatever fails of what is under way.
+bool NameLog::is_final(const Entry* entry) const {
+    if (entry == nullptr) return knows_all();
     if (!at(*entry, entry->now, all_now_)) return entry->defines == 0;
     if (entry->name == nullptr) return entry->removals == 0 && entry->defines == 0;
     return entry->removals == 0 && alls_ == 0;
@@ -248,8 +246,8 @@ const NamedStatement* StatementNames::next(std::string_view name) const {
     return next_of(find(name));
 }
 
-const NamedStatement* StatementNames::next_of(const Entry* entry) const {
-    if (entry == nullptr) return is_complete() ? &kNone : nullptr;
+const NamedStatement* NameLog::next_of(const Entry* entry) const {
+    if (entry == nullptr) return knows_all() ? &kNone : nullptr;
     if (queue_.empty()) return &entry->final;
     const auto last = std::max(entry->last, entry->name == nullptr ? Place{0} : all_last_);
     if (last != 0) {
@@ -258,7 +256,7 @@ const NamedStatement* StatementNames::next_of(const Entry* entry) const {
                                   (said.message.skips || said.kind == Kind::drop_unnamed);
         if (has_happened) return said.kind == Kind::define ? &said.statement : &kNone;
     }
-    return is_certain(entry) ? &at(*entry, entry->now, all_now_) : nullptr;
+    return is_final(entry) ? &at(*entry, entry->now, all_now_) : nullptr;
 }
 
 StatementNames::Meaning StatementNames::look(std::string_view name) const {

@@ -49,6 +49,89 @@ enum class MessageKind : std::uint8_t {
     sync,
 };
 
+// What StatementNames is made of: names, and operations on them that are not final. Its functions
+// know what an operation does, and what may come of it. Not to be used by itself.
+class NameLog {
+protected:
+    explicit NameLog(std::size_t max_names) : max_names_{max_names} {}
+    NameLog(const NameLog&) = delete;
+    NameLog& operator=(const NameLog&) = delete;
+
+    enum class Kind : std::uint8_t { define, close, deallocate, deallocate_all, drop_unnamed };
+    enum class Outcome : std::uint8_t {
+        nothing,
+        happened,
+        dropped,  // a Parse without a name that has failed: what was there is gone
+    };
+    // Positions in the log: numbers of operations, from 1; 0: none.
+    using Place = std::uint64_t;
+
+    struct Entry {
+        NamedStatement final{};
+        const std::string* name = nullptr;  // null: the unnamed one
+        Place now = 0;    // the last that was answered and changed it; 0: it is as `final` says
+        Place after = 0;  // the last that will have
+        Place last = 0;   // the last of all that is to change it
+        std::uint32_t queued = 0;
+        std::uint32_t defines = 0;   // not answered
+        std::uint32_t removals = 0;  // not answered, without DEALLOCATE ALL
+    };
+    struct Operation {
+        SentMessage message;
+        Entry* entry = nullptr;  // null: of all, or of a name that is not there
+        NamedStatement statement{};
+        std::uint16_t index = 0;
+        Kind kind{};
+        Outcome expected{};
+        Outcome outcome{};  // once answered
+    };
+    struct Hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const {
+            return std::hash<std::string_view>{}(text);
+        }
+    };
+    // What will have happened: worked out again when something came out differently.
+    struct Forecast {
+        bool is_due = false;
+        Place all = 0;                    // the last DEALLOCATE ALL
+        std::uint32_t skips_segment = 0;  // the rest of it
+        std::uint64_t ends_message = 0;   // the rest of its statements
+    };
+
+    void finish_answered();
+    [[nodiscard]] const Entry* find(std::string_view raw) const {
+        if (raw.empty()) return &unnamed_;
+        const auto name = name_of(raw);
+        return recent_ != nullptr && *recent_->name == name ? recent_ : find_other(name);
+    }
+    [[nodiscard]] const Entry* find_other(std::string_view name) const;
+    void append(Kind kind, Entry* entry, NamedStatement statement, std::uint16_t index);
+    [[nodiscard]] Outcome expect(const Operation& operation) const;
+    void note_expected(const Operation& operation, Place place) const;
+    void forecast() const;
+    void answer(Outcome outcome);
+    void finish_front();
+    [[nodiscard]] const NamedStatement& at(const Entry& entry, Place place, Place all) const;
+    [[nodiscard]] const NamedStatement* next_of(const Entry* entry) const;
+    [[nodiscard]] bool is_final(const Entry* entry) const;
+    [[nodiscard]] bool knows_all() const { return forgot_at_ == 0; }
+
+    std::size_t max_names_;
+    std::unordered_map<std::string, Entry, Hash, std::equal_to<>> named_;
+    Entry unnamed_;
+    mutable const Entry* recent_ = nullptr;  // of named_: most messages ask for the same one again
+    mutable NumberedQueue<Operation> queue_;
+    Place unanswered_ = 1;  // the first that is
+    SentMessage newest_{0, 1, false};
+    bool is_skipping_ = false;  // up to a Sync that has not been sent
+    Place all_now_ = 0;         // the last DEALLOCATE ALL that was answered, in the queue
+    Place all_last_ = 0;        // the last that is to come
+    std::uint32_t alls_ = 0;    // not answered
+    mutable Forecast forecast_;
+    std::uint64_t forgot_at_ = 0;  // the last message of which a name was not noted
+};
+
 // The names of one server connection, or those that one client believes to have: a log of what the
 // messages do to them, in the order of sending.
 //
@@ -63,14 +146,12 @@ enum class MessageKind : std::uint8_t {
 // the server is known to ignore it; by what it returns, it is told once what has come of it.
 // Worker-local. An answer costs O(1), a question a look-up; DEALLOCATE ALL what there was, once it
 // is final. An error costs the length of the queue, once for all errors before the next question.
-class StatementNames {
+class StatementNames : NameLog {
 public:
     static constexpr std::uint16_t kAllStatements = std::numeric_limits<std::uint16_t>::max();
 
     // Beyond `max_names` it forgets names: is_complete().
-    explicit StatementNames(std::size_t max_names) : max_names_{max_names} {}
-    StatementNames(const StatementNames&) = delete;
-    StatementNames& operator=(const StatementNames&) = delete;
+    explicit StatementNames(std::size_t max_names) : NameLog{max_names} {}
 
     // --- What is sent. ---
     // Parse. Of a name that is there: an error. Without a name: the old one is gone, also if this
@@ -133,87 +214,15 @@ public:
     [[nodiscard]] Meaning look(std::string_view name) const;
 
     // False: there were too many names; those that it does not know may exist.
-    [[nodiscard]] bool is_complete() const { return forgot_at_ == 0; }
+    [[nodiscard]] bool is_complete() const { return knows_all(); }
     [[nodiscard]] std::size_t size() const { return named_.size(); }  // of the names that it holds
     // What has this name is taken for another statement from now on.
     void replace(std::string_view name, const NamedStatement& statement);
 
 private:
-    enum class Kind : std::uint8_t { define, close, deallocate, deallocate_all, drop_unnamed };
-    enum class Outcome : std::uint8_t {
-        nothing,
-        happened,
-        dropped,  // a Parse without a name that has failed: what was there is gone
-    };
-    // Positions in the log: numbers of operations, from 1; 0: none.
-    using Place = std::uint64_t;
-
-    struct Entry {
-        NamedStatement final{};
-        const std::string* name = nullptr;  // null: the unnamed one
-        Place now = 0;    // the last that was answered and changed it; 0: it is as `final` says
-        Place after = 0;  // the last that will have
-        Place last = 0;   // the last of all that is to change it
-        std::uint32_t queued = 0;
-        std::uint32_t defines = 0;   // not answered
-        std::uint32_t removals = 0;  // not answered, without DEALLOCATE ALL
-    };
-    struct Operation {
-        SentMessage message;
-        Entry* entry = nullptr;  // null: of all, or of a name that is not there
-        NamedStatement statement{};
-        std::uint16_t index = 0;
-        Kind kind{};
-        Outcome expected{};
-        Outcome outcome{};  // once answered
-    };
-    struct Hash {
-        using is_transparent = void;
-        std::size_t operator()(std::string_view text) const {
-            return std::hash<std::string_view>{}(text);
-        }
-    };
-    // What will have happened: worked out again when something came out differently.
-    struct Forecast {
-        bool is_due = false;
-        Place all = 0;                    // the last DEALLOCATE ALL
-        std::uint32_t skips_segment = 0;  // the rest of it
-        std::uint64_t ends_message = 0;   // the rest of its statements
-    };
-
     SentMessage send_other(MessageKind kind);
     void note_completed(const SentMessage& message, std::uint16_t index);
     void note_skipped(const SentMessage& message);
-    void finish_answered();
-    [[nodiscard]] const Entry* find(std::string_view raw) const {
-        if (raw.empty()) return &unnamed_;
-        const auto name = name_of(raw);
-        return recent_ != nullptr && *recent_->name == name ? recent_ : find_other(name);
-    }
-    [[nodiscard]] const Entry* find_other(std::string_view name) const;
-    void append(Kind kind, Entry* entry, NamedStatement statement, std::uint16_t index);
-    [[nodiscard]] Outcome expect(const Operation& operation) const;
-    void note_expected(const Operation& operation, Place place) const;
-    void forecast() const;
-    void answer(Outcome outcome);
-    void finish_front();
-    [[nodiscard]] const NamedStatement& at(const Entry& entry, Place place, Place all) const;
-    [[nodiscard]] const NamedStatement* next_of(const Entry* entry) const;
-    [[nodiscard]] bool is_certain(const Entry* entry) const;
-
-    std::size_t max_names_;
-    std::unordered_map<std::string, Entry, Hash, std::equal_to<>> named_;
-    Entry unnamed_;
-    mutable const Entry* recent_ = nullptr;  // of named_: most messages ask for the same one again
-    mutable NumberedQueue<Operation> queue_;
-    Place unanswered_ = 1;  // the first that is
-    SentMessage newest_{0, 1, false};
-    bool is_skipping_ = false;  // up to a Sync that has not been sent
-    Place all_now_ = 0;         // the last DEALLOCATE ALL that was answered, in the queue
-    Place all_last_ = 0;        // the last that is to come
-    std::uint32_t alls_ = 0;    // not answered
-    mutable Forecast forecast_;
-    std::uint64_t forgot_at_ = 0;  // the last message of which a name was not noted
 };
 
 }  // namespace pgsteer::proxy

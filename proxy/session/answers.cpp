@@ -61,7 +61,7 @@ Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
     if (type == backend::kReadyForQuery) return on_ready(slot, body);
     const auto& owed = *replies.front();
     if (!owed.internal && !course_.requests.empty() && !is_description(type))
-        course_.requests.front().rows_seen = true;
+        course_.requests.front().again.rows_seen = true;
     const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
     switch (type) {
         case backend::kParseComplete:
@@ -122,7 +122,7 @@ Verdict Answers::on_asynchronous(Slot slot, std::uint8_t type, wire::Bytes body)
 // client was told of.
 void Answers::show_own_key(Slot slot, wire::Bytes body) {
     auto& connection = *sides_[slot].lease.connection();
-    const auto theirs = network_order(connection.key.process_id);
+    const auto theirs = network_order(connection.origin.key.process_id);
     if (body.size() < theirs.size() || !std::ranges::equal(body.first(theirs.size()), theirs))
         return;
     const auto at = static_cast<std::size_t>(body.data() - connection.in.data().data());
@@ -155,7 +155,7 @@ Verdict Answers::on_parse_or_close_complete(Slot slot) {
 void Answers::completed(const SentMessage& message, std::uint16_t index) {
     memory_.statements.completed(message, index);
     const auto& requests = course_.requests;
-    if (requests.empty() || !requests.front().retryable) memory_.statements.commit();
+    if (requests.empty() || !requests.front().again.retryable) memory_.statements.commit();
 }
 
 Verdict Answers::on_complete(Slot slot, wire::Bytes body, std::uint8_t type) {
@@ -208,8 +208,8 @@ Verdict Answers::on_ready(Slot slot, wire::Bytes body) {
     if (slot == Slot::replica) {
         memory_.freshness.replica_has_answered(connection.server, course_.replies_at);
     } else {
-        memory_.freshness.primary_request_ended(request.writes, request.failed, *status);
-        if (request.raises_floor) {
+        memory_.freshness.primary_request_ended(request.does.writes, request.failed, *status);
+        if (request.does.raises_floor) {
             memory_.freshness.primary_has_answered(course_.replies_at);
             questions_.note_written(slot, status_before);
         }

@@ -17,8 +17,8 @@ awaitable<void> deliver(Executor executor,
         Stream stream{std::move(*socket)};
         Deadline deadline{executor, stream, until};
         wire::Buffer out;
-        wire::encode(out,
-                     wire::CancelRequest{connection->key.process_id, connection->key.secret_key});
+        wire::encode(out, wire::CancelRequest{connection->origin.key.process_id,
+                                              connection->origin.key.secret_key});
         stream.write(wire::Bytes{out});
         InputBuffer in;
         error_code closed;  // by the server, when it has signalled

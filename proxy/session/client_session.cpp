@@ -28,7 +28,8 @@ bool is_superseded(const routing::Topology& topology, routing::ServerId server) 
 bool is_outlived(const routing::Topology& topology, const ServerConnection& replica) {
     const auto& server = topology[replica.server];
     return server.status == routing::Status::unhealthy || server.role != routing::Role::replica ||
-           (server.incarnation.number != replica.incarnation && replica.incarnation != kOutdated);
+           (server.incarnation.number != replica.origin.incarnation &&
+            replica.origin.incarnation != kOutdated);
 }
 
 }  // namespace
@@ -221,7 +222,7 @@ awaitable<bool> ClientSession::more_comes() {
 awaitable<void> ClientSession::finish_writes() {
     client_.terminating = true;
     const auto& requests = course_.requests;
-    const auto writes = [](const Request& request) { return request.writes && !request.open; };
+    const auto writes = [](const Request& request) { return request.does.writes && !request.open; };
     while (!client_.closing && !common_.progress.is_copying_in() &&
            std::any_of(requests.begin(), requests.end(), writes))
         co_await course_.changed.wait();
@@ -252,7 +253,7 @@ void ClientSession::check_timeouts(routing::TimePoint now) {
     if (course_.requests.empty()) return;
     const auto& request = course_.requests.front();
     const auto limit = lodging_.server(request.server).query_timeout;
-    if (limit.count() == 0 || request.rows_seen || now - request.started < limit) return;
+    if (limit.count() == 0 || request.again.rows_seen || now - request.started < limit) return;
     auto& side = sides_[request.slot];
     if (!side.lease) return;
     send_cancel(lodging_.around, side.lease.connection());

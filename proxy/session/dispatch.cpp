@@ -130,18 +130,19 @@ void Dispatch::place(Search& search, const BatchFacts& facts) {
     if (!continues) start_request(choice);
     auto& request = requests.back();
     if (choice.primary_read) request.primary_read = std::move(choice.primary_read);
-    request.ties = request.ties || search.demand.ties;
-    request.queries =
-        request.queries || statement->statement.may_read() || statement->statement.prepares;
-    request.raises_floor = request.raises_floor || statement->statement.raises_floor;
-    request.writes = request.writes || statement->statement.access == Access::write;
-    request.may_commit = request.may_commit || facts.may_commit;
+    request.does.ties = request.does.ties || search.demand.ties;
+    request.does.queries =
+        request.does.queries || statement->statement.may_read() || statement->statement.prepares;
+    request.does.raises_floor = request.does.raises_floor || statement->statement.raises_floor;
+    request.does.writes = request.does.writes || statement->statement.access == Access::write;
+    request.does.may_commit = request.does.may_commit || facts.may_commit;
     if (choice.needed.timeline != 0) request.needed = choice.needed;
     if (!request.statement || request.statement == synthetic_verdicts().neutral)
         request.statement = statement;
-    if (request.retryable) {
+    if (request.again.retryable) {
         requests.keep(bytes);
-        request.retryable = request.messages.size() <= 2 * lodging_.config().routing.retry_buffer;
+        request.again.retryable =
+            request.again.messages.size() <= 2 * lodging_.config().routing.retry_buffer;
     }
     sender_.send({client_.batcher.batch(), bytes, facts, continues}, choice.slot, request);
     if (request.bare && request.open) requests.drop_back();  // a Sync that the server ignores
@@ -156,8 +157,8 @@ void Dispatch::start_request(const Choice& choice) {
     auto& fresh = moved ? requests.start(std::move(*moved), server) : requests.start(server);
     fresh.slot = choice.slot;
     fresh.reason = choice.reason;
-    fresh.raises_floor = false;
-    fresh.retryable = choice.slot == Slot::replica && !memory_.transaction.has_to_stay();
+    fresh.does.raises_floor = false;
+    fresh.again.retryable = choice.slot == Slot::replica && !memory_.transaction.has_to_stay();
     if (!moved) fresh.started = client_.received_at;
     moved.reset();
     fresh.open = true;

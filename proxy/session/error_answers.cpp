@@ -19,7 +19,7 @@ constexpr std::chrono::seconds kErrorRemembered{10};
 bool is_the_clients(const Expected& owed, const ReplyQueue& replies) {
     if (owed.what == Expect::sync) return true;
     return owed.purpose == Purpose::prepare && owed.what != Expect::query &&
-           !replies.skips_to_own_sync();
+           !skips_to_own_sync(replies);
 }
 
 wire::Buffer whole_message(wire::Bytes body) {
@@ -48,11 +48,11 @@ Verdict ErrorAnswers::on_error(Slot slot, wire::Bytes body) {
     if (!requests.empty()) note_failure(requests.front(), sqlstate);
     if (ends_session) sides_[slot].has_said_farewell = true;
     memory_.state.failed();
-    memory_.statements.failed(replies.first_of_client());
+    memory_.statements.failed(first_of_client(replies));
     requests.go_on(skip_to_sync(slot));
     if (requests.empty()) return Verdict::forward;
     auto& failed = requests.front();
-    if (!failed.retryable) memory_.statements.commit();
+    if (!failed.again.retryable) memory_.statements.commit();
     if (requests.back().open && requests.back().failed) client_.batcher.skip(Skipping::for_server);
     const bool follows_from_own = failed.own_error && (sqlstate == "26000" || sqlstate == "25P02");
     return follows_from_own ? answer_with_own_error() : Verdict::forward;
@@ -75,7 +75,7 @@ void ErrorAnswers::note_failure(Request& request, std::string_view sqlstate) {
         routing::runs_again_on_primary(sqlstate))
         request.statement->repeats_error_until = course_.replies_at + kErrorRemembered;
     request.failed = true;
-    request.rows_seen = true;
+    request.again.rows_seen = true;
 }
 
 UnansweredEnds ErrorAnswers::skip_to_sync(Slot slot) {

@@ -7,7 +7,7 @@ namespace pgsteer::proxy {
 
 bool Flight::all_retryable() const {
     return std::all_of(requests_.begin(), requests_.end(),
-                       [](const Request& request) { return request.retryable; });
+                       [](const Request& request) { return request.again.retryable; });
 }
 
 Request& Flight::start(routing::ServerId server) {
@@ -19,14 +19,14 @@ Request& Flight::start(routing::ServerId server) {
 
 Request& Flight::start(Request&& request, routing::ServerId server) {
     ++in_flight_[server.index];
-    kept_bytes_ += request.messages.size();
+    kept_bytes_ += request.again.messages.size();
     auto& started = requests_.emplace_back(std::move(request));
     started.server = server;
     return started;
 }
 
 void Flight::keep(wire::Bytes messages) {
-    auto& kept = requests_.back().messages;
+    auto& kept = requests_.back().again.messages;
     kept.insert(kept.end(), messages.begin(), messages.end());
     kept_bytes_ += messages.size();
 }
@@ -74,10 +74,10 @@ void Flight::go_on(const UnansweredEnds& ends) {
         const auto& next = requests_[*place + 1];
         request.open = next.open;
         request.last = next.last;
-        request.writes = request.writes || next.writes;
-        request.may_commit = request.may_commit || next.may_commit;
-        request.raises_floor = request.raises_floor || next.raises_floor;
-        request.retryable = false;
+        request.does.writes = request.does.writes || next.does.writes;
+        request.does.may_commit = request.does.may_commit || next.does.may_commit;
+        request.does.raises_floor = request.does.raises_floor || next.does.raises_floor;
+        request.again.retryable = false;
         erase(*place + 1);
     }
 }
@@ -89,7 +89,7 @@ void Flight::end(const UnansweredEnds& ends) {
 
 void Flight::forget(const Request& request) {
     --in_flight_[request.server.index];
-    kept_bytes_ -= request.messages.size();
+    kept_bytes_ -= request.again.messages.size();
 }
 
 void Flight::erase(std::size_t place) {

@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds kDiscardedPatience{5};
 
 void Holding::release_replies(std::size_t complete, std::size_t end) {
     const auto& requests = course_.requests;
-    const bool hold = !requests.empty() && requests.front().retryable &&
+    const bool hold = !requests.empty() && requests.front().again.retryable &&
                       requests.front().slot == Slot::replica && !requests.front().failed;
     const bool is_the_same = outbox_.release(
         hold ? complete : end,
@@ -78,11 +78,11 @@ void Holding::release_held() {
     if (!held) return die_of_another_answer();
     client_.stream.write(*held);
     auto& request = course_.requests.front();
-    if (request.rows_seen || sides_[request.slot].partial > 0 ||
-        request.released.size() + held->size() > lodging_.config().routing.retry_buffer) {
-        request.retryable = false;
+    if (request.again.rows_seen || sides_[request.slot].partial > 0 ||
+        request.again.released.size() + held->size() > lodging_.config().routing.retry_buffer) {
+        request.again.retryable = false;
     } else {
-        request.released.insert(request.released.end(), held->begin(), held->end());
+        request.again.released.insert(request.again.released.end(), held->begin(), held->end());
     }
     outbox_.forget_held();
 }

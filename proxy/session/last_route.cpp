@@ -21,7 +21,7 @@ std::string_view role_of(Slot slot) { return slot == Slot::replica ? "replica" :
 
 void LastRoute::note(Slot slot, const Request& request) {
     if (request.statement && request.statement->statement.shows != Shows::nothing) return;
-    known_ = {request.server, slot, request.reason, request.retried, Clock::duration{-1}};
+    known_ = {request.server, slot, request.reason, request.again.retried, Clock::duration{-1}};
     const auto fresh_as_of = lodging_.around.topology()[request.server].fresh_as_of;
     if (slot == Slot::replica && fresh_as_of != routing::kNever)
         known_->staleness = std::max(Clock::duration{0}, course_.replies_at - fresh_as_of);

@@ -49,7 +49,7 @@ void Questions::add_sample(const BatchFacts& facts, const Request& request, wire
     auto& freshness = lodging_.around.freshness();
     const auto level = memory_.freshness.level(memory_.state.read_options());
     if (!lodging_.config().routing.sample_on_primary || level == Consistency::eventual) return;
-    if (!request.raises_floor || request.open || course_.requests.size() != 1 ||
+    if (!request.does.raises_floor || request.open || course_.requests.size() != 1 ||
         side.sample.is_pending)
         return;
     if (!ends_outside_transaction(facts)) return;
@@ -80,9 +80,9 @@ void Questions::asked(routing::TimePoint at) {
 }
 
 void Questions::note_written(Slot slot, TransactionStatus status) {
-    if (slot != Slot::primary || course_.requests.empty() || !course_.requests.front().writes)
+    if (slot != Slot::primary || course_.requests.empty() || !course_.requests.front().does.writes)
         return;
-    if (status != TransactionStatus::idle && !course_.requests.front().may_commit) return;
+    if (status != TransactionStatus::idle && !course_.requests.front().does.may_commit) return;
     auto& sample = sides_[slot].sample;
     auto& writes = lodging_.around.freshness().writes();
     if (!sample.is_pending) return writes.acknowledged(course_.replies_at);
@@ -141,11 +141,11 @@ Verdict Questions::verification_told() {
     if (course_.requests.empty()) return Verdict::broken;
     const auto& needed = course_.requests.front().needed;
     const auto& server = lodging_.around.topology()[connection.server];
-    const bool same_run = server.incarnation.number == connection.incarnation &&
+    const bool same_run = server.incarnation.number == connection.origin.incarnation &&
                           server.incarnation.timeline == needed.timeline;
     const bool passed = same_run && side.told_position && *side.told_position >= needed.lsn;
     if (same_run && side.told_position)
-        lodging_.around.freshness().learnt().learn(connection.server, connection.incarnation,
+        lodging_.around.freshness().learnt().learn(connection.server, connection.origin.incarnation,
                                                    *side.told_position);
     lodging_.around.freshness().verification(connection.server).ended(passed, course_.replies_at);
     auto& counters = lodging_.around.counters();
@@ -154,7 +154,7 @@ Verdict Questions::verification_told() {
         side.verification.is_behind = true;
         return Verdict::run_again;
     }
-    memory_.freshness.proven(connection.server, connection.incarnation, needed);
+    memory_.freshness.proven(connection.server, connection.origin.incarnation, needed);
     return Verdict::swallow;
 }
 

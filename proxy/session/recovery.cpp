@@ -37,7 +37,7 @@ awaitable<bool> Recovery::has_front_crashed(routing::ServerId server) {
     course_.running_again = false;
     if (!crashed || client_.closing) co_return false;
     auto& request = course_.requests.front();
-    request.retryable = false;
+    request.again.retryable = false;
     const auto key = request.statement ? request.statement->key : routing::StatementKey{};
     const int times = lodging_.around.crashes().crashed(key, Clock::now());
     log::error("a statement has crashed its server process", "server", config.name, "session",
@@ -100,7 +100,7 @@ void Recovery::go_on_after(Loss loss, bool crashed) {
     }
     if (!loss.busy) return;
     if (requests.front().failed) return leave_with(loss.last_words);
-    if (!requests.front().retryable) {
+    if (!requests.front().again.retryable) {
         holding_.release_held();
         fail_front(crashed ? ProxyErrc::server_process_crashed : loss.reason);
     }
@@ -175,7 +175,7 @@ awaitable<void> Recovery::run_elsewhere(Why why, routing::ServerSet avoid) {
     memory_.transaction.withdraw();
     control_.roll_back_on_replica();
     auto again = take_all(why);
-    holding_.outbox().expect_again(again.front().released);
+    holding_.outbox().expect_again(again.front().again.released);
     const auto decides = again.front().statement;
     const auto arrived = again.front().started;
     const bool waits =
@@ -206,9 +206,9 @@ Flight::Requests Recovery::take_all(Why why) {
     auto again = course_.requests.take_all();
     for (auto& request : again) {
         if (why != Why::behind) who_.counters->servers[request.server.index].retried.add();
-        request.rows_seen = false;
+        request.again.rows_seen = false;
         request.needed = {};
-        request.retried = true;
+        request.again.retried = true;
     }
     return again;
 }
@@ -217,7 +217,7 @@ Flight::Requests Recovery::take_all(Why why) {
 void Recovery::place_again(Flight::Requests again, Choice& choice, Why why) {
     for (auto& request : again) {
         request.slot = choice.slot;
-        request.retryable = choice.slot == Slot::replica;
+        request.again.retryable = choice.slot == Slot::replica;
         request.reason = choice.reason;
         if (choice.slot == Slot::primary)
             request.reason = why == Why::behind ? routing::Reason::replica_behind
@@ -237,11 +237,11 @@ void Recovery::place_again(Flight::Requests again, Choice& choice, Why why) {
 }
 
 void Recovery::send_again(Request& placed) {
-    const auto batch = judge_.parse_batch(placed.messages);
+    const auto batch = judge_.parse_batch(placed.again.messages);
     const bool was_open = placed.open;
     placed.open = true;
-    const auto facts = judge_.facts_of(batch, placed.messages);
-    sender_.send({batch, placed.messages, facts, false}, placed.slot, placed);
+    const auto facts = judge_.facts_of(batch, placed.again.messages);
+    sender_.send({batch, placed.again.messages, facts, false}, placed.slot, placed);
     placed.open = was_open;
     if (was_open) progress_.ask_for_answers(placed);
 }

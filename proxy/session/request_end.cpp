@@ -22,7 +22,7 @@ void RequestEnd::finish_front(Slot slot) {
         if (pin) lodging_.around.counters().pins[static_cast<std::size_t>(*pin)].add();
     }
     last_route_.note(slot, request);
-    memory_.transaction.answered(slot, request.queries, request.ties);
+    memory_.transaction.answered(slot, request.does.queries, request.does.ties);
     course_.cancel = Cancel::none;
     course_.requests.finish_front();
 }

@@ -60,7 +60,7 @@ Situation Seek::situation(const Demand& demand) const {
     if (!requests.empty()) now.in_flight = {requests.back().slot, requests.back().open};
     for (const Slot slot : {Slot::primary, Slot::replica})
         if (const auto& lease = sides_[slot].lease)
-            now.held[static_cast<std::size_t>(slot)] = {lease->server, lease->incarnation,
+            now.held[static_cast<std::size_t>(slot)] = {lease->server, lease->origin.incarnation,
                                                         lease->cancels_in_flight > 0};
     return now;
 }

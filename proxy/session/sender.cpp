@@ -38,7 +38,7 @@ void Sender::send(const Sent& sent, Slot slot, Request& request) {
     wire::Buffer front;
     const bool starts_request = !sent.continues && !memory_.state.transaction_on() &&
                                 connection->transaction_status == TransactionStatus::idle &&
-                                !connection->replies.owes_client();
+                                !owes_client(connection->replies);
     add_prelude(to, starts_request, front);
     wire::Buffer lacking;
     std::size_t placed = 0;  // of `bytes`, in `front`
@@ -81,7 +81,7 @@ void Sender::add_prelude(const Target& to, bool starts_request, wire::Buffer& ou
         if (to.connection.ledger.has_leftovers()) preparing(to).close_leftovers(out);
         if (memory_.state.settings_pending(to.slot)) add_settings(to, out);
     }
-    const bool shows = !to.connection.replies.owes_client();
+    const bool shows = !owes_client(to.connection.replies);
     if (to.request.needed.timeline != 0 && !sides_[to.slot].verification.is_pending)
         questions_.add_verification(out);
     if (memory_.transaction.is_waiting()) control_.open(to.slot, out);

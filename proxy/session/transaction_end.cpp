@@ -15,7 +15,7 @@ void TransactionEnd::act() {
     if (course_.requests.size() > 1 || memory_.state.irreplaceable(Slot::replica)) return;
     outdates_replica_ = false;
     if (const auto& lease = sides_[Slot::replica].lease) {
-        lease->incarnation = kOutdated;
+        lease->origin.incarnation = kOutdated;
         replica_was_outdated_ = true;
     }
 }

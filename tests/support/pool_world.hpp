@@ -108,9 +108,9 @@ public:
         auto connection = std::make_shared<ServerConnection>(server.take());
         connection->id = ++last_id;
         connection->server = id;
-        connection->to_replica = id == kReplica;
-        connection->incarnation = id == kReplica ? 1 : 0;
-        connection->opened_at = routing::Clock::now();
+        connection->origin.to_replica = id == kReplica;
+        connection->origin.incarnation = id == kReplica ? 1 : 0;
+        connection->origin.opened_at = routing::Clock::now();
         return connection;
     }
     static PoolTarget target(routing::ServerId id = kPrimary, const std::string& settings = {}) {

@@ -31,9 +31,9 @@ std::string error_response(std::string_view severity, std::string_view sqlstate)
 struct Fault {
     enum class Kind : std::uint8_t {
         none,
-        closed,   // the connection ends
-        half,     // the same in the middle of the message
-        error,    // an ErrorResponse in its place, after which the server goes on as PostgreSQL does
+        closed,  // the connection ends
+        half,    // the same in the middle of the message
+        error,   // an ErrorResponse in its place, after which the server goes on as PostgreSQL does
         silence,  // nothing more comes; the connection stays
     };
     Kind kind = Kind::none;

@@ -59,7 +59,8 @@ protected:
     std::string take() {
         EXPECT_EQ(next(), Step::dispatch);
         std::string types;
-        for (const auto& item : batcher_.batch().items) types.push_back(static_cast<char>(item.type));
+        for (const auto& item : batcher_.batch().items)
+            types.push_back(static_cast<char>(item.type));
         batcher_.consume(true);
         return types;
     }
@@ -246,7 +247,8 @@ TEST_F(BatcherTest, NoMessageHasThatLength) {
     const auto too_long = "S\0\1\0\0"sv;
     std::memcpy(in.prepare().data(), too_long.data(), too_long.size());
     in.commit(too_long.size());
-    EXPECT_EQ(other.next([](std::string_view) { return routing::StatementPtr{}; }), Step::violation);
+    EXPECT_EQ(other.next([](std::string_view) { return routing::StatementPtr{}; }),
+              Step::violation);
     EXPECT_EQ(other.unknown_type(), 0);
 }
 

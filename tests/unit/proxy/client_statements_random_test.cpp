@@ -342,7 +342,8 @@ private:
         EXPECT_TRUE(request.is_over);
         for (std::size_t i = 0; i < request.messages.size(); ++i)
             EXPECT_EQ(request.answers[i], request.expected[i])
-                << "message " << i << " of kind " << static_cast<int>(request.messages[i].kind);
+                << "message " << i << " of kind "
+                << static_cast<int>(request.messages[i].kind);
     }
 
     static constexpr std::size_t kPrimary = 0;

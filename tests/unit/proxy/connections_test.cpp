@@ -132,7 +132,7 @@ INSTANTIATE_TEST_SUITE_P(
                  [](auto& c) { c.transaction_status = routing::TransactionStatus::in_block; }},
         Unusable{"a cancel is on its way", [](auto& c) { c.cancels_in_flight = 1; }},
         Unusable{"DISCARD ALL would not undo all", [](auto& c) { c.outlives_discard_all = true; }},
-        Unusable{"it is too old", [](auto& c) { c.opened_at -= 2h; }},
+        Unusable{"it is too old", [](auto& c) { c.origin.opened_at -= 2h; }},
         Unusable{"it is closed", [](auto& c) { c.stream.close(); }}),
     [](const auto& test) { return "No" + std::to_string(test.index); });
 

@@ -22,7 +22,7 @@ protected:
     // `name` is kept for another run.
     Request& start(std::string_view name, ServerId server = kReplica) {
         auto& request = flight_.start(server);
-        request.retryable = true;
+        request.again.retryable = true;
         flight_.keep(wire::as_bytes(name));
         return request;
     }
@@ -32,7 +32,7 @@ protected:
     [[nodiscard]] std::vector<std::string> names() const {
         std::vector<std::string> names;
         for (const auto& request : flight_)
-            names.emplace_back(wire::as_text(wire::Bytes{request.messages}));
+            names.emplace_back(wire::as_text(wire::Bytes{request.again.messages}));
         return names;
     }
 
@@ -102,7 +102,7 @@ TEST_F(FlightTest, IsRetryableAsAWholeOnly) {
     EXPECT_TRUE(flight_.all_retryable());
     start("a");
     EXPECT_TRUE(flight_.all_retryable());
-    start("b").retryable = false;
+    start("b").again.retryable = false;
     EXPECT_FALSE(flight_.all_retryable());
 }
 
@@ -111,14 +111,15 @@ TEST_F(FlightTest, IsRetryableAsAWholeOnly) {
 TEST_F(FlightTest, EndsARequestWithTheOneBehindIt) {
     start("a");
     auto& second = start("b");
-    second.writes = second.may_commit = second.raises_floor = second.open = true;
+    second.does.writes = second.does.may_commit = second.does.raises_floor = second.open = true;
     second.last = {.number = 7};
-    flight_.front().raises_floor = false;
+    flight_.front().does.raises_floor = false;
     flight_.go_on({0});
     ASSERT_THAT(names(), ElementsAre("a"));
     const auto& request = flight_.front();
-    EXPECT_TRUE(request.open && request.writes && request.may_commit && request.raises_floor);
-    EXPECT_FALSE(request.retryable) << "what is kept of it is not all of it";
+    EXPECT_TRUE(request.open && request.does.writes && request.does.may_commit &&
+                request.does.raises_floor);
+    EXPECT_FALSE(request.again.retryable) << "what is kept of it is not all of it";
     EXPECT_EQ(request.last.number, 7U);
     EXPECT_THAT(counts_, ElementsAre(0, 1));
     EXPECT_EQ(flight_.kept_bytes(), 1U);

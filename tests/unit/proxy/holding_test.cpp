@@ -25,7 +25,7 @@ protected:
         connect(Slot::replica);
         owes(Slot::replica);
         auto& read = request(Slot::replica);
-        read.retryable = true;
+        read.again.retryable = true;
         return read;
     }
     // A turn: `bytes` have come at `at`, of which answers up to `complete` are complete.
@@ -151,16 +151,16 @@ TEST_F(HoldingTest, RemembersTheDescriptionsThatTheClientHas) {
     auto& request = read();
     comes("half", 0);
     holding_.release_held();
-    EXPECT_TRUE(request.retryable);
-    EXPECT_EQ(wire::as_text(request.released), "half");
+    EXPECT_TRUE(request.again.retryable);
+    EXPECT_EQ(wire::as_text(request.again.released), "half");
 }
 
 TEST_F(HoldingTest, CannotRunElsewhereOnceTheClientHasRows) {
     auto& request = read();
-    request.rows_seen = true;
+    request.again.rows_seen = true;
     comes("half", 0);
     holding_.release_held();
-    EXPECT_FALSE(request.retryable);
+    EXPECT_FALSE(request.again.retryable);
 }
 
 TEST_F(HoldingTest, CannotRunElsewhereInTheMiddleOfAMessage) {
@@ -168,17 +168,17 @@ TEST_F(HoldingTest, CannotRunElsewhereInTheMiddleOfAMessage) {
     sides_[Slot::replica].partial = 1;
     comes("half", 0);
     holding_.release_held();
-    EXPECT_FALSE(request.retryable);
+    EXPECT_FALSE(request.again.retryable);
 }
 
 TEST_F(HoldingTest, CannotRunElsewhereWhenMoreWasPassedOnThanIsKept) {
     auto& request = read();
     comes(std::string(kRetryBuffer, 'x'), 0);
     holding_.release_held();
-    EXPECT_TRUE(request.retryable);
+    EXPECT_TRUE(request.again.retryable);
     comes("x", 0);
     holding_.release_held();
-    EXPECT_FALSE(request.retryable);
+    EXPECT_FALSE(request.again.retryable);
 }
 
 TEST_F(HoldingTest, HasNothingToPassOnWithoutARequest) {

@@ -19,7 +19,7 @@ protected:
         Request request;
         request.server = id(slot);
         request.reason = reason;
-        request.retried = retried;
+        request.again.retried = retried;
         request.statement = statement("select 1");
         last_route_.note(slot, request);
     }

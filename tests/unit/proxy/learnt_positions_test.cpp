@@ -1,4 +1,5 @@
 #include "proxy/shared/learnt_positions.hpp"
+
 #include "proxy/shared/verification.hpp"
 
 #include <gtest/gtest.h>

@@ -18,9 +18,8 @@ TEST(ParameterView, ShowsWhatTheServerReportedAtLogin) {
 }
 
 TEST(ParameterView, HidesThatTheFirstServerWasAReplica) {
-    const ParameterMap reported{{"in_hot_standby", "on"},
-                                {"default_transaction_read_only", "on"},
-                                {"is_superuser", "on"}};
+    const ParameterMap reported{
+        {"in_hot_standby", "on"}, {"default_transaction_read_only", "on"}, {"is_superuser", "on"}};
     EXPECT_EQ(view_of(reported).all(), reported) << "the primary's role is read-only by default";
     const auto view = view_of(reported, true);
     EXPECT_EQ(view.all().find("in_hot_standby")->second, "off");

@@ -252,7 +252,7 @@ TEST_F(SampleTest, DoesNotComeWhereItWasSkipped) {
 
 TEST_F(SampleTest, StandsForTheWriteThatItIsBehind) {
     (void)sampled();
-    course_.requests.front().writes = true;
+    course_.requests.front().does.writes = true;
     questions_.note_written(Slot::primary, TransactionStatus::idle);
     EXPECT_EQ(written().at, kReplied);
     EXPECT_EQ(written().unpositioned, kNever);
@@ -263,7 +263,7 @@ TEST_F(SampleTest, StandsForTheWriteThatItIsBehind) {
 
 TEST_F(SampleTest, LeavesAWriteWithoutAPositionWhereItWasSkipped) {
     (void)sampled();
-    course_.requests.front().writes = true;
+    course_.requests.front().does.writes = true;
     questions_.note_written(Slot::primary, TransactionStatus::idle);
     questions_.skipped(Slot::primary, Purpose::sample);
     EXPECT_NE(written().unpositioned, kNever);

@@ -122,11 +122,11 @@ TEST(ReplyQueue, StatementsOfAQueryCountOneByOne) {
 
 TEST(ReplyQueue, KnowsTheOldestMessageOfTheClients) {
     Queue queue;
-    EXPECT_EQ(queue.first_of_client().number, 0U);
+    EXPECT_EQ(first_of_client(queue).number, 0U);
     queue.push({.what = Expect::parse, .internal = true});
     queue.push({.what = Expect::bind, .of_client = {.number = 3}});
     queue.push({.what = Expect::execute, .of_client = {.number = 4}});
-    EXPECT_EQ(queue.first_of_client().number, 3U);
+    EXPECT_EQ(first_of_client(queue).number, 3U);
 }
 
 TEST(ReplyQueue, AnErrorDropsEverythingUpToSync) {
@@ -475,17 +475,17 @@ TEST(ReplyQueue, AgreesWithAServerOnRandomPipelines) {
 
 TEST(ReplyQueue, AnErrorSkipsToTheNextSyncWhoeverSentIt) {
     Queue queue;
-    EXPECT_FALSE(queue.skips_to_own_sync());
+    EXPECT_FALSE(skips_to_own_sync(queue));
     queue.push({.what = Expect::parse, .internal = true});
-    EXPECT_FALSE(queue.skips_to_own_sync());
+    EXPECT_FALSE(skips_to_own_sync(queue));
     queue.push({.what = Expect::bind});
     queue.push({.what = Expect::sync});
-    EXPECT_FALSE(queue.skips_to_own_sync());
+    EXPECT_FALSE(skips_to_own_sync(queue));
     Queue ours;
     ours.push({.what = Expect::parse, .internal = true});
     ours.push({.what = Expect::sync, .internal = true});
     ours.push({.what = Expect::query});
-    EXPECT_TRUE(ours.skips_to_own_sync());
+    EXPECT_TRUE(skips_to_own_sync(ours));
 }
 
 // --- which message fits ---

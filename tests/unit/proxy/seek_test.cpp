@@ -591,7 +591,7 @@ TEST_F(ChooseAtServersTest, HoldsTheConnectionThatItGets) {
     choose("select 1");
     EXPECT_EQ(failure(), ProxyErrc::ok);
     ASSERT_TRUE(sides_[Slot::replica].lease);
-    EXPECT_TRUE(sides_[Slot::replica].lease->to_replica);
+    EXPECT_TRUE(sides_[Slot::replica].lease->origin.to_replica);
     EXPECT_TRUE(sides_.is_held(*sides_[Slot::replica].lease.connection()));
 }
 

@@ -14,7 +14,7 @@ protected:
     // The replica connection that the session holds; of a run of its server that goes on.
     ServerConnection& replica() { return connect(Slot::replica); }
     [[nodiscard]] bool is_outdated() {
-        return sides_[Slot::replica].lease->incarnation == kOutdated;
+        return sides_[Slot::replica].lease->origin.incarnation == kOutdated;
     }
     // The session has left a connection that was outdated, and gets another one.
     void connect_anew(ParameterMap parameters) {

@@ -194,8 +194,8 @@ TEST_F(TransactionTest, WhereItMayStart) {
     EXPECT_FALSE(view("BEGIN READ ONLY", conf::Transactions::primary).may_start_on_replica);
     EXPECT_FALSE(view("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY").may_start_on_replica);
     const routing::DefaultModes of_session{{Isolation::read_committed, true}, true};
-    EXPECT_FALSE(transaction_.view(routing::classify("BEGIN"), kPolicy, of_session)
-                     .may_start_on_replica)
+    EXPECT_FALSE(
+        transaction_.view(routing::classify("BEGIN"), kPolicy, of_session).may_start_on_replica)
         << "a replica does not know the session's isolation level";
     answer("BEGIN READ ONLY");
     EXPECT_TRUE(view("SELECT 1").waits);

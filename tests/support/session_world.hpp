@@ -67,14 +67,19 @@ protected:
     using Clock = routing::Clock;
     using Change = std::function<void(conf::Config&)>;
 
-    explicit SessionWorld(const Change& change = {}) : worker_{change} {
+    // What is known of the servers does not grow old while a test is held up.
+    explicit SessionWorld(const Change& change = {})
+        : worker_{[&change](conf::Config& config) {
+              config.health.fall = 1'000'000;
+              if (change) change(config);
+          }} {
         course_.session = session_;
         who_.identity.user = "joe";
         who_.identity.database = who_.identity.server_database = "app";
         who_.key = {7, 42};
         who_.counters = std::make_shared<health::DatabaseCounters>();
         who_.is_registered = true;
-        memory_.catalog.start(catalog_, "joe", std::nullopt, false);
+        memory_.catalog.start(catalog(), "joe", std::nullopt, false);
         sides_.heard_by(ear(Slot::primary), ear(Slot::replica));
     }
     // Everybody hangs up: no coroutine is left that looks at what is gone.
@@ -135,7 +140,11 @@ protected:
         auto next =
             routing::build_catalog(facts, std::make_shared<const routing::FunctionOverrides>());
         next->set_epoch(1);
-        catalog_->publish(std::move(next));
+        catalog()->publish(std::move(next));
+    }
+
+    [[nodiscard]] std::shared_ptr<health::CatalogStore> catalog() {
+        return worker_.catalogs.database("app");
     }
 
     // --- servers ---
@@ -210,8 +219,6 @@ protected:
     Connections connections_{environment_, retirement_};
     std::array<Ear, 2> ears_;
 
-    const std::shared_ptr<health::CatalogStore> catalog_ =
-        std::make_shared<health::CatalogStore>("app", [] {});
     const std::shared_ptr<int> session_ = std::make_shared<int>();  // see Course::session
     Lodging lodging_{worker_.around, base().generations_.current()};
     Client client_{client_end_.take(), counters()};

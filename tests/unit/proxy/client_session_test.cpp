@@ -25,7 +25,7 @@ protected:
               config.databases.push_back({.name = "app", .server_name = {}});
               config.auth.users.emplace_back().name = "joe";
           }} {
-        worker_.catalogs.database("app")->tried();  // a login waits for no look at it
+        catalog()->tried();  // a login waits for no look at it
         worker_.around.clients().came();
         session_->start();
         says(message(0, "\0\3\0\0user\0joe\0database\0app\0\0"s), ready('I'));

@@ -156,7 +156,7 @@ TEST_F(ConnectionsTest, AreSharedOnlyAmongEqualSettings) {
 
 TEST_F(ConnectionsTest, OfAFormerRunOrRoleAreClosedInstead) {
     const auto of_former_run = idle(server_, PoolWorld::kReplica);
-    of_former_run->incarnation = 7;
+    of_former_run->origin.incarnation = 7;
     EXPECT_EQ(
         connections_.take_idle(group(PoolWorld::kReplica), PoolWorld::target(PoolWorld::kReplica)),
         nullptr);

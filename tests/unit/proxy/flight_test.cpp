@@ -129,7 +129,7 @@ TEST_F(FlightTest, OpensTheNewestAgain) {
     start("a");
     flight_.go_on({0});
     EXPECT_TRUE(flight_.is_open());
-    EXPECT_TRUE(flight_.back().retryable);
+    EXPECT_TRUE(flight_.back().again.retryable);
 }
 
 TEST_F(FlightTest, ForgetsABareSync) {

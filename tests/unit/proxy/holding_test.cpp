@@ -65,13 +65,13 @@ TEST_F(HoldingTest, PassesOnCompleteAnswersAndHoldsTheRestOfARead) {
 TEST_F(HoldingTest, HoldsNothingOfThePrimary) {
     connect(Slot::primary);
     owes(Slot::primary);
-    request(Slot::primary).retryable = true;
+    request(Slot::primary).again.retryable = true;
     comes("half", 0);
     EXPECT_EQ(client_hears(), "half");
 }
 
 TEST_F(HoldingTest, HoldsNothingThatCannotRunElsewhere) {
-    read().retryable = false;
+    read().again.retryable = false;
     comes("half", 0);
     EXPECT_EQ(client_hears(), "half");
 }

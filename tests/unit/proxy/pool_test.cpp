@@ -49,7 +49,7 @@ protected:
 TEST_F(PoolTest, OpensWhatItIsAskedForAndGivesItOutAgain) {
     auto first = acquire(PoolWorld::kPrimary);
     ASSERT_TRUE(first.lease) << first.failure.text;
-    EXPECT_FALSE(first.lease->to_replica);
+    EXPECT_FALSE(first.lease->origin.to_replica);
     const auto id = first.lease->id;
     EXPECT_TRUE(pool_.is_exhausted(PoolWorld::key()));
     settle(first);
@@ -63,8 +63,8 @@ TEST_F(PoolTest, OpensWhatItIsAskedForAndGivesItOutAgain) {
 TEST_F(PoolTest, ChecksAReplicaAndMakesItAlike) {
     auto result = acquire(PoolWorld::kReplica);
     ASSERT_TRUE(result.lease) << result.failure.text;
-    EXPECT_TRUE(result.lease->to_replica);
-    EXPECT_EQ(result.lease->incarnation, 1U);
+    EXPECT_TRUE(result.lease->origin.to_replica);
+    EXPECT_EQ(result.lease->origin.incarnation, 1U);
     EXPECT_EQ(result.lease->server, PoolWorld::kReplica);
 }
 

@@ -92,7 +92,7 @@ TEST_F(SampleTest, IsNotWantedWhereNothingHasToBeFresh) {
 }
 
 TEST_F(SampleTest, IsNotWantedBehindWhatRaisesNoFloor) {
-    request(Slot::primary).raises_floor = false;
+    request(Slot::primary).does.raises_floor = false;
     EXPECT_THAT(sampled(), IsEmpty());
 }
 
@@ -196,7 +196,7 @@ TEST_F(RareSampleTest, IsAskedForOnceInItsInterval) {
 TEST_F(SampleTest, RaisesTheFloorToThePositionThatIsTold) {
     (void)sampled();
     tell(Slot::primary, {"0/5000028"});
-    EXPECT_EQ(questions_.on_position_told(Slot::primary, Purpose::sample), Verdict::swallow);
+    EXPECT_EQ(questions_.on_position_told(Purpose::sample), Verdict::swallow);
     const auto& position = memory_.freshness.floor().primary_position;
     EXPECT_EQ(position.timeline, 1U);
     EXPECT_EQ(position.lsn, routing::before_page_header(*routing::parse_lsn("0/5000028")));
@@ -207,7 +207,7 @@ TEST_F(SampleTest, CoversNoReadThatWasAnsweredAfterItWasAskedFor) {
     memory_.freshness.replica_has_answered(PoolWorld::kReplica, kReceived + 1s);
     (void)sampled();
     tell(Slot::primary, {"0/5000028"});
-    (void)questions_.on_position_told(Slot::primary, Purpose::sample);
+    (void)questions_.on_position_told(Purpose::sample);
     EXPECT_FALSE(memory_.freshness.floor().covers_replica);
 }
 
@@ -215,13 +215,13 @@ TEST_F(SampleTest, CoversAReadThatWasAnsweredBefore) {
     memory_.freshness.replica_has_answered(PoolWorld::kReplica, kReceived);
     (void)sampled();
     tell(Slot::primary, {"0/5000028"});
-    (void)questions_.on_position_told(Slot::primary, Purpose::sample);
+    (void)questions_.on_position_told(Purpose::sample);
     EXPECT_TRUE(memory_.freshness.floor().covers_replica);
 }
 
 TEST_F(SampleTest, ProvesNothingWithoutARow) {
     (void)sampled();
-    (void)questions_.on_position_told(Slot::primary, Purpose::sample);
+    (void)questions_.on_position_told(Purpose::sample);
     EXPECT_EQ(memory_.freshness.floor().primary_position.timeline, 0U);
 }
 
@@ -229,7 +229,7 @@ TEST_F(SampleTest, ProvesNothingOfAServerThatIsThePrimaryNoMore) {
     (void)sampled();
     tell(Slot::primary, {"0/5000028"});
     publish([](auto& topology) { topology.primary = PoolWorld::kReplica; });
-    (void)questions_.on_position_told(Slot::primary, Purpose::sample);
+    (void)questions_.on_position_told(Purpose::sample);
     EXPECT_EQ(memory_.freshness.floor().primary_position.timeline, 0U);
 }
 
@@ -237,7 +237,7 @@ TEST_F(SampleTest, ProvesNothingWhileNobodyIsThePrimary) {
     (void)sampled();
     tell(Slot::primary, {"0/5000028"});
     publish([](auto& topology) { topology.primary.reset(); });
-    (void)questions_.on_position_told(Slot::primary, Purpose::sample);
+    (void)questions_.on_position_told(Purpose::sample);
     EXPECT_EQ(memory_.freshness.floor().primary_position.timeline, 0U);
 }
 
@@ -257,7 +257,7 @@ TEST_F(SampleTest, StandsForTheWriteThatItIsBehind) {
     EXPECT_EQ(written().at, kReplied);
     EXPECT_EQ(written().unpositioned, kNever);
     tell(Slot::primary, {"0/5000028"});
-    (void)questions_.on_position_told(Slot::primary, Purpose::sample);
+    (void)questions_.on_position_told(Purpose::sample);
     EXPECT_EQ(written().position.timeline, 1U);
 }
 
@@ -271,7 +271,7 @@ TEST_F(SampleTest, LeavesAWriteWithoutAPositionWhereItWasSkipped) {
 
 TEST_F(QuestionsTest, TellOthersOfAWriteBehindWhichNothingIsAsked) {
     connect(Slot::primary);
-    request(Slot::primary).writes = true;
+    request(Slot::primary).does.writes = true;
     questions_.note_written(Slot::primary, TransactionStatus::idle);
     EXPECT_EQ(written().unpositioned, kReplied);
 }
@@ -284,14 +284,14 @@ TEST_F(QuestionsTest, TellOthersNothingOfReads) {
 }
 
 TEST_F(QuestionsTest, TellOthersNothingOfReplicas) {
-    request(Slot::replica).writes = true;
+    request(Slot::replica).does.writes = true;
     questions_.note_written(Slot::replica, TransactionStatus::idle);
     EXPECT_EQ(written().at, kNever);
 }
 
 TEST_F(QuestionsTest, TellOthersNothingBeforeTheCommit) {
     connect(Slot::primary);
-    request(Slot::primary).writes = true;
+    request(Slot::primary).does.writes = true;
     questions_.note_written(Slot::primary, TransactionStatus::in_block);
     EXPECT_EQ(written().at, kNever);
 }
@@ -299,7 +299,7 @@ TEST_F(QuestionsTest, TellOthersNothingBeforeTheCommit) {
 TEST_F(QuestionsTest, TellOthersOfACommitThatBeginsAnotherTransaction) {
     connect(Slot::primary);
     auto& commit = request(Slot::primary);
-    commit.writes = commit.may_commit = true;
+    commit.does.writes = commit.does.may_commit = true;
     questions_.note_written(Slot::primary, TransactionStatus::in_block);
     EXPECT_EQ(written().at, kReplied);
 }
@@ -388,7 +388,7 @@ protected:
     }
     Verdict told(std::initializer_list<std::string_view> columns) {
         tell(Slot::replica, columns);
-        return questions_.on_position_told(Slot::replica, Purpose::verify);
+        return questions_.on_position_told(Purpose::verify);
     }
     [[nodiscard]] Lsn learnt() {
         return lodging_.around.freshness().learnt().of(PoolWorld::kReplica, 1);

@@ -110,7 +110,7 @@ TEST_F(RequestEndTest, TiesATransactionToItsReplica) {
             .empty());
     (void)memory_.transaction.open(Slot::replica);
     ASSERT_FALSE(memory_.transaction.has_to_stay());
-    sent(Slot::replica, Reason::read_only_transaction).ties = true;
+    sent(Slot::replica, Reason::read_only_transaction).does.ties = true;
     request_end_.finish_front(Slot::replica);
     EXPECT_TRUE(memory_.transaction.has_to_stay());
 }

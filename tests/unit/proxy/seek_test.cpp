@@ -101,7 +101,7 @@ TEST_F(SeekTest, ChoosesTheConnectionThatIsHeld) {
 }
 
 TEST_F(SeekTest, GivesAConnectionBackThatIsOutdated) {
-    connect(Slot::replica).incarnation = kOutdated;
+    connect(Slot::replica).origin.incarnation = kOutdated;
     EXPECT_EQ(look("select 1"), Next::connection);
     EXPECT_FALSE(sides_[Slot::replica].lease);
 }
@@ -234,7 +234,7 @@ TEST_F(SeekTest, FailsWhereTheSessionHasLostWhatThePrimaryHad) {
 }
 
 TEST_F(SeekTest, LeavesNoReplicaOnWhichTheSessionDepends) {
-    connect(Slot::replica).incarnation = kOutdated;
+    connect(Slot::replica).origin.incarnation = kOutdated;
     completed(Slot::replica, "declare c cursor with hold for select 1", TransactionStatus::idle);
     EXPECT_EQ(look("select 1"), Next::look_again);
     EXPECT_TRUE(search_->demand.avoid.contains(PoolWorld::kReplica));

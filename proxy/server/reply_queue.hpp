@@ -221,8 +221,8 @@ private:
 
 // Whether an answer that is the client's is still to come.
 [[nodiscard]] inline bool owes_client(const ReplyQueue& replies) {
-    return std::any_of(replies.entries().begin(), replies.entries().end(),
-                       [](const Expected& entry) { return !entry.internal; });
+    return !replies.empty() && std::any_of(replies.entries().begin(), replies.entries().end(),
+                                           [](const Expected& entry) { return !entry.internal; });
 }
 // Whether all that is owed are answers to samples and to transactions of our own that nothing
 // depends on.

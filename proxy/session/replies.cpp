@@ -25,6 +25,11 @@ bool is_inspected(std::uint8_t type) {
            type == backend::kNoticeResponse || type == backend::kNotificationResponse;
 }
 
+// What may be the last words of the server.
+void hear(ServerConnection& connection, wire::Bytes body) {
+    if (const auto said = wire::decode_error(body)) connection.farewell.heard(*said);
+}
+
 }  // namespace
 
 // Its connection has said something.
@@ -101,7 +106,10 @@ Replies::Outcome Replies::process_replies(Slot slot) {
             break;
         const auto requests_before = course_.requests.size();
         const auto body = rest.subspan(wire::kHeaderBytes, available - wire::kHeaderBytes);
-        verdict = handle(slot, type, body);
+        if (type == backend::kErrorResponse || type == backend::kNoticeResponse)
+            hear(connection, body);
+        verdict = side.discarding ? handle_discarded(slot, type, body)
+                                  : answers_.handle_reply(slot, type, body);
         if (verdict == Verdict::broken) break;
         if (verdict == Verdict::run_again) {
             outbox.take_back(complete);
@@ -130,14 +138,6 @@ std::size_t Replies::pass_partial(Slot slot, std::size_t position, std::size_t e
     if (!side.partial_swallowed) holding_.outbox().forward(position, position + count);
     side.partial -= count;
     return position + count;
-}
-
-Verdict Replies::handle(Slot slot, std::uint8_t type, wire::Bytes body) {
-    auto& side = sides_[slot];
-    if (type == backend::kErrorResponse || type == backend::kNoticeResponse)
-        if (const auto said = wire::decode_error(body)) side.lease->farewell.heard(*said);
-    return side.discarding ? handle_discarded(slot, type, body)
-                           : answers_.handle_reply(slot, type, body);
 }
 
 // What has waited for these answers.

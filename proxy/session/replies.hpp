@@ -66,7 +66,6 @@ private:
                                            std::size_t position,
                                            std::size_t end);
     void go_on_with(routing::Slot slot);
-    [[nodiscard]] Verdict handle(routing::Slot slot, std::uint8_t type, wire::Bytes body);
     [[nodiscard]] Verdict handle_discarded(routing::Slot slot, std::uint8_t type, wire::Bytes body);
 
     // All of them outlive it.

@@ -107,6 +107,7 @@ std::string Transaction::open(Slot slot) {
 }
 
 void Transaction::settle() {
+    if (now_.stage() == Stage::none && settled_.stage() == Stage::none) return;
     if (settled_ != now_) settled_ = now_;
 }
 

@@ -390,7 +390,7 @@ def test_a_prepared_read_survives_its_replica(guarded, tables, when, how):
 def test_a_write_in_flight_on_a_lost_primary_is_not_repeated(make_proxy, tables, how, sqlstate):
     """The client learns that its connection was lost; what became of its write, it cannot know: this one is committed."""
     proxy = make_proxy({"health": HEALTH})
-    asleep = "FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    asleep = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%(77, 1)%'"
     with raw.log_in(dsn(proxy, user="load")) as session:
         session.send(raw.query("BEGIN; INSERT INTO written VALUES (77, 1); COMMIT; SELECT pg_sleep(600)"))
         until(lambda: tables.primary.value(f"SELECT count(*) {asleep}") == 1, "it has written")

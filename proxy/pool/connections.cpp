@@ -100,6 +100,8 @@ void Connections::add(ConnectionGroup& group, const ServerConnectionPtr& connect
     env_.counters->server_connections_opened[connection->server.index].add();
     group_by_connection_[connection->id] = &group;
     ++group.connections;
+    connection->parameters.share(group.reported);
+    group.reported = connection->parameters;
     Exchange::start(connection);
 }
 
@@ -148,6 +150,7 @@ void Connections::keep(const ServerConnectionPtr& connection) {
         retirement_.is_kept_empty(group.key.database, now))
         return close(connection);
     connection->idle_since = now;
+    connection->parameters.share(group.reported);  // they may have been set, and reset
     group.idle.push_back(connection);
     connection->exchange.attach(*this);
     if (!group.waiters.empty()) {

@@ -102,9 +102,8 @@ awaitable<std::string> Connector::check_replica(ServerConnectionPtr connection,
 awaitable<std::string> Connector::check_primary(ServerConnectionPtr connection,
                                                 std::string columns,
                                                 ServerState& seen) {
-    const auto standby = connection->parameters.find("in_hot_standby");
-    if (standby != connection->parameters.end() && standby->second == "on")
-        co_return "it is in recovery";
+    const auto* standby = connection->parameters.find("in_hot_standby");
+    if (standby != nullptr && *standby == "on") co_return "it is in recovery";
     if (columns.empty()) co_return "";
     Deadline deadline{env_.executor, connection->stream, time_limit(connection->server)};
     auto state = co_await read_server_state(*connection, std::move(columns));

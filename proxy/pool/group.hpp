@@ -45,9 +45,10 @@ struct ConnectionGroup : std::enable_shared_from_this<ConnectionGroup> {
     const std::shared_ptr<Budget> budget;
     std::vector<ServerConnectionPtr> idle;  // used last at the end
     std::deque<std::shared_ptr<Waiter>> waiters;
-    int connections = 0;  // idle, leased, being reset
-    int resetting = 0;    // given back, and not idle yet
-    int uses = 0;         // coroutines that work on it: see Use
+    ReportedParameters reported;  // by the newest: what others say as well they share with it
+    int connections = 0;          // idle, leased, being reset
+    int resetting = 0;            // given back, and not idle yet
+    int uses = 0;                 // coroutines that work on it: see Use
 
     // The first in the line gets its turn.
     void wake_one() {

@@ -141,7 +141,7 @@ private:
             case Fit::asynchronous:
                 if (type != wire::backend::kParameterStatus) break;
                 if (const auto status = wire::decode_parameter_status(body))
-                    connection.parameters[std::string{status->name}] = status->value;
+                    connection.parameters.set(status->name, status->value);
                 break;
             case Fit::last: {
                 replies.pop();

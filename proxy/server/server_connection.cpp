@@ -194,7 +194,7 @@ awaitable<ConnectResult> log_in(ServerConnectionPtr connection,
             }
             case wire::backend::kParameterStatus:
                 if (const auto status = wire::decode_parameter_status(message->body))
-                    connection->parameters[std::string{status->name}] = status->value;
+                    connection->parameters.set(status->name, status->value);
                 break;
             case wire::backend::kBackendKeyData: {
                 const auto key = wire::decode_backend_key_data(message->body);
@@ -350,7 +350,7 @@ awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql)
         if (message->type == wire::backend::kErrorResponse) failed = true;
         if (message->type == wire::backend::kParameterStatus) {
             if (const auto status = wire::decode_parameter_status(message->body))
-                connection.parameters[std::string{status->name}] = status->value;
+                connection.parameters.set(status->name, status->value);
         }
         if (ends) {
             const auto status = wire::decode_ready_for_query(message->body);

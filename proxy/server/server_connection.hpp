@@ -43,7 +43,7 @@ struct ServerConnection : std::enable_shared_from_this<ServerConnection> {
     std::uint64_t lease_number = 0;  // of the lease that holds it now; unique in this process
     routing::ServerId server;
     Origin origin;
-    ParameterMap parameters;
+    ReportedParameters parameters;
     Farewell farewell;
     routing::TimePoint idle_since{};
     routing::TransactionStatus transaction_status = routing::TransactionStatus::idle;

@@ -134,7 +134,7 @@ Verdict Answers::on_parameter(Slot slot, wire::Bytes body) {
     const auto status = wire::decode_parameter_status(body);
     if (!status) return Verdict::broken;
     auto& connection = *sides_[slot].lease.connection();
-    connection.parameters[std::string{status->name}] = status->value;
+    connection.parameters.set(status->name, status->value);
     if (slot == Slot::replica &&
         (status->name == "in_hot_standby" || status->name == "default_transaction_read_only"))
         return Verdict::swallow;

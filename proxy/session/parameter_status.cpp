@@ -25,37 +25,24 @@ bool is_safe_encoding(std::string_view encoding) {
 
 }  // namespace
 
-void ParameterView::start(const ParameterMap& parameters, bool from_replica) {
+void ParameterView::start(const ReportedParameters& parameters, bool from_replica) {
     parameters_ = parameters;
-    for (auto& [name, value] : parameters_) {
-        if (from_replica && differs_on_a_replica(name)) value = "off";
-        note(name, value);
-    }
+    for (const auto& [name, value] : parameters.all())
+        if (from_replica && differs_on_a_replica(name)) parameters_.set(name, "off");
+    note();
 }
 
 bool ParameterView::changed(std::string_view name, std::string_view value) {
-    const auto known = parameters_.find(name);
-    if (known != parameters_.end() && known->second == value) return false;
-    if (known != parameters_.end()) {
-        known->second = value;
-    } else {
-        parameters_.emplace(name, value);
-    }
-    note(name, value);
+    if (!parameters_.set(name, value)) return false;
+    if (name == "standard_conforming_strings" || name == "client_encoding") note();
     return true;
 }
 
-void ParameterView::note(std::string_view name, std::string_view value) {
-    if (name != "standard_conforming_strings" && name != "client_encoding") return;
-    const auto strings = parameters_.find("standard_conforming_strings");
-    const auto encoding = parameters_.find("client_encoding");
-    const bool strings_ok = name == "standard_conforming_strings"
-                                ? value == "on"
-                                : strings == parameters_.end() || strings->second == "on";
-    const bool encoding_ok = name == "client_encoding" ? is_safe_encoding(value)
-                                                       : encoding == parameters_.end() ||
-                                                             is_safe_encoding(encoding->second);
-    can_classify_ = strings_ok && encoding_ok;
+void ParameterView::note() {
+    const auto* strings = parameters_.find("standard_conforming_strings");
+    const auto* encoding = parameters_.find("client_encoding");
+    can_classify_ = (strings == nullptr || *strings == "on") &&
+                    (encoding == nullptr || is_safe_encoding(*encoding));
 }
 
 }  // namespace pgsteer::proxy

@@ -71,7 +71,7 @@ awaitable<bool> RawRelay::connect(Login& login) {
 
 void RawRelay::greet(ServerConnection& server) {
     wire::Buffer out;
-    for (const auto& [name, value] : server.parameters)
+    for (const auto& [name, value] : server.parameters.all())
         wire::encode_parameter_status(out, name, value);
     wire::encode_backend_key_data(out, who_.key);
     wire::encode_ready_for_query(out, routing::TransactionStatus::idle);

@@ -102,7 +102,7 @@ awaitable<bool> Startup::learn_parameters() {
     const auto& connection = *sides_[choice.slot].lease.connection();
     who_.shown.start(connection.parameters, choice.slot == Slot::replica);
     if (choice.slot == Slot::primary && !lodging_.around.pool().is_retired(connection))
-        lodging_.around.parameters().remember(key, who_.shown.all());
+        lodging_.around.parameters().remember(key, who_.shown.reported());
     co_return true;
 }
 

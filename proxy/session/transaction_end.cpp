@@ -49,10 +49,10 @@ void TransactionEnd::replica_connected(const ServerConnection& replica) {
 void TransactionEnd::tell_new_values(const ServerConnection& replica) {
     wire::Buffer out;
     for (const auto name : kReviewedSettings) {
-        const auto reported = replica.parameters.find(name);
-        if (reported == replica.parameters.end() || memory_.state.has_set(name)) continue;
-        if (who_.shown.changed(name, reported->second))
-            wire::encode_parameter_status(out, name, reported->second);
+        const auto* reported = replica.parameters.find(name);
+        if (reported == nullptr || memory_.state.has_set(name)) continue;
+        if (who_.shown.changed(name, *reported))
+            wire::encode_parameter_status(out, name, *reported);
     }
     if (!out.empty()) client_.stream.write(wire::Bytes{out});
 }

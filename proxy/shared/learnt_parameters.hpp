@@ -16,14 +16,14 @@ public:
     explicit LearntParameters(std::size_t most_bytes = kMostBytes) : known_{most_bytes} {}
 
     // Null: not known (any more). Valid until the next call of another function.
-    [[nodiscard]] const ParameterMap* find(const std::string& key) const {
+    [[nodiscard]] const ReportedParameters* find(const std::string& key) const {
         return known_.find(key);
     }
-    void remember(const std::string& key, const ParameterMap& parameters);
+    void remember(const std::string& key, const ReportedParameters& parameters);
     void forget_all() { known_.clear(); }  // servers may report something else by now
 
 private:
-    BoundedMap<ParameterMap> known_;
+    BoundedMap<ReportedParameters> known_;
 };
 
 }  // namespace pgsteer::proxy

@@ -321,7 +321,8 @@ TEST_F(ExchangeTest, ParametersAreLearntByTheWay) {
         "TimeZone\0UTC\0"s +
         kCommandComplete + kReady);
     EXPECT_EQ(clean_, true);
-    EXPECT_EQ(connection_->parameters["TimeZone"], "UTC");
+    ASSERT_NE(connection_->parameters.find("TimeZone"), nullptr);
+    EXPECT_EQ(*connection_->parameters.find("TimeZone"), "UTC");
 }
 
 TEST_F(ExchangeTest, UntilEndLetsEverythingPassBy) {

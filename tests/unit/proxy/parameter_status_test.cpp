@@ -128,5 +128,48 @@ INSTANTIATE_TEST_SUITE_P(Unknown,
                          ParameterViewEncoding,
                          testing::Values(Encoding{"", false}, Encoding{"EBCDIC", false}));
 
+// --- what thousands of connections say alike ---
+
+TEST(ReportedParameters, ACopyIsTheSameObjectUntilOneIsChanged) {
+    const ReportedParameters first{{"TimeZone", "Etc/UTC"}, {"DateStyle", "ISO, MDY"}};
+    auto second = first;
+    EXPECT_TRUE(second.is_shared_with(first));
+    EXPECT_FALSE(second.set("TimeZone", "Etc/UTC"));
+    EXPECT_TRUE(second.is_shared_with(first));
+    EXPECT_TRUE(second.set("TimeZone", "Asia/Tokyo"));
+    EXPECT_EQ(*first.find("TimeZone"), "Etc/UTC");
+    EXPECT_EQ(*second.find("TimeZone"), "Asia/Tokyo");
+    EXPECT_EQ(*second.find("DateStyle"), "ISO, MDY");
+}
+
+TEST(ReportedParameters, AreSharedWhereTheySayTheSame) {
+    const ReportedParameters first{{"TimeZone", "Etc/UTC"}};
+    ReportedParameters second{{"TimeZone", "Asia/Tokyo"}};
+    second.share(first);
+    EXPECT_FALSE(second.is_shared_with(first));
+    second.set("TimeZone", "Etc/UTC");
+    second.share(first);
+    EXPECT_TRUE(second.is_shared_with(first));
+}
+
+TEST(ReportedParameters, BeginWithNothing) {
+    ReportedParameters none;
+    EXPECT_TRUE(none.all().empty());
+    EXPECT_EQ(none.find("TimeZone"), nullptr);
+    none.share(ReportedParameters{{"TimeZone", "Etc/UTC"}});
+    EXPECT_TRUE(none.all().empty());
+    EXPECT_TRUE(none.set("TimeZone", ""));
+    EXPECT_EQ(none.all().size(), 1U);
+}
+
+TEST(ParameterView, IsSharedWithWhatItWasStartedWith) {
+    const ReportedParameters reported{{"TimeZone", "Etc/UTC"}, {"in_hot_standby", "off"}};
+    ParameterView view;
+    view.start(reported, false);
+    EXPECT_TRUE(view.reported().is_shared_with(reported));
+    view.start(reported, true);
+    EXPECT_TRUE(view.reported().is_shared_with(reported)) << "it says what a primary says";
+}
+
 }  // namespace
 }  // namespace pgsteer::proxy

@@ -677,7 +677,7 @@ TEST_F(ChooseAtServersTest, TellsTheClientTheValuesBehindAnOutdatedReplica) {
     who_.shown.start({{"client_encoding", "nonsense"}}, false);
     choose("select 1");
     run();
-    const auto& parameters = sides_[Slot::replica].lease->parameters;
+    const auto& parameters = sides_[Slot::replica].lease->parameters.all();
     ASSERT_TRUE(parameters.contains("client_encoding")) << "the server reports it";
     EXPECT_THAT(client_end_.heard(), HasSubstr("client_encoding"));
 }

@@ -106,7 +106,7 @@ TEST(LearntParameters, AreRememberedByTheirKeyUntilTheyAreForgotten) {
     parameters.remember("app ann", {{"TimeZone", "UTC"}});
     parameters.remember("app bob", {{"TimeZone", "CET"}});
     ASSERT_NE(parameters.find("app ann"), nullptr);
-    EXPECT_EQ(parameters.find("app ann")->at("TimeZone"), "UTC");
+    EXPECT_EQ(parameters.find("app ann")->all().at("TimeZone"), "UTC");
     parameters.forget_all();
     EXPECT_EQ(parameters.find("app ann"), nullptr);
     EXPECT_EQ(parameters.find("app bob"), nullptr);

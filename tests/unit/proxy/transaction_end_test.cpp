@@ -23,7 +23,7 @@ protected:
         sides_.discard(Slot::replica);
         OtherEnd end{base().io};
         const auto next = PoolWorld::connected(end, PoolWorld::kReplica);
-        next->parameters = std::move(parameters);
+        next->parameters = ReportedParameters{std::move(parameters)};
         transaction_end_.replica_connected(*next);
         run();
     }

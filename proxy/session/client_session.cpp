@@ -192,6 +192,7 @@ awaitable<void> ClientSession::do_step(Step step) {
             dispatch.copy_on();
             co_return;
         case Step::skipped_sync:
+            memory_.statements.sync_here();
             client_.send_ready(memory_.transaction.status());
             co_return;
         default:

@@ -29,11 +29,7 @@ public:
     // for it is the pool's then. `target` and `place` outlive it.
     awaitable<LeaseResult> acquire(const PoolTarget& target, Place& place);
     // A connection that is no part of the pool, for a session that may leave its place, as in
-    // acquire(): it is closed then.
-    awaitable<ConnectResult> connect(routing::ServerId server, ServerLogin login, Place& place) {
-        return opener_.connect(env_.generation, server, std::move(login), place);
-    }
-    // With the credentials of `generation`.
+    // acquire(): it is closed then. With the credentials of `generation`.
     awaitable<ConnectResult> connect(GenerationPtr generation,
                                      routing::ServerId server,
                                      ServerLogin login,

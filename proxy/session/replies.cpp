@@ -165,7 +165,6 @@ Verdict Replies::handle_discarded(Slot slot, std::uint8_t type, wire::Bytes body
             if (replies.skipping()) errors_.end_skipping(slot);
             break;
         case Fit::last:
-            if (type == backend::kCommandComplete) replies.statement_completed();
             replies.pop();
             if (type != backend::kReadyForQuery) break;
             if (const auto status = wire::decode_ready_for_query(body))

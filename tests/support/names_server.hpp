@@ -2,8 +2,10 @@
 // a model to hold our own book-keeping against. Each rule was seen on a server of version 15.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <optional>
 #include <string>
@@ -11,6 +13,16 @@
 #include <vector>
 
 namespace pgsteer::proxy::testing_support {
+
+// Few, so that scripts meet them again; the last two are the same when they are cut.
+inline const std::array<std::string, 5> kNames{"", "a", "b", std::string(63, 'n') + "1",
+                                               std::string(63, 'n') + "23"};
+
+// What the environment says, for longer runs; `otherwise`.
+inline std::uint32_t set_or(const char* name, std::uint32_t otherwise) {
+    const char* const set = std::getenv(name);
+    return set != nullptr ? static_cast<std::uint32_t>(std::strtoul(set, nullptr, 10)) : otherwise;
+}
 
 class NamesServer {
 public:

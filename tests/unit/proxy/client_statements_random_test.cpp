@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
 #include <deque>
 #include <memory>
 #include <random>
@@ -18,22 +17,17 @@
 namespace pgsteer::proxy {
 namespace {
 
+using testing_support::kNames;
 using testing_support::NamesServer;
+using testing_support::set_or;
 using Message = NamesServer::Message;
 using Kind = Message::Kind;
 using Step = NamesServer::Step;
 using Answer = NamesServer::Answer;
 using Answers = std::vector<Answer>;
 
-const std::string kCut(63, 'n');
-const std::array<std::string, 5> kNames{"", "a", "b", kCut + "1", kCut + "23"};
 constexpr int kEmptyText = 1'000'000;
 
-// What the environment says, for longer runs; `otherwise`.
-std::uint32_t set_or(const char* name, std::uint32_t otherwise) {
-    const char* const set = std::getenv(name);
-    return set != nullptr ? static_cast<std::uint32_t>(std::strtoul(set, nullptr, 10)) : otherwise;
-}
 // Its SQL is a number.
 int number_in(const PreparedText& text) {
     const auto body = wire::Bytes{text.definition}.subspan(wire::kHeaderBytes);
@@ -342,8 +336,7 @@ private:
         EXPECT_TRUE(request.is_over);
         for (std::size_t i = 0; i < request.messages.size(); ++i)
             EXPECT_EQ(request.answers[i], request.expected[i])
-                << "message " << i << " of kind "
-                << static_cast<int>(request.messages[i].kind);
+                << "message " << i << " of kind " << static_cast<int>(request.messages[i].kind);
     }
 
     static constexpr std::size_t kPrimary = 0;

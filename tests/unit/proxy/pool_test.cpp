@@ -201,13 +201,14 @@ TEST_F(PoolTest, OpensNothingToAServerThatIsConfiguredNoMore) {
     auto config = std::make_shared<conf::Config>(*world_.generations_.current()->config);
     config->servers.erase(config->servers.begin());
     const auto before = world_.generations_.current();
-    pool_.adopt(world_.generations_.prepare(config));
+    const auto after = world_.generations_.prepare(config);
+    pool_.adopt(after);
     Place place;
     ServerLogin login{"app", "joe", {}, false};
     const auto result = world_.result_of(pool_.connect(before, PoolWorld::kPrimary, login, place));
     EXPECT_EQ(result.failure.reason(), ProxyErrc::server_unreachable);
     EXPECT_THAT(result.failure.text, testing::HasSubstr("not in the configuration"));
-    const auto replica = world_.result_of(pool_.connect(PoolWorld::kReplica, login, place));
+    const auto replica = world_.result_of(pool_.connect(after, PoolWorld::kReplica, login, place));
     EXPECT_TRUE(replica.connection) << "the one that is left keeps its number";
     hang_up(replica.connection);
 }

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
 #include <deque>
 #include <optional>
 #include <random>
@@ -15,20 +14,13 @@
 namespace pgsteer::proxy {
 namespace {
 
+using testing_support::kNames;
 using testing_support::NamesServer;
+using testing_support::set_or;
 using Message = NamesServer::Message;
 using Kind = Message::Kind;
 using Step = NamesServer::Step;
 using Answer = NamesServer::Answer;
-
-const std::string kCut(63, 'n');
-const std::array<std::string, 5> kNames{"", "a", "b", kCut + "1", kCut + "23"};
-
-// What the environment says, for longer runs; `otherwise`.
-std::uint32_t set_or(const char* name, std::uint32_t otherwise) {
-    const char* const set = std::getenv(name);
-    return set != nullptr ? static_cast<std::uint32_t>(std::strtoul(set, nullptr, 10)) : otherwise;
-}
 
 // One connection, and one log of it: that of a connection, or that of a client whose requests may
 // be taken back.

@@ -48,6 +48,7 @@ enum class ProxyErrc : std::uint8_t {
     query_canceled,
     server_process_crashed,
     statement_crashes,
+    portal_changed,
 };
 
 struct ErrorInfo {
@@ -112,12 +113,16 @@ inline constexpr std::array kErrors{
         "Retry later. At consistency eventual it would run on the least stale replica."},
     ErrorInfo{ProxyErrc::query_canceled, "query_canceled", "57014",
               "canceling statement due to user request"},
-    ErrorInfo{ProxyErrc::server_process_crashed, "server_process_crashed", "08006",
-              "the server process that ran this statement crashed",
-              "It is not run again elsewhere, where it could do the same. See the log of the server."},
+    ErrorInfo{
+        ProxyErrc::server_process_crashed, "server_process_crashed", "08006",
+        "the server process that ran this statement crashed",
+        "It is not run again elsewhere, where it could do the same. See the log of the server."},
     ErrorInfo{ProxyErrc::statement_crashes, "statement_crashes", "08006",
               "this statement has crashed two server processes within a minute",
               "No server gets it before a minute has passed. See the logs of the servers."},
+    ErrorInfo{ProxyErrc::portal_changed, "portal_changed", "40001",
+              "what was fetched from a portal has changed on the server where it has to go on",
+              "The request has changed nothing. Run it again."},
 };
 
 [[nodiscard]] constexpr const ErrorInfo& info(ProxyErrc code) {

@@ -34,6 +34,7 @@ enum class Purpose : std::uint8_t {
     sample,       // where the primary's WAL ends now
     verify,       // how far the replica has replayed, right before a read
     transaction,  // a transaction is opened with what was done in it, or rolled back on a replica
+    repeat,       // a message of the client's that was answered by another connection before
     prepare,      // a statement that PREPARE or Parse has prepared on the other connection; also
                   // Parse and the others of the extended protocol
     show,         // the connection gets what SHOW pgsteer.<name> is about to ask for
@@ -48,6 +49,7 @@ struct Expected {
     HolderId holder = HolderId::nobody;  // set by push()
     bool internal = false;               // sent by us: the answer is not the client's
     Purpose purpose = Purpose::setting;  // of an internal one
+    bool limited = false;                // execute: with a limit of rows
     bool behind_data = false;            // sync: copy data was sent right before it
     bool doubtful = false;               // sync: ignored if the copy it was sent in still went on
     std::uint16_t statement_index = 0;   // query: statements completed so far

@@ -337,6 +337,13 @@ awaitable<void> read_to_end(ServerConnection& connection) {
     }
 }
 
+void end_by_sync(ServerConnection& connection) {
+    wire::Buffer out;
+    wire::encode_sync(out);
+    connection.replies.push({.what = Expect::sync, .internal = true});
+    connection.stream.write(wire::Bytes{out});
+}
+
 awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql) {
     wire::Buffer out;
     wire::encode_query(out, sql);

@@ -103,6 +103,9 @@ struct ServerState {
 // `columns`: of a SELECT. Outlived by the connection alone.
 awaitable<Result<ServerState>> read_server_state(ServerConnection& connection, std::string columns);
 
+// Sends a Sync of ours: what it ends there runs elsewhere, or not at all.
+void end_by_sync(ServerConnection& connection);
+
 // Runs one internal SQL text and reads up to ReadyForQuery; true if no error came. These read by
 // themselves: before the connection's Exchange has started.
 awaitable<bool> run_internal(ServerConnection& connection, std::string_view sql);

@@ -84,7 +84,9 @@ Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
         case backend::kDataRow:
             if (owed.effects && owed.effects->statement.row_tells_settings)
                 effects_.note_set_values(slot, body);
-            if (owed.internal) questions_.note_position(slot, body);
+            if (owed.limited && fetches(slot) != nullptr) fetches(slot)->row(body);
+            if (owed.internal && owed.purpose != Purpose::repeat)
+                questions_.note_position(slot, body);
             return verdict;
         default:
             return verdict;
@@ -151,6 +153,21 @@ Verdict Answers::on_parse_or_close_complete(Slot slot) {
     return Verdict::forward;
 }
 
+bool Answers::needs_whole_row(Slot slot) {
+    const auto* owed = sides_[slot].lease->replies.front();
+    return owed != nullptr && owed->limited && fetches(slot) != nullptr;
+}
+
+// Where the front's rows are to be remembered: it has no Sync yet, and may go on elsewhere, or has
+// come from there.
+Fetches* Answers::fetches(Slot slot) {
+    if (course_.requests.empty()) return nullptr;
+    auto& request = course_.requests.front();
+    const bool is_movable = request.open && slot == Slot::replica && request.again.whole;
+    if (!request.fetches && is_movable) request.fetches = std::make_unique<Fetches>();
+    return request.open ? request.fetches.get() : nullptr;
+}
+
 // What a request that may run again has done to names counts when it has been answered whole.
 void Answers::completed(const SentMessage& message, std::uint16_t index) {
     memory_.statements.completed(message, index);
@@ -165,6 +182,8 @@ Verdict Answers::on_complete(Slot slot, wire::Bytes body, std::uint8_t type) {
     const bool is_execute = owed.what == Expect::execute;
     const auto index = owed.statement_index;
     replies.statement_completed();
+    if (owed.limited && fetches(slot) != nullptr)
+        fetches(slot)->executed(type == backend::kPortalSuspended);
     if (!owed.internal) {
         questions_.note_written(slot, sides_[slot].lease->transaction_status);
         completed(owed.of_client, index);

@@ -47,11 +47,14 @@ public:
     [[nodiscard]] Verdict on_parameter(routing::Slot slot, wire::Bytes body);
     // What comes next answers a message of ours.
     [[nodiscard]] bool answers_us(routing::Slot slot);
+    // A row that comes next is read, and has to be there whole.
+    [[nodiscard]] bool needs_whole_row(routing::Slot slot);
 
 private:
     void settle_doubt(routing::Slot slot, std::uint8_t type);
     [[nodiscard]] Verdict on_asynchronous(routing::Slot slot, std::uint8_t type, wire::Bytes body);
     void show_own_key(routing::Slot slot, wire::Bytes body);
+    [[nodiscard]] Fetches* fetches(routing::Slot slot);
     void completed(const SentMessage& message, std::uint16_t index);
     [[nodiscard]] Verdict on_parse_or_close_complete(routing::Slot slot);
     [[nodiscard]] Verdict on_complete(routing::Slot slot, wire::Bytes body, std::uint8_t type);

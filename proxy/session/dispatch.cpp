@@ -52,6 +52,8 @@ awaitable<void> Dispatch::dispatch() {
         course_.choosing = false;
     }
     if (client_.closing) co_return;
+    if (course_.moved && !search.choice.failure) co_await go_on_elsewhere(search);
+    if (client_.closing) co_return;
     if (batcher.skipping() != Skipping::no) co_return batcher.skip_batch();
     const Slot slot = search.choice.slot;
     place_or_refuse(search, facts);
@@ -121,12 +123,9 @@ void Dispatch::place(Search& search, const BatchFacts& facts) {
     auto& requests = course_.requests;
     const auto& statement = facts.statement;
     const auto bytes = client_.batcher.bytes();
-    if (memory_.transaction.is_open_on_replica() && choice.slot == Slot::primary)
-        control_.leave_replica();
-    if (requests.empty()) memory_.transaction.settle();
+    const bool continues = requests.is_open();
     if (requests.empty() && options_.of(statement->statement).explain.value_or(false))
         last_route_.explain(choice);
-    const bool continues = requests.is_open();
     if (!continues) start_request(choice);
     auto& request = requests.back();
     if (choice.primary_read) request.primary_read = std::move(choice.primary_read);
@@ -139,10 +138,11 @@ void Dispatch::place(Search& search, const BatchFacts& facts) {
     if (choice.needed.timeline != 0) request.needed = choice.needed;
     if (!request.statement || request.statement == synthetic_verdicts().neutral)
         request.statement = statement;
-    if (request.again.retryable) {
+    if (request.again.whole) {
         requests.keep(bytes);
-        request.again.retryable =
+        request.again.whole =
             request.again.messages.size() <= 2 * lodging_.config().routing.retry_buffer;
+        request.again.retryable = request.again.retryable && request.again.whole;
     }
     sender_.send({client_.batcher.batch(), bytes, facts, continues}, choice.slot, request);
     if (request.bare && request.open) requests.drop_back();  // a Sync that the server ignores
@@ -153,16 +153,53 @@ void Dispatch::start_request(const Choice& choice) {
     const auto& batch = client_.batcher.batch();
     auto& requests = course_.requests;
     auto& moved = course_.moved;
+    if (memory_.transaction.is_open_on_replica() && choice.slot == Slot::primary)
+        control_.leave_replica();
+    if (requests.empty()) memory_.transaction.settle();
+    const bool may_leave = choice.slot == Slot::replica && !memory_.transaction.has_to_stay();
+    const bool is_as_new = !moved || moved->again.retryable;
     const auto server = sides_[choice.slot].lease->server;
     auto& fresh = moved ? requests.start(std::move(*moved), server) : requests.start(server);
     fresh.slot = choice.slot;
     fresh.reason = choice.reason;
     fresh.does.raises_floor = false;
-    fresh.again.retryable = choice.slot == Slot::replica && !memory_.transaction.has_to_stay();
+    fresh.again.whole = may_leave && (!moved || moved->again.whole);
+    fresh.again.retryable = fresh.again.whole && is_as_new;
     if (!moved) fresh.started = client_.received_at;
     moved.reset();
     fresh.open = true;
     fresh.bare = batch.items.size() == 1 && batch.items.front().type == wire::frontend::kSync;
+}
+
+// An open request goes on over another connection: what it has made is made there first, and is
+// waited for if the client has seen a part of it.
+awaitable<void> Dispatch::go_on_elsewhere(Search& search) {
+    const auto& choice = search.choice;
+    const auto messages = course_.moved->again.messages;
+    const bool is_whole = course_.moved->again.whole;
+    start_request(choice);
+    auto& request = course_.requests.back();
+    if (!is_whole) co_return;
+    const auto& next = client_.batcher.batch();
+    const auto sent = judge_.parse_batch(messages);
+    const auto fetched = request.fetches ? request.fetches->all() : std::vector<FetchedRows>{};
+    const auto again = repetition_of(sent, messages, fetched, memory_.portals,
+                                     uses_unnamed_portal(next, client_.batcher.bytes()));
+    if (again.steps.empty()) co_return;
+    const auto facts = judge_.facts_of(sent, messages);
+    sender_.repeat(again, {sent, messages, facts, false}, next, choice.slot, request);
+    if (again.rows.empty()) co_return;
+    co_await progress_.answered();
+    if (client_.closing || course_.requests.empty() || course_.requests.back().failed) co_return;
+    auto& fetches = course_.requests.back().fetches;
+    if (!fetches->end_of_repetition()) co_return fail_there(search);
+    if (choice.slot == Slot::primary) fetches.reset();
+}
+
+// It has read something else there. The transaction that it has begun there has changed nothing.
+void Dispatch::fail_there(Search& search) {
+    end_by_sync(*sides_[search.choice.slot].lease.connection());
+    search.fail(ProxyErrc::portal_changed);
 }
 
 // No server can take the batch: answers as a server would that fails it.

@@ -70,6 +70,8 @@ private:
     [[nodiscard]] Next begin_search(Search& search, const BatchFacts& facts);
     void place_or_refuse(Search& search, const BatchFacts& facts);
     void place(Search& search, const BatchFacts& facts);
+    [[gnu::noinline]] awaitable<void> go_on_elsewhere(Search& search);
+    void fail_there(Search& search);
     void start_request(const Choice& choice);
     void refuse(const Batch& batch, const ConnectFailure& failure);
     awaitable<void> make_way(routing::StatementPtr statement);

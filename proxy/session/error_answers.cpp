@@ -18,6 +18,7 @@ constexpr std::chrono::seconds kErrorRemembered{10};
 // both.
 bool is_the_clients(const Expected& owed, const ReplyQueue& replies) {
     if (owed.what == Expect::sync) return true;
+    if (owed.purpose == Purpose::repeat) return true;
     return owed.purpose == Purpose::prepare && owed.what != Expect::query &&
            !skips_to_own_sync(replies);
 }
@@ -91,12 +92,7 @@ UnansweredEnds ErrorAnswers::skip_to_sync(Slot slot) {
     });
 }
 
-void ErrorAnswers::end_skipping(Slot slot) {
-    wire::Buffer out;
-    wire::encode_sync(out);
-    sides_[slot].lease->stream.write(wire::Bytes{out});
-    sides_[slot].lease->replies.push({.what = Expect::sync, .internal = true});
-}
+void ErrorAnswers::end_skipping(Slot slot) { end_by_sync(*sides_[slot].lease.connection()); }
 
 void ErrorAnswers::find_out_about_syncs(Slot slot) {
     wire::Buffer out;

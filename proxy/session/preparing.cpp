@@ -86,6 +86,20 @@ void Preparing::names_in(const routing::StatementPtr& said, wire::Buffer& out) {
     }
 }
 
+void Preparing::parse_again(std::string_view name, wire::Bytes message, wire::Buffer& out) {
+    if (ledger_.lack_of_none(name) != Lack::nothing) close('S', name, out);
+    out.insert(out.end(), message.begin(), message.end());
+    expect(Expect::parse, ledger_.names().parse(name, {.id = Ledger::kUnknown}));
+}
+
+void Preparing::repeat(const BatchItem& item, wire::Bytes message, wire::Buffer& out) {
+    out.insert(out.end(), message.begin(), message.end());
+    replies_.push({.what = item.type == wire::frontend::kBind ? Expect::bind : Expect::execute,
+                   .internal = true,
+                   .purpose = Purpose::repeat,
+                   .limited = item.limited});
+}
+
 void Preparing::close_leftovers(wire::Buffer& out) {
     const auto leftovers = ledger_.take_leftovers([this](std::string_view name, std::uint64_t id) {
         const auto& text = client_.find(name);

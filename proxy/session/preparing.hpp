@@ -4,6 +4,7 @@
 #pragma once
 
 #include "proxy/server/reply_queue.hpp"
+#include "proxy/session/batch.hpp"
 #include "proxy/session/client_statements.hpp"
 
 #include <string_view>
@@ -28,6 +29,13 @@ public:
     void names_in(const routing::StatementPtr& said, wire::Buffer& out);
     // What the client has closed on the other connection. Nothing is in flight on this one.
     void close_leftovers(wire::Buffer& out);
+
+    // Of a request that goes on here (Repetition). This Parse, for the Bind behind it alone: the
+    // name means something else.
+    void parse_again(std::string_view name, wire::Bytes message, wire::Buffer& out);
+    // This Bind or Execute.
+    void repeat(const BatchItem& item, wire::Bytes message, wire::Buffer& out);
+    void close_portal(std::string_view name, wire::Buffer& out) { close('P', name, out); }
 
 private:
     const PreparedTextPtr& supply(std::string_view name, wire::Buffer& out);

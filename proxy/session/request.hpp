@@ -1,6 +1,7 @@
 #pragma once
 
 #include "proxy/server/statement_names.hpp"
+#include "proxy/session/fetched_rows.hpp"
 #include "proxy/shared/primary_reads.hpp"
 #include "proxy/wire/bytes.hpp"
 #include "routing/route.hpp"
@@ -8,6 +9,7 @@
 #include "routing/statement_cache.hpp"
 #include "routing/topology.hpp"
 
+#include <memory>
 #include <optional>
 
 namespace pgsteer::proxy {
@@ -26,7 +28,8 @@ struct Again {
     bool retryable = false;
     bool retried = false;    // it ran elsewhere before
     bool rows_seen = false;  // something else than descriptions has been received
-    wire::Buffer messages;   // what the client sent, while retryable
+    bool whole = false;      // `messages` are all of them; always while retryable
+    wire::Buffer messages;   // what the client sent, while whole
     wire::Buffer released;   // descriptions already passed on, while retryable
 };
 
@@ -47,6 +50,7 @@ struct Request {
     // not.
     routing::WalPosition needed;
     Again again;
+    std::unique_ptr<Fetches> fetches;  // of an open one that may go on elsewhere; null: none
     SentMessage last;  // of its messages that were sent: in the log of the client's statements
 };
 

@@ -332,10 +332,7 @@ awaitable<void> Seek::leave_open_request() {
     if (requests.size() > 1) co_return co_await course_.changed.wait();  // earlier ones come first
     const Slot left = requests.back().slot;
     const auto& lease = sides_[left].lease;
-    wire::Buffer out;
-    wire::encode_sync(out);
-    lease->replies.push({.what = Expect::sync, .internal = true});
-    lease->stream.write(wire::Bytes{out});
+    end_by_sync(*lease.connection());
     while (!client_.closing && lease && !lease->replies.empty() && !requests.empty())
         co_await course_.changed.wait();
     if (client_.closing || requests.empty() || requests.back().slot != left) co_return;

@@ -36,10 +36,7 @@ void Sender::send(const Sent& sent, Slot slot, Request& request) {
     const Target to{sent.bytes, slot, *connection, request};
     if (sent.facts.kept) note_kept(to, *sent.facts.kept);
     wire::Buffer front;
-    const bool starts_request = !sent.continues && !memory_.state.transaction_on() &&
-                                connection->transaction_status == TransactionStatus::idle &&
-                                !owes_client(connection->replies);
-    add_prelude(to, starts_request, front);
+    add_prelude(to, sent.continues, front);
     wire::Buffer lacking;
     std::size_t placed = 0;  // of `bytes`, in `front`
     bool ended = false;
@@ -66,6 +63,23 @@ void Sender::send(const Sent& sent, Slot slot, Request& request) {
     sides_.used(slot);
 }
 
+void Sender::repeat(
+    const Repetition& again, const Sent& sent, const Batch& next, Slot slot, Request& request) {
+    const auto connection = sides_[slot].lease.connection();
+    const Target to{sent.bytes, slot, *connection, request};
+    wire::Buffer out;
+    add_prelude(to, false, out);
+    proxy::repeat(again, sent.batch, sent.bytes, preparing(to), out);
+    for (const auto& item : next.items)
+        if (item.type == wire::frontend::kQuery) preparing(to).names_in(item.statement, out);
+    if (!again.rows.empty()) {
+        request.fetches->repeat(again.rows);
+        wire::encode_flush(out);
+    }
+    connection->stream.write(wire::Bytes{out});
+    sides_.used(slot);
+}
+
 void Sender::add_settings(const Target& to, wire::Buffer& out) {
     for (const auto sql : memory_.state.pending_settings(to.slot)) {
         wire::encode_query(out, sql);
@@ -75,9 +89,13 @@ void Sender::add_settings(const Target& to, wire::Buffer& out) {
 }
 
 // What has to be said to this connection before the batch, because it was said to the other one, or
-// is due. `starts_request`: nothing of the client's is in the way.
-void Sender::add_prelude(const Target& to, bool starts_request, wire::Buffer& out) {
-    if (starts_request) {
+// is due.
+void Sender::add_prelude(const Target& to, bool continues, wire::Buffer& out) {
+    const bool nothing_is_in_the_way =
+        !continues && !memory_.state.transaction_on() &&
+        to.connection.transaction_status == TransactionStatus::idle &&
+        !owes_client(to.connection.replies);
+    if (nothing_is_in_the_way) {
         if (to.connection.ledger.has_leftovers()) preparing(to).close_leftovers(out);
         if (memory_.state.settings_pending(to.slot)) add_settings(to, out);
     }
@@ -152,8 +170,10 @@ ClientStatements::Sent Sender::tell(const Target& to, MessageKind kind, const St
 bool Sender::push(const Target& to,
                   Expect what,
                   const ClientStatements::Sent& sent,
-                  StatementPtr effects) {
+                  StatementPtr effects,
+                  bool limited) {
     return to.connection.replies.push({.what = what,
+                                       .limited = limited,
                                        .of_client = sent.of_client,
                                        .on_server = sent.on_server,
                                        .effects = std::move(effects)});
@@ -186,7 +206,7 @@ bool Sender::expect_item(const Target& to, const BatchItem& item) {
             expect_close(to, item);
             return false;
         case wire::frontend::kExecute:
-            expect_execute(to, name_of(item, to.bytes));
+            expect_execute(to, item);
             return false;
         case kMalformed:
             return expect_malformed(to, item);
@@ -243,7 +263,8 @@ void Sender::bind_portal(const Target& to, const BatchItem& item) {
     }
 }
 
-void Sender::expect_execute(const Target& to, std::string_view portal) {
+void Sender::expect_execute(const Target& to, const BatchItem& item) {
+    const auto portal = name_of(item, to.bytes);
     StatementPtr effects;
     StatementPtr bound_to;
     const auto bound = find_portal(memory_.portals, portal);
@@ -252,7 +273,7 @@ void Sender::expect_execute(const Target& to, std::string_view portal) {
         effects = effects_of(to, what_runs(bound_to, memory_.statements));
     }
     const auto sent = tell(to, MessageKind::extended, bound_to);
-    push(to, Expect::execute, sent, std::move(effects));
+    push(to, Expect::execute, sent, std::move(effects), item.limited);
 }
 
 // What is to be done when it has completed; null: nothing. One that was not read: its command tag

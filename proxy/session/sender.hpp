@@ -7,6 +7,7 @@
 #include "proxy/session/memory.hpp"
 #include "proxy/session/preparing.hpp"
 #include "proxy/session/questions.hpp"
+#include "proxy/session/repetition.hpp"
 #include "proxy/session/sides.hpp"
 #include "proxy/session/transaction_control.hpp"
 
@@ -39,6 +40,14 @@ public:
     // own bytes, a sample. `request` is the newest in flight; it is open no more if the batch ends
     // it. There is a connection on `slot`.
     void send(const Sent& sent, routing::Slot slot, Request& request);
+    // Right before that, if `request` goes on where it has not been: what it has made elsewhere is
+    // made here, by `again`, of the messages in `sent`. `next`: what goes on. Rows that are fetched
+    // again are told to Request::fetches, and asked for.
+    void repeat(const Repetition& again,
+                const Sent& sent,
+                const Batch& next,
+                routing::Slot slot,
+                Request& request);
 
 private:
     // Of one batch, on its way to one connection.
@@ -48,7 +57,7 @@ private:
         ServerConnection& connection;
         Request& request;
     };
-    void add_prelude(const Target& to, bool starts_request, wire::Buffer& out);
+    void add_prelude(const Target& to, bool continues, wire::Buffer& out);
     void add_settings(const Target& to, wire::Buffer& out);
     void add_lacking(const Target& to,
                      const BatchItem& item,
@@ -64,13 +73,14 @@ private:
     static bool push(const Target& to,
                      Expect what,
                      const ClientStatements::Sent& sent,
-                     routing::StatementPtr effects = nullptr);
+                     routing::StatementPtr effects = nullptr,
+                     bool limited = false);
     [[nodiscard]] bool expect_item(const Target& to, const BatchItem& item);
     [[nodiscard]] bool expect_malformed(const Target& to, const BatchItem& item);
     [[nodiscard]] bool expect_query(const Target& to, const routing::StatementPtr& statement);
     void expect_parse(const Target& to, const BatchItem& item);
     void expect_close(const Target& to, const BatchItem& item);
-    void expect_execute(const Target& to, std::string_view portal);
+    void expect_execute(const Target& to, const BatchItem& item);
     void bind_portal(const Target& to, const BatchItem& item);
     [[nodiscard]] routing::StatementPtr effects_of(const Target& to,
                                                    const routing::StatementPtr& statement);

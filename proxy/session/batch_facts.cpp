@@ -250,9 +250,18 @@ private:
             return;
         }
         const auto known = find_portal(context_.portals, portal);
-        const bool is_known = known != context_.portals.end() && known->second;
-        executed_ = is_known ? &known->second : nullptr;
-        strictest_.add(is_known ? known->second : verdicts_.unknown_portal);
+        const bool is_known = known != context_.portals.end() && known->statement;
+        executed_ = is_known ? &known->statement : nullptr;
+        if (is_known && is_at_end(*known)) return;  // an error, wherever the portal is
+        strictest_.add(is_known ? known->statement : verdicts_.unknown_portal);
+    }
+
+    // It returns no rows, and is not executed twice.
+    static bool is_at_end(const BoundPortal& portal) {
+        const auto access = portal.statement->statement.access;
+        return portal.is_executed &&
+               (access == Access::begin || access == Access::begin_read_only ||
+                access == Access::session_control);
     }
 
     // The statement that Bind or Describe names: counted where the batch parses it, else here.

@@ -23,6 +23,12 @@ bool is_the_clients(const Expected& owed, const ReplyQueue& replies) {
            !skips_to_own_sync(replies);
 }
 
+// That it has been executed to its end: what has effects, and runs on a replica, has no other
+// reason for this error.
+bool speaks_of_a_portal(const Expected& owed, std::string_view sqlstate) {
+    return sqlstate == "55000" && owed.what == Expect::execute && owed.effects;
+}
+
 wire::Buffer whole_message(wire::Bytes body) {
     const auto* begin = body.data() - wire::kHeaderBytes;
     return {begin, begin + wire::kHeaderBytes + body.size()};
@@ -63,7 +69,8 @@ Verdict ErrorAnswers::on_error(Slot slot, wire::Bytes body) {
 bool ErrorAnswers::runs_elsewhere(Slot slot, std::string_view sqlstate) {
     const auto& requests = course_.requests;
     if (slot != Slot::replica || requests.empty() || requests.front().failed ||
-        !requests.all_retryable() || !routing::runs_again_on_primary(sqlstate))
+        !requests.all_retryable() || !routing::runs_again_on_primary(sqlstate) ||
+        speaks_of_a_portal(*sides_[slot].lease->replies.front(), sqlstate))
         return false;
     if (routing::may_be_the_catalogs_fault(sqlstate)) memory_.catalog.was_wrong();
     skip_to_sync(slot);

@@ -11,13 +11,30 @@
 
 namespace pgsteer::proxy {
 
-// Portals that are bound and may still be executed, with the statement they run; null: not known.
-using Portals = std::vector<std::pair<std::string, routing::StatementPtr>>;
+// A portal that is bound, and may still be executed or described.
+struct BoundPortal {
+    std::string name;
+    routing::StatementPtr statement;  // that it runs; null: not known
+    bool is_executed = false;
+    bool is_here = false;  // answered in a server's place: none has it yet
+};
+using Portals = std::vector<BoundPortal>;
 
 template <class AnyPortals>
 [[nodiscard]] auto find_portal(AnyPortals& portals, std::string_view name) {
-    return std::find_if(portals.begin(), portals.end(),
-                        [&](const auto& entry) { return entry.first == name; });
+    return std::ranges::find(portals, name, &BoundPortal::name);
+}
+
+// Beyond so many portals what those run that are bound is not known.
+inline constexpr std::size_t kMaxPortals = 256;
+
+inline void put_portal(Portals& portals, BoundPortal portal) {
+    const auto bound = find_portal(portals, portal.name);
+    if (bound != portals.end()) {
+        *bound = std::move(portal);
+    } else if (portals.size() < kMaxPortals) {
+        portals.push_back(std::move(portal));
+    }
 }
 
 }  // namespace pgsteer::proxy

@@ -50,20 +50,33 @@ void Preparing::parse(const PreparedText& text, wire::Buffer& out) {
     expect(Expect::parse, ledger_.names().parse(text.name, {.id = text.id, .is_copy = true}));
 }
 
-// PREPARE by the extended protocol: a Query would end what the client has open.
-void Preparing::run(const PreparedText& text, wire::Buffer& out) {
+// By the extended protocol: a Query would end what the client has open. The statement is left.
+SentMessage Preparing::execute_ours(std::string_view sql,
+                                    std::string_view portal,
+                                    wire::Buffer& out) {
     auto& names = ledger_.names();
     if (ledger_.lack_of_none(kOurs) != Lack::nothing) close('S', kOurs, out);
-    wire::encode_parse(out, kOurs, sql_of(text.definition), {});
+    wire::encode_parse(out, kOurs, sql, {});
     expect(Expect::parse, names.parse(kOurs, {.id = Ledger::kUnknown}));
-    wire::encode_bind(out, kOurs, kOurs);
+    wire::encode_bind(out, portal, kOurs);
     expect(Expect::bind, {});
-    wire::encode_execute(out, kOurs);
-    const auto sent = names.send(MessageKind::extended);
-    names.prepare(text.name, {.id = text.id, .is_copy = true}, 0);
+    wire::encode_execute(out, portal);
+    return names.send(MessageKind::extended);
+}
+
+void Preparing::run(const PreparedText& text, wire::Buffer& out) {
+    const auto sent = execute_ours(sql_of(text.definition), kOurs, out);
+    ledger_.names().prepare(text.name, {.id = text.id, .is_copy = true}, 0);
     expect(Expect::execute, sent);
     close('P', kOurs, out);
     close('S', kOurs, out);
+}
+
+void Preparing::portal_at_end(wire::Buffer& out) {
+    expect(Expect::execute, execute_ours("SET LOCAL pgsteer.portal TO ''", {}, out));
+    close('S', kOurs, out);
+    wire::encode_sync(out);  // a Query must not be skipped with it
+    replies_.push({.what = Expect::sync, .internal = true});
 }
 
 // An empty text can be prepared in a failed transaction as well.

@@ -27,6 +27,9 @@ public:
     void name(std::string_view name, wire::Buffer& out);
     // For all names in a statement of the client's.
     void names_in(const routing::StatementPtr& said, wire::Buffer& out);
+    // The unnamed portal, as it is when a statement without rows has been executed by it. In a
+    // transaction.
+    void portal_at_end(wire::Buffer& out);
     // What the client has closed on the other connection. Nothing is in flight on this one.
     void close_leftovers(wire::Buffer& out);
 
@@ -43,6 +46,7 @@ private:
     void close(std::uint8_t kind, std::string_view name, wire::Buffer& out);
     void parse(const PreparedText& text, wire::Buffer& out);
     void run(const PreparedText& text, wire::Buffer& out);
+    SentMessage execute_ours(std::string_view sql, std::string_view portal, wire::Buffer& out);
 
     const ClientStatements& client_;
     Ledger& ledger_;

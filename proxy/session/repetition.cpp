@@ -95,7 +95,7 @@ Repetition repetition_of(const Batch& sent,
     for (const auto& portal : live.portals()) {
         const auto known = find_portal(portals, portal.name);
         const bool reads =
-            known != portals.end() && known->second && known->second->statement.may_read();
+            known != portals.end() && known->statement && known->statement->statement.may_read();
         const auto source = source_of(sent, bytes, portal.bind);
         if (!reads || !source) continue;
         auto& steps = repetition.steps;

@@ -16,8 +16,6 @@ using routing::TransactionStatus;
 
 namespace {
 
-constexpr std::size_t kMaxPortals = 256;
-
 // A malformed message is answered with an error, and behind that as one of its type: with
 // ReadyForQuery, or by skipping to the Sync.
 Expect answered_as(std::uint8_t type) {
@@ -253,14 +251,8 @@ void Sender::expect_close(const Target& to, const BatchItem& item) {
 
 void Sender::bind_portal(const Target& to, const BatchItem& item) {
     const auto& known = memory_.statements.find(name_of(item, to.bytes));
-    const auto portal = portal_of(item, to.bytes);
-    auto& portals = memory_.portals;
-    const auto bound = find_portal(portals, portal);
-    if (bound != portals.end()) {
-        bound->second = known ? known->statement : nullptr;
-    } else if (portals.size() < kMaxPortals) {
-        portals.emplace_back(portal, known ? known->statement : nullptr);
-    }
+    put_portal(memory_.portals,
+               {std::string{portal_of(item, to.bytes)}, known ? known->statement : nullptr});
 }
 
 void Sender::expect_execute(const Target& to, const BatchItem& item) {
@@ -269,7 +261,8 @@ void Sender::expect_execute(const Target& to, const BatchItem& item) {
     StatementPtr bound_to;
     const auto bound = find_portal(memory_.portals, portal);
     if (bound != memory_.portals.end()) {
-        bound_to = bound->second;
+        bound_to = bound->statement;
+        bound->is_executed = true;
         effects = effects_of(to, what_runs(bound_to, memory_.statements));
     }
     const auto sent = tell(to, MessageKind::extended, bound_to);

@@ -7,6 +7,7 @@
 namespace pgsteer::proxy {
 
 using routing::Slot;
+using routing::StatementPtr;
 using routing::TransactionStatus;
 
 awaitable<bool> TransactionControl::answer(const BatchFacts& facts) {
@@ -27,6 +28,7 @@ awaitable<bool> TransactionControl::answer(const BatchFacts& facts) {
         facts.only->statement, lodging_.config().routing.transactions, options_.default_modes());
     if (tag.empty()) co_return false;
     answer_batch(tag);
+    note_portal(facts.only, tag);
     co_return true;
 }
 
@@ -63,11 +65,26 @@ void TransactionControl::answer_batch(std::string_view tag) {
     client_.send_ready(memory_.transaction.status());
 }
 
+// What was executed is there, until the transaction ends, chained or not, or another is bound in
+// its place.
+void TransactionControl::note_portal(const StatementPtr& statement, std::string_view tag) {
+    const bool is_query = client_.batcher.batch().items.size() == 1;
+    if (is_query || tag == "COMMIT" || tag == "ROLLBACK")
+        memory_.portals.clear();
+    else
+        put_portal(memory_.portals, {{}, statement, true, true});
+}
+
 void TransactionControl::open(Slot slot, wire::Buffer& out) {
-    if (!sides_[slot].lease->replies.push(
+    auto& connection = *sides_[slot].lease.connection();
+    if (!connection.replies.push(
             {.what = Expect::query, .internal = true, .purpose = Purpose::transaction}))
         return;
     wire::encode_query(out, memory_.transaction.open(slot));
+    const auto portal = find_portal(memory_.portals, "");
+    if (portal == memory_.portals.end() || !portal->is_here) return;
+    portal->is_here = false;
+    Preparing{memory_.statements, connection.ledger, connection.replies}.portal_at_end(out);
 }
 
 void TransactionControl::leave_replica() {

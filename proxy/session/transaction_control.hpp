@@ -9,6 +9,7 @@
 #include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/options.hpp"
+#include "proxy/session/preparing.hpp"
 #include "proxy/session/progress.hpp"
 #include "proxy/session/sides.hpp"
 
@@ -57,6 +58,7 @@ public:
 
 private:
     void answer_batch(std::string_view tag);
+    void note_portal(const routing::StatementPtr& statement, std::string_view tag);
 
     // All of them outlive it.
     const Lodging& lodging_;

@@ -7,9 +7,6 @@ from differential.by_hand import Case, Stage, parameters
 
 pytestmark = pytest.mark.core
 
-HAS_RUN = "the open request goes from its replica to the primary, where nothing has run in it"
-LEFT_BEHIND = "the open request, or transaction, goes from its replica to the primary and leaves its portals behind"
-NO_PORTAL = "the portal of what pgsteer has answered itself is nowhere"
 SWALLOWED = "ParameterStatus of default_transaction_read_only is swallowed in a replica's transaction"
 RECOVERY = "a snapshot that has been read on a replica stays there, where LISTEN and NOTIFY fail"
 UNHEARD = "UNLISTEN in a replica's transaction does nothing on the primary, where the session listens"
@@ -150,7 +147,7 @@ MOVED = [
          'Q "begin" | P "select k from {t} order by k" B c - E c 2 S | Q "update {t} set v = 0" | E c 1 S | E c S | '
          'Q "rollback"'),
     Case("a portal of a read only transaction that listens",
-         f'Q "begin read only" | P {BIG_READ} B c - E c 2 S | Q "listen a" | E c 1 S | Q "rollback"'),
+         f'Q "begin read only" | P {BIG_READ} B c - E c 2 S | Q "listen a" | E c 1 S | Q "rollback"', RECOVERY),
     Case("a portal of a read only transaction that listens, flushed",
          f'Q "begin read only" | P {BIG_READ} B c - E c 2 H | P "listen a" B E S | E c 1 S | '
          'Q "rollback"'),
@@ -159,8 +156,8 @@ MOVED = [
 # A portal that was executed to its end is a portal, whoever has answered.
 OF_BEGIN = [
     *(case for begin in ("begin", "begin read only", "start transaction") for case in (
-        Case(f"{begin}: again", f'P "{begin}" B E S | E S | Q "rollback"', NO_PORTAL),
-        Case(f"{begin}: described", f'P "{begin}" B E S | Dp S | Q "rollback"', NO_PORTAL),
+        Case(f"{begin}: again", f'P "{begin}" B E S | E S | Q "rollback"'),
+        Case(f"{begin}: described", f'P "{begin}" B E S | Dp S | Q "rollback"'),
         Case(f"{begin}: closed", f'P "{begin}" B E S | Cp S | E S | Q "rollback"'),
         Case(f"{begin}: twice in one request", f'P "{begin}" B E E S | Q "rollback"'),
         Case(f"{begin}: again, flushed", f'P "{begin}" B E H | E S | Q "rollback"'),
@@ -172,13 +169,13 @@ OF_BEGIN = [
     Case("behind another portal", f'P "begin" B E S | P {READ} B E S | E S | Q "rollback"'),
     Case("behind a write", 'P "begin" B E S | Q "update {t} set v = 0" | E S | Q "rollback"'),
     Case("behind its COMMIT", 'P "begin" B E S | Q "commit" | E S'),
-    Case("behind its failure", 'P "begin" B E S | Q "select 1/0" | E S | Q "rollback"', NO_PORTAL),
-    Case("of SAVEPOINT", 'Q "begin" | P "savepoint a" B c - E c S | E c S | Q "rollback"', NO_PORTAL, only="lazy"),
-    Case("of SAVEPOINT, unnamed", 'Q "begin" | P "savepoint a" B E S | E S | Q "rollback"', NO_PORTAL, only="lazy"),
+    Case("behind its failure", 'P "begin" B E S | Q "select 1/0" | E S | Q "rollback"'),
+    Case("of SAVEPOINT", 'Q "begin" | P "savepoint a" B c - E c S | E c S | Q "rollback"'),
+    Case("of SAVEPOINT, unnamed", 'Q "begin" | P "savepoint a" B E S | E S | Q "rollback"'),
     Case("of SET TRANSACTION", 'Q "begin" | P "set transaction read only" B c - E c S | E c S | Q "rollback"'),
-    Case("of SET TRANSACTION, unnamed", 'Q "begin" | P "set transaction read only" B E S | E S | Q "rollback"', NO_PORTAL),
+    Case("of SET TRANSACTION, unnamed", 'Q "begin" | P "set transaction read only" B E S | E S | Q "rollback"'),
     Case("of SET LOCAL, unnamed",
-         'Q "begin" | P "set local work_mem = \'1MB\'" B E S | E S | Q "rollback"', NO_PORTAL, only="lazy"),
+         'Q "begin" | P "set local work_mem = \'1MB\'" B E S | E S | Q "rollback"'),
     Case("of COMMIT AND CHAIN, unnamed", 'Q "begin" | P "commit and chain" B E S | E S | Q "rollback"'),
 ]
 

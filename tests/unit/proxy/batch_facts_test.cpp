@@ -5,6 +5,7 @@
 #include "proxy/session/synthetic_verdicts.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "routing/classify.hpp"
+#include "tests/support/client_messages.hpp"
 
 #include <gtest/gtest.h>
 
@@ -26,37 +27,6 @@ StatementPtr classified(std::string_view sql) {
     return std::make_shared<const routing::CachedStatement>(
         routing::CachedStatement{routing::classify(sql)});
 }
-
-// The messages of one batch.
-struct Messages {
-    wire::Buffer bytes;
-    Messages& query(std::string_view sql) { return wire::encode_query(bytes, sql), *this; }
-    Messages& parse(std::string_view name, std::string_view sql) {
-        return wire::encode_parse(bytes, name, sql, {}), *this;
-    }
-    Messages& bind(std::string_view portal, std::string_view statement) {
-        return wire::encode_bind(bytes, portal, statement), *this;
-    }
-    Messages& execute(std::string_view portal) {
-        return wire::encode_execute(bytes, portal), *this;
-    }
-    Messages& limited(std::string_view portal) {
-        wire::encode_execute(bytes, portal);
-        bytes.back() = 1;  // the limit's last byte
-        return *this;
-    }
-    Messages& close(char kind, std::string_view name) {
-        return wire::encode_close(bytes, static_cast<std::uint8_t>(kind), name), *this;
-    }
-    Messages& describe(char kind, std::string_view name) {
-        const auto at = bytes.size();
-        close(kind, name);
-        bytes[at] = frontend::kDescribe;
-        return *this;
-    }
-    Messages& sync() { return wire::encode_sync(bytes), *this; }
-    Messages& flush() { return wire::encode_flush(bytes), *this; }
-};
 
 class BatchFactsTest : public testing::Test {
 protected:
@@ -141,7 +111,7 @@ TEST_F(BatchFactsTest, NamesAreThoseThatWereSaidLast) {
     EXPECT_EQ(reason(Messages{}.parse("s", "SELECT 1").bind("", "s").execute("").sync()),
               Reason::fresh_replica)
         << "as its Parse says";
-    portals_.emplace_back("p", classified("DELETE FROM t"));
+    portals_.push_back({"p", classified("DELETE FROM t")});
     EXPECT_EQ(reason(Messages{}.parse("", "SELECT 1").bind("p", "").execute("p").sync()),
               Reason::fresh_replica);
     EXPECT_EQ(
@@ -217,7 +187,7 @@ TEST_F(BatchFactsTest, TheOneExecution) {
         << "two";
     EXPECT_EQ(executed(Messages{}.parse("", "SELECT 1").query("DELETE FROM t")), Reason::no_primary)
         << "an error in front of it skips it";
-    portals_.emplace_back("p", classified("DELETE FROM t"));
+    portals_.push_back({"p", classified("DELETE FROM t")});
     EXPECT_EQ(executed(Messages{}.execute("p").sync()), Reason::write);
     EXPECT_TRUE(facts(Messages{}.sync()).ends);
     EXPECT_FALSE(facts(Messages{}.parse("", "SELECT 1").flush()).ends);

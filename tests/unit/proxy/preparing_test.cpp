@@ -89,6 +89,14 @@ TEST_F(PreparingTest, WhatTheClientHasNotGotIsNotPrepared) {
     EXPECT_EQ(sent(), "");
 }
 
+TEST_F(PreparingTest, APortalAtItsEndIsLeftByAStatementOfOurs) {
+    preparing_.portal_at_end(out_);
+    EXPECT_EQ(sent(), "PBECS");
+    answer();
+    preparing_.portal_at_end(out_);
+    EXPECT_EQ(sent(), "PBECS") << "nothing is left of the first one";
+}
+
 TEST_F(PreparingTest, TwoUsesInOneRequestNeedItOnce) {
     define("s1");
     preparing_.statement("s1", out_);

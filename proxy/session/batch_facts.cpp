@@ -77,10 +77,10 @@ private:
         bool changes_names = said.catalog_change == routing::CatalogChange::certain;
         for (const auto& effect : said.effects) {
             commits_ = commits_ || effect.kind == Kind::commit;
-            changes_names = changes_names || effect.kind == Kind::set ||
-                            effect.kind == Kind::reset || effect.kind == Kind::reset_all ||
-                            effect.kind == Kind::discard_all ||
-                            effect.kind == Kind::opaque_settings;
+            changes_names =
+                changes_names || effect.kind == Kind::set || effect.kind == Kind::reset ||
+                effect.kind == Kind::reset_all || effect.kind == Kind::discard_all ||
+                effect.kind == Kind::opaque_settings || effect.kind == Kind::declare_hold;
             facts_.sets_options =
                 facts_.sets_options ||
                 (effect.kind == Kind::set && effect.name.starts_with(routing::kOptionPrefix));
@@ -234,6 +234,8 @@ private:
                                           statement->statement.access == Access::begin_read_only);
         // BEGIN by a portal with a name, which lives on in the transaction: on the same connection.
         if (!portal.empty() && begins) strictest_.add(verdicts_.unknown_portal);
+        // A cursor may have this name.
+        if (!portal.empty() && context_.has_cursors) strictest_.add(verdicts_.beside_cursors);
         facts_.leaves_portal = facts_.leaves_portal || !portal.empty();
         bound_.put(portal, {&statement, false});
         only_.bind(name_of(item, bytes_), portal, statement);

@@ -24,6 +24,7 @@ struct FactsContext {
     const Portals& portals;
     CatalogJudge judge;
     bool can_classify = true;  // false: what was not classified was not because of the encoding
+    bool has_cursors = false;  // holdable ones are open
     std::size_t max_read_bytes = 0;  // a larger read is not kept for a retry, and goes to the
                                      // primary
 };
@@ -42,7 +43,8 @@ struct BatchFacts {
     routing::StatementPtr executed;
     bool ends = false;             // as Batch::ends
     bool names_uncertain = false;  // it uses a name of which no server has said whether it is there
-    bool changes_names = false;    // what names mean to those behind it may be different
+    bool changes_names = false;    // what names mean to those behind it may be different: of
+                                   // relations, functions, cursors
     bool sets_options = false;     // SET pgsteer.* is in it
     bool ties = false;             // a statement in it does (InTransaction::ties)
     bool may_commit = false;

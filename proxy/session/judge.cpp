@@ -31,6 +31,7 @@ BatchFacts Judge::facts_of(const Batch& batch, wire::Bytes bytes) const {
          memory_.portals,
          {catalog.number(), catalog.view(), lodging_.around.statements().judged()},
          who_.shown.can_classify(),
+         memory_.state.cursor_on().has_value(),
          max_read_bytes(batch)});
 }
 

@@ -12,12 +12,14 @@ namespace {
 StatementPtr synthetic(Access access,
                        Reason reason,
                        bool raises_floor = true,
-                       CatalogChange catalog_change = CatalogChange::none) {
+                       CatalogChange catalog_change = CatalogChange::none,
+                       bool uses_cursor = false) {
     auto cached = std::make_shared<routing::CachedStatement>();
     cached->statement.access = access;
     cached->statement.reason = reason;
     cached->statement.raises_floor = raises_floor;
     cached->statement.catalog_change = catalog_change;
+    cached->statement.uses_cursor = uses_cursor;
     if (access == Access::session_control)
         cached->statement.in_transaction = routing::InTransaction::stays;
     return cached;
@@ -32,6 +34,7 @@ SyntheticVerdicts::SyntheticVerdicts()
       mixed{synthetic(Access::write, Reason::multi_statement)},
       unknown_statement{synthetic(Access::write, Reason::sql_prepare)},
       unknown_portal{synthetic(Access::write, Reason::cursor)},
+      beside_cursors{synthetic(Access::write, Reason::cursor, true, CatalogChange::none, true)},
       function_call{synthetic(Access::write, Reason::function_call)},
       too_large{synthetic(Access::write, Reason::request_too_large)} {}
 

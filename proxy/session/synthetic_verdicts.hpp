@@ -14,6 +14,7 @@ struct SyntheticVerdicts {
     routing::StatementPtr mixed;
     routing::StatementPtr unknown_statement;
     routing::StatementPtr unknown_portal;
+    routing::StatementPtr beside_cursors;  // a name that one of them may have: runs where they are
     routing::StatementPtr function_call;
     routing::StatementPtr too_large;
 };

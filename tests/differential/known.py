@@ -3,23 +3,7 @@ smallest script of each.
 """
 
 
-def _is_too_late_for_its_modes(_script, found) -> bool:
-    """BEGIN or SET TRANSACTION behind a read: the open request has gone from its replica to the primary in between."""
-    return found.what == "messages" and (found.expected, found.got) == ("E ERROR 25001", "C") and (
-        "must be called before any query" in found.detail)
-
-
-def _is_portal_left_behind(script, found) -> bool:
-    """On the replica, where it was executed in part."""
-    in_parts = any(message[0] == "E" and message[2] > 0 for step in script.steps for message in step.get("send", ()))
-    through = found.detail.partition("through:")[2]
-    return found.what == "messages" and found.got == "E ERROR 34000" and in_parts and 'M=portal "' in through
-
-
-KNOWN = [  # (name, predicate of script and difference)
-    ("modes of a transaction behind a flushed read", _is_too_late_for_its_modes),
-    ("a portal that was executed in part on a replica", _is_portal_left_behind),
-]
+KNOWN = []  # (name, predicate of script and difference)
 
 
 def name_of(script, difference):

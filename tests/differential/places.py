@@ -130,8 +130,7 @@ class Places:
             session.execute(_KEEPER)
         for name in (DIRECT, THROUGH):
             primary.sql(f"CREATE DATABASE {name} TEMPLATE template_of_both OWNER app")
-        self._keepers = {name: primary.connect(name) for name in (DIRECT, THROUGH)}
-        self.replicas = Replicas(self.cluster)
+        self._connect()
         self._wait_until_replayed()
         self._structure = self._structures()[DIRECT]
         self._beginning = self.contents(DIRECT)
@@ -157,6 +156,19 @@ class Places:
         self.proxy.start()
         self.restore()
         self._wait_until_known()
+
+    def recover(self) -> None:
+        """When the servers are there again: one of them has crashed."""
+        self.cluster.heal()
+        self._connect()
+        if self.proxy:
+            self.start_again()
+        else:
+            self.restore()
+
+    def _connect(self) -> None:
+        self._keepers = {name: self.cluster.primary.connect(name) for name in (DIRECT, THROUGH)}
+        self.replicas = Replicas(self.cluster)
 
     def startup(self, side: str) -> dict:
         return {"user": "app", "database": side}

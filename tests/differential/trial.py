@@ -1,5 +1,7 @@
 """One script, once direct and once through pgsteer, from the same state; and what differed."""
 
+import psycopg
+
 from differential.places import DIRECT, THROUGH
 from differential.replay import Hung, Replay
 from differential.transcript import Difference, compare, kind_of
@@ -7,6 +9,10 @@ from differential.transcript import Difference, compare, kind_of
 
 class Void(Exception):
     """The script tells nothing: PostgreSQL itself did not answer."""
+
+
+class Crash(Void):
+    """A server process has crashed, and taken all sessions with it."""
 
 
 class Trial:
@@ -20,9 +26,14 @@ class Trial:
         """A Difference, or None. Raises Void."""
         self.runs += 1
         try:
-            return self._compared(script)
-        finally:
-            self._places.restore()
+            try:
+                return self._compared(script)
+            finally:
+                self._places.restore()
+        except psycopg.OperationalError as error:
+            self._idle.clear()
+            self._places.recover()
+            raise Crash(str(error)) from error
 
     def fails_like(self, wanted: str):
         """For shrinking: does a script differ in the same way? Less patient with what hangs: that costs most."""

@@ -153,6 +153,17 @@ MOVED = [
          'Q "rollback"'),
 ]
 
+# A cursor is a portal of the session's.
+CURSOR = "declare c cursor with hold for select k from {t}"
+BESIDE_CURSORS = [
+    Case("a portal of its name", f'Q "{CURSOR}" | P {READ} B c - E c S | Q "close c"'),
+    Case("a portal of its name, pipelined", f'P "{CURSOR}" B E S P {READ} B c - E c S | Q "close c"'),
+    Case("a portal of its name, its transaction in flight",
+         f'Q "begin" P "{CURSOR}" B E S Q "commit" P {READ} B c - E c S | Q "close c"'),
+    Case("a portal of its name, behind CLOSE", f'Q "{CURSOR}" | Q "close c" | P {ON_REPLICA} B c - E c S'),
+    Case("a portal of another name", f'Q "{CURSOR}" | P {READ} B d - E d S | P "fetch all c" B E S | Q "close c"'),
+]
+
 # A portal that was executed to its end is a portal, whoever has answered.
 OF_BEGIN = [
     *(case for begin in ("begin", "begin read only", "start transaction") for case in (
@@ -257,7 +268,8 @@ LISTENING = [
     Case("LISTEN in a transaction that reads", f'Q "begin" | Q {READ} | Q "listen a" | Q "commit" | {HEARD}'),
 ]
 
-CASES = {"begun": BEGUN, "moved": MOVED, "portal": OF_BEGIN, "reported": REPORTED, "listening": LISTENING}
+CASES = {"begun": BEGUN, "moved": MOVED, "portal": OF_BEGIN, "beside": BESIDE_CURSORS, "reported": REPORTED,
+         "listening": LISTENING}
 
 
 @pytest.fixture(scope="module")

@@ -293,6 +293,7 @@ class Cluster:
             server.resume()
             if not server.postmaster():
                 server.start()
+        until(lambda: _answers(self.primary), "the primary answers", 60)
         for replica in self.replicas:
             until(lambda replica=replica: _answers(replica), f"{replica.name} answers", 60)
             replica.sql("ALTER SYSTEM RESET recovery_min_apply_delay")

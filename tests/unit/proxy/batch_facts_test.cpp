@@ -33,8 +33,9 @@ protected:
     BatchFacts facts(const Messages& messages) {
         messages_ = messages;
         batch_ = read_batch(wire::Bytes{messages_.bytes}, classified);
-        return facts_of(batch_, wire::Bytes{messages_.bytes},
-                        {statements_, portals_, {1, view_, shared_}, can_classify_, kMaxRead});
+        return facts_of(
+            batch_, wire::Bytes{messages_.bytes},
+            {statements_, portals_, {1, view_, shared_}, can_classify_, has_cursors_, kMaxRead});
     }
     Reason reason(const Messages& messages) { return facts(messages).statement->statement.reason; }
     // A statement that the client has prepared before.
@@ -59,6 +60,7 @@ protected:
     Ledger ledger_;
     Portals portals_;
     bool can_classify_ = true;
+    bool has_cursors_ = false;
     Messages messages_;
     Batch batch_;
 };
@@ -158,7 +160,7 @@ TEST_F(BatchFactsTest, AReadThatCannotBeKeptIsForThePrimary) {
     const auto batch = read_batch(wire::Bytes{cut.bytes}, classified);
     const auto part = wire::Bytes{cut.bytes}.first(cut.bytes.size() - 1);
     const auto found =
-        facts_of(batch, part, {statements_, portals_, {1, view_, shared_}, true, kMaxRead});
+        facts_of(batch, part, {statements_, portals_, {1, view_, shared_}, true, false, kMaxRead});
     EXPECT_EQ(found.statement->statement.reason, Reason::request_too_large);
     EXPECT_EQ(found.only, nullptr);
 }
@@ -344,6 +346,18 @@ TEST(LastByName, FindsWhatWasSaidLastOfFewAndOfMany) {
     std::size_t count = 0;
     for (const auto& [name, value] : last) count += expected.at(std::string{name}) == value ? 1 : 0;
     EXPECT_EQ(count, expected.size());
+}
+
+TEST_F(BatchFactsTest, APortalMayHaveTheNameOfACursor) {
+    const auto named = Messages{}.parse("", "SELECT 1").bind("p", "").execute("p").sync();
+    EXPECT_EQ(facts(named).statement->statement.access, routing::Access::read_only);
+    has_cursors_ = true;
+    const auto found = facts(named).statement->statement;
+    EXPECT_EQ(found.reason, Reason::cursor);
+    EXPECT_TRUE(found.uses_cursor) << "it runs where they are";
+    EXPECT_FALSE(facts(Messages{}.parse("", "SELECT 1").bind("", "").execute("").sync())
+                     .statement->statement.uses_cursor);
+    EXPECT_TRUE(facts(Messages{}.query("DECLARE c CURSOR WITH HOLD FOR SELECT 1")).changes_names);
 }
 
 }  // namespace

@@ -142,7 +142,7 @@ Judgement judge_query(const char* sql, const routing::CatalogView& view) {
         routing::CachedStatement{routing::classify(sql)});
     routing::JudgedStatements shared;
     ClientStatements statements;
-    const auto facts = facts_of(batch, {}, {statements, {}, {1, view, shared}, true, 1'000});
+    const auto facts = facts_of(batch, {}, {statements, {}, {1, view, shared}, true, false, 1'000});
     return {facts.statement->statement.reason, facts.changes_names};
 }
 

@@ -5,6 +5,7 @@
 #include "routing/search_path.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace pgsteer::routing {
@@ -19,8 +20,6 @@ bool same_name(std::string_view a, std::string_view b) {
 bool is_ascii(std::string_view text) {
     return std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
 }
-
-std::size_t index(Slot slot) { return static_cast<std::size_t>(slot); }
 
 }  // namespace
 
@@ -51,12 +50,12 @@ SessionSettings::Entry SessionSettings::making_known(std::string_view name) {
     }
 }
 
-bool SessionSettings::used(Slot slot, std::string_view name) {
+bool SessionSettings::used(SettingsApplied& on, std::string_view name) {
     if (!is_custom(name)) return true;
     has_custom_ = true;
     const bool is_listed = std::any_of(entries_.begin(), entries_.end(),
                                        [&](const Entry& e) { return same_name(e.name, name); });
-    return is_listed || append(slot, making_known(name));
+    return is_listed || append(on, making_known(name));
 }
 
 bool SessionSettings::has(std::string_view name) const {
@@ -72,9 +71,9 @@ std::vector<std::string> SessionSettings::custom_names() const {
     return names;
 }
 
-bool SessionSettings::make_known(Slot slot, const std::vector<std::string>& names) {
+bool SessionSettings::make_known(SettingsApplied& on, const std::vector<std::string>& names) {
     return std::all_of(names.begin(), names.end(),
-                       [&](const std::string& name) { return append(slot, making_known(name)); });
+                       [&](const std::string& name) { return append(on, making_known(name)); });
 }
 
 template <class Predicate>
@@ -89,21 +88,21 @@ void SessionSettings::remove_if(Predicate predicate) {
 // A connection that had everything before this entry has it now, too: the statement ran there. If
 // something is still pending, all of it is repeated, this entry included: setting twice does no
 // harm, in another order it would.
-bool SessionSettings::append(Slot slot, Entry entry) {
+bool SessionSettings::append(SettingsApplied& on, Entry entry) {
     if (bytes_ + entry.memory_bytes() > kMaxBytes) return false;
-    const bool up_to_date = first_pending(slot) == entries_.size();
+    const bool up_to_date = first_pending(on) == entries_.size();
     entry.number = ++last_number_;
     bytes_ += entry.memory_bytes();
-    if (!entry.is_reset) untouched_[index(slot)] = false;
+    if (!entry.is_reset) on.untouched_ = false;
     entries_.push_back(std::move(entry));
-    if (up_to_date) applied_[index(slot)] = last_number_;
+    if (up_to_date) on.number_ = last_number_;
     return true;
 }
 
-bool SessionSettings::set(Slot slot, std::string_view name, std::string_view sql) {
+bool SessionSettings::set(SettingsApplied& on, std::string_view name, std::string_view sql) {
     const Kind kind = kind_of(name);
     Entry entry{0, kind, false, std::string{name}, std::string{sql}};
-    if (!append(slot, std::move(entry))) return false;
+    if (!append(on, std::move(entry))) return false;
     const auto newest = last_number_;
     if (kind == Kind::plain || kind == Kind::partial)
         remove_if([&](const Entry& e) {
@@ -114,10 +113,10 @@ bool SessionSettings::set(Slot slot, std::string_view name, std::string_view sql
     return true;
 }
 
-bool SessionSettings::reset(Slot slot, std::string_view name, std::string_view sql) {
+bool SessionSettings::reset(SettingsApplied& on, std::string_view name, std::string_view sql) {
     const Kind kind = kind_of(name);
     Entry entry{0, kind, !is_custom(name), std::string{name}, std::string{sql}};
-    if (!append(slot, std::move(entry))) return false;
+    if (!append(on, std::move(entry))) return false;
     const auto newest = last_number_;
     if (kind == Kind::plain || kind == Kind::partial)
         remove_if([&](const Entry& e) { return e.number != newest && same_name(e.name, name); });
@@ -126,42 +125,40 @@ bool SessionSettings::reset(Slot slot, std::string_view name, std::string_view s
 }
 
 // RESET ALL leaves role and session authorization as they are.
-bool SessionSettings::reset_all(Slot slot) {
-    const bool nothing_unlisted = !unlisted_[0] && !unlisted_[1];
+bool SessionSettings::reset_all(SettingsApplied& on, const SettingsApplied* other) {
+    const bool nothing_unlisted = !on.unlisted_ && (other == nullptr || !other->unlisted_);
     if (entries_.empty() && nothing_unlisted) return true;  // no connection has anything to reset
     const auto names = custom_names();
     remove_if([](const Entry& e) {
         return e.kind == Kind::plain || e.kind == Kind::partial || e.kind == Kind::everything;
     });
-    const bool remembered = append(slot, {0, Kind::everything, true, {}, "RESET ALL"});
+    const bool remembered = append(on, {0, Kind::everything, true, {}, "RESET ALL"});
     remove_superseded_scopes();
-    return make_known(slot, names) && remembered;
+    return make_known(on, names) && remembered;
 }
 
 // What DISCARD ALL does to settings, said so that it may run beside other statements; RESET ALL
-// alone would leave role and session authorization. The slot itself is clean whatever was pending
-// there.
-void SessionSettings::discard_all(Slot slot) {
+// alone would leave role and session authorization. The connection itself is clean whatever was
+// pending there.
+void SessionSettings::discard_all(SettingsApplied& on, SettingsApplied* other) {
     const bool only_resets =
         std::all_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.is_reset; });
-    const Slot other = slot == Slot::primary ? Slot::replica : Slot::primary;
     const auto names = custom_names();
-    if (!only_resets || unlisted_[index(other)]) {
+    if (!only_resets || (other != nullptr && other->unlisted_)) {
         entries_.clear();
         bytes_ = 0;
         const std::array resets{Entry{0, Kind::session_authorization, true, "session_authorization",
                                       "SET SESSION AUTHORIZATION DEFAULT"},
                                 Entry{0, Kind::everything, true, {}, "RESET ALL"}};
-        for (const Entry& entry : resets) static_cast<void>(append(slot, entry));
+        for (const Entry& entry : resets) static_cast<void>(append(on, entry));
     }
-    applied_[index(slot)] = last_number_;
-    untouched_[index(slot)] = true;
-    unlisted_ = {};
-    close_cursors_[index(slot)] = false;
-    static_cast<void>(make_known(slot, names));  // of entries that there was room for
+    on.number_ = last_number_;
+    on.untouched_ = true;
+    on.unlisted_ = false;
+    if (other != nullptr) other->unlisted_ = false;
+    on.close_cursors_ = false;
+    static_cast<void>(make_known(on, names));  // of entries that there was room for
 }
-
-void SessionSettings::close_cursors(Slot slot) { close_cursors_[index(slot)] = true; }
 
 // Entries that only decided how others run, and have none left to decide for. From the back: what
 // is kept tells what may go before it.
@@ -203,43 +200,36 @@ void SessionSettings::remove_superseded_scopes() {
 }
 
 // What came before it had nothing to do there, and must not undo it now.
-void SessionSettings::touched(Slot slot) {
-    if (first_pending(slot) == entries_.size()) applied_[index(slot)] = last_number_;
-    untouched_[index(slot)] = false;
-    unlisted_[index(slot)] = true;
+void SessionSettings::touched(SettingsApplied& on) const {
+    if (first_pending(on) == entries_.size()) on.number_ = last_number_;
+    on.untouched_ = false;
+    on.unlisted_ = true;
 }
 
-void SessionSettings::new_connection(Slot slot) {
-    applied_[index(slot)] = 0;
-    untouched_[index(slot)] = true;
-    unlisted_[index(slot)] = false;
-    close_cursors_[index(slot)] = false;
+void SessionSettings::applied(SettingsApplied& on) const {
+    if (first_pending(on) < entries_.size()) on.untouched_ = false;
+    on.number_ = last_number_;
+    on.close_cursors_ = false;
 }
 
-void SessionSettings::applied(Slot slot) {
-    if (first_pending(slot) < entries_.size()) untouched_[index(slot)] = false;
-    applied_[index(slot)] = last_number_;
-    close_cursors_[index(slot)] = false;
-}
-
-bool SessionSettings::is_pending(Slot slot) const {
-    return close_cursors_[index(slot)] || first_pending(slot) < entries_.size();
+bool SessionSettings::is_pending(const SettingsApplied& on) const {
+    return on.close_cursors_ || first_pending(on) < entries_.size();
 }
 
 // Entries are in the order of their numbers, so what is pending is a tail of the list.
-std::size_t SessionSettings::first_pending(Slot slot) const {
-    const auto pending = [&](const Entry& e) { return e.number > applied_[index(slot)]; };
+std::size_t SessionSettings::first_pending(const SettingsApplied& on) const {
+    const auto pending = [&](const Entry& e) { return e.number > on.number_; };
     auto first = std::find_if(entries_.begin(), entries_.end(), pending);
-    if (untouched_[index(slot)])
+    if (on.untouched_)
         first = std::find_if(first, entries_.end(), [](const Entry& e) { return !e.is_reset; });
     return static_cast<std::size_t>(first - entries_.begin());
 }
 
-std::vector<std::string_view> SessionSettings::pending(Slot slot) const {
+std::vector<std::string_view> SessionSettings::pending(const SettingsApplied& on) const {
     std::vector<std::string_view> statements;
-    for (std::size_t i = first_pending(slot); i < entries_.size(); ++i)
+    for (std::size_t i = first_pending(on); i < entries_.size(); ++i)
         statements.emplace_back(entries_[i].sql);
-    if (close_cursors_[index(slot)]) statements.emplace_back("CLOSE ALL");
+    if (on.close_cursors_) statements.emplace_back("CLOSE ALL");
     return statements;
 }
 

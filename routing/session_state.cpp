@@ -21,27 +21,6 @@ bool is_tag_of_query(std::string_view tag) {
 
 }  // namespace
 
-void NameSet::add(std::string_view name) {
-    if (std::find(names_.begin(), names_.end(), name) != names_.end()) return;
-    if (names_.size() < kMaxNames)
-        names_.emplace_back(name);
-    else
-        more_ = true;
-}
-
-void NameSet::remove(std::string_view name) { std::erase(names_, name); }
-
-void NameSet::clear() {
-    names_.clear();
-    more_ = false;
-}
-
-std::size_t NameSet::memory_bytes() const {
-    std::size_t bytes = names_.capacity() * sizeof(std::string);
-    for (const auto& name : names_) bytes += name.size();
-    return bytes;
-}
-
 // --- told by the relay ---
 
 void SessionState::completed(Slot slot,
@@ -90,25 +69,16 @@ void SessionState::transaction_dropped() {
 
 void SessionState::kept(Slot slot, const Kept& kept) {
     if (kept.what == Kept::What::nothing) return;
-    settings_.touched(slot);
+    settings_.touched(on(slot).settings);
     if (slot != Slot::primary) return;  // in a transaction that had to stay there
-    switch (kept.what) {
-        case Kept::What::nothing:
-        case Kept::What::names:
-            return;
-        case Kept::What::resettable:
-            resettable_state_ = kept.by;
-            return;
-        case Kept::What::settings:
-            opaque_settings_ = true;
-            return;
-        case Kept::What::state:
-            backend_state_ = kept.by;
-            return;
-    }
+    if (kept.what == Kept::What::settings) opaque_settings_ = true;
+    on(slot).kept(kept);
 }
 
-void SessionState::connected(Slot slot) { settings_.new_connection(slot); }
+void SessionState::connected(Slot slot, ConnectionState& state) {
+    state = {};
+    connections_[index(slot)] = &state;
+}
 
 void SessionState::disconnected(Slot slot) {
     const bool staged_there = !staged_.empty() && staged_.back().slot == slot;
@@ -118,13 +88,15 @@ void SessionState::disconnected(Slot slot) {
         status_ = TransactionStatus::idle;
         failed_ = false;
     }
-    settings_.new_connection(slot);
-    cursors(slot).clear();
-    channels(slot).clear();
-    if (slot != Slot::primary) return;
-    temporary_ = prepared_in_sql_ = advisory_locks_ = unnamed_custom_ = false;
-    backend_state_.clear();
-    resettable_state_.clear();
+    connections_[index(slot)] = nullptr;
+}
+
+// What is told of a connection that is gone is told to nobody.
+ConnectionState& SessionState::on(Slot slot) {
+    if (auto* const state = connections_[index(slot)]) return *state;
+    static thread_local ConnectionState nowhere;
+    nowhere = {};
+    return nowhere;
 }
 
 void SessionState::settings_not_applicable() { settings_failed_ = true; }
@@ -137,36 +109,59 @@ std::optional<Slot> SessionState::transaction_on() const {
 }
 
 std::optional<Pin> SessionState::pin() const {
-    if (temporary_) return Pin::temporary_table;
-    if (!pinned_by().empty()) return Pin::backend_state;
-    if (opaque_settings_ || resettable_settings_ || unnamed_custom_) return Pin::opaque_settings;
+    const auto* const primary = find(Slot::primary);
+    if (const auto pin = primary != nullptr ? primary->pin() : std::nullopt) return pin;
+    if (opaque_settings_ || resettable_settings_) return Pin::opaque_settings;
     if (settings_failed_) return Pin::settings_failed;
     return std::nullopt;
 }
 
+const std::string& SessionState::pinned_by() const {
+    static const std::string kNobody;
+    const auto* const primary = find(Slot::primary);
+    return primary != nullptr ? primary->pinned_by() : kNobody;
+}
+
 bool SessionState::irreplaceable(Slot slot) const {
     if (transaction_on() == slot) return true;
-    if (!hold_cursors_[index(slot)].empty() || !channels_[index(slot)].empty()) return true;
-    return slot == Slot::primary && (temporary_ || opaque_settings_ || resettable_settings_ ||
-                                     advisory_locks_ || !pinned_by().empty());
+    if (const auto* const state = find(slot); state != nullptr && state->is_irreplaceable())
+        return true;
+    return slot == Slot::primary && (opaque_settings_ || resettable_settings_);
 }
 
 std::optional<Slot> SessionState::cursor_on() const {
     for (const Slot slot : {Slot::primary, Slot::replica})
-        if (!hold_cursors_[index(slot)].empty()) return slot;
+        if (const auto* const state = find(slot); state != nullptr && !state->hold_cursors.empty())
+            return slot;
     return std::nullopt;
 }
 
-std::vector<std::string_view> SessionState::pending_settings(Slot slot) const {
-    return settings_.pending(slot);
+bool SessionState::has_prepared_in_sql() const {
+    const auto* const primary = find(Slot::primary);
+    return primary != nullptr && primary->prepared_in_sql;
 }
 
+bool SessionState::settings_pending(Slot slot) const {
+    return settings_.is_pending(settings_on(slot));
+}
+
+std::vector<std::string_view> SessionState::pending_settings(Slot slot) const {
+    return settings_.pending(settings_on(slot));
+}
+
+const SettingsApplied& SessionState::settings_on(Slot slot) const {
+    static const SettingsApplied kNothing;
+    const auto* const state = find(slot);
+    return state != nullptr ? state->settings : kNothing;
+}
+
+void SessionState::settings_applied(Slot slot) { settings_.applied(on(slot).settings); }
+
 std::size_t SessionState::memory_bytes() const {
-    std::size_t bytes = settings_.memory_bytes() + staged_bytes_ + savepoint_bytes_ +
-                        search_path_.value.size() + backend_state_.size() +
-                        resettable_state_.size();
-    for (const Slot slot : {Slot::primary, Slot::replica})
-        bytes += hold_cursors_[index(slot)].memory_bytes() + channels_[index(slot)].memory_bytes();
+    std::size_t bytes =
+        settings_.memory_bytes() + staged_bytes_ + savepoint_bytes_ + search_path_.value.size();
+    for (const auto* const state : connections_)
+        if (state != nullptr) bytes += state->memory_bytes();
     return bytes;
 }
 
@@ -185,16 +180,16 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
         case Effect::Kind::set_local:
             return note_used(slot, effect);
         case Effect::Kind::lock:
-            advisory_locks_ = advisory_locks_ || slot == Slot::primary;
+            if (slot == Slot::primary) on(slot).advisory_locks = true;
             return;
         case Effect::Kind::unlock_all:
-            advisory_locks_ = advisory_locks_ && slot != Slot::primary;
+            if (slot == Slot::primary) on(slot).advisory_locks = false;
             return;
         case Effect::Kind::prepare:  // stays, even if its transaction is rolled back
-            prepared_in_sql_ = prepared_in_sql_ || slot == Slot::primary;
+            if (slot == Slot::primary) on(slot).prepared_in_sql = true;
             return;
         case Effect::Kind::deallocate_all:
-            prepared_in_sql_ = prepared_in_sql_ && slot != Slot::primary;
+            if (slot == Slot::primary) on(slot).prepared_in_sql = false;
             return;
         case Effect::Kind::commit:
             return command_tag == "ROLLBACK" ? drop_staged() : commit_staged();
@@ -245,7 +240,7 @@ void SessionState::on_unparsed(Slot slot,
     if (command_tag == "CREATE TABLE" || command_tag == "CREATE TABLE AS" ||
         command_tag == "CREATE VIEW" || command_tag == "CREATE SEQUENCE")
         return stage_kind(Effect::Kind::create_temporary);
-    if (command_tag == "PREPARE") prepared_in_sql_ = prepared_in_sql_ || slot == Slot::primary;
+    if (command_tag == "PREPARE" && slot == Slot::primary) on(slot).prepared_in_sql = true;
     if (command_tag == "LISTEN") return stage_kind(Effect::Kind::listen);
     if (command_tag == "DECLARE CURSOR") return stage_kind(Effect::Kind::declare_hold);
     if (command_tag == "CLOSE CURSOR ALL") return close_all_cursors(slot);
@@ -334,48 +329,48 @@ void SessionState::apply(Slot slot, const Effect& effect) {
     bool remembered = true;
     switch (effect.kind) {
         case Effect::Kind::set:
-            remembered = settings_.set(slot, effect.name, effect.sql);
+            remembered = settings_.set(on(slot).settings, effect.name, effect.sql);
             set_option(effect.name, effect.value);
             break;
         case Effect::Kind::reset:
-            remembered = settings_.reset(slot, effect.name, effect.sql);
+            remembered = settings_.reset(on(slot).settings, effect.name, effect.sql);
             set_option(effect.name, {});
             break;
         case Effect::Kind::reset_all:
-            remembered = settings_.reset_all(slot);
+            remembered = settings_.reset_all(on(slot).settings, settings_of_other(slot));
             options_ = startup_options_;
             resettable_settings_ = false;
-            resettable_state_.clear();
+            on(Slot::primary).resettable_state.clear();
             break;
         case Effect::Kind::opaque_settings:
-            settings_.touched(slot);
+            settings_.touched(on(slot).settings);
             remembered = false;
             break;
         // On a replica it may have undone what keeps that connection read-only.
         case Effect::Kind::set_on_primary:
-            settings_.touched(slot);
+            settings_.touched(on(slot).settings);
             remembered = slot == Slot::primary;
             break;
         case Effect::Kind::discard_all:
             discard_all(slot);
             break;
         case Effect::Kind::create_temporary:
-            temporary_ |= slot == Slot::primary;
+            if (slot == Slot::primary) on(slot).temporary = true;
             break;
         case Effect::Kind::discard_temporary:
-            temporary_ &= slot != Slot::primary;
+            if (slot == Slot::primary) on(slot).temporary = false;
             break;
         case Effect::Kind::declare_hold:
-            cursors(slot).add(effect.name);
+            on(slot).hold_cursors.add(effect.name);
             break;
         case Effect::Kind::listen:
-            channels(slot).add(effect.name);
+            on(slot).channels.add(effect.name);
             break;
         case Effect::Kind::unlisten:
-            channels(slot).remove(effect.name);
+            on(slot).channels.remove(effect.name);
             break;
         case Effect::Kind::unlisten_all:
-            channels(slot).clear();
+            on(slot).channels.clear();
             break;
         default:
             break;  // the others take effect at once, or never
@@ -400,8 +395,8 @@ void SessionState::set_option(std::string_view name, std::string_view value) {
 // The name of a custom setting is known to the server from here on, whatever comes of the value.
 void SessionState::note_used(Slot slot, const Effect& effect) {
     if (effect.name.empty())
-        unnamed_custom_ |= slot == Slot::primary;
-    else if (!settings_.used(slot, effect.name))
+        on(slot).unnamed_custom |= slot == Slot::primary;
+    else if (!settings_.used(on(slot).settings, effect.name))
         not_known(effect);
 }
 
@@ -420,7 +415,7 @@ void SessionState::assume_the_worst(Slot slot, const Effect& effect) {
         case Effect::Kind::discard_all:
         case Effect::Kind::set_on_primary:
         case Effect::Kind::opaque_settings:
-            settings_.touched(slot);
+            settings_.touched(on(slot).settings);
             opaque_settings_ = true;
             search_path_.kind = SearchPathSetting::Kind::unknown;
             break;
@@ -442,20 +437,29 @@ void SessionState::discard_all_at_once(Slot slot) {
 
 // What is left on the other connection is unreachable for the client: it goes before its next use.
 void SessionState::discard_all(Slot slot) {
-    settings_.discard_all(slot);
-    prepared_in_sql_ = false;
+    auto* const elsewhere = connections_[index(other(slot))];
+    settings_.discard_all(on(slot).settings, settings_of_other(slot));
+    if (elsewhere != nullptr && !elsewhere->hold_cursors.empty()) {
+        SessionSettings::close_cursors(elsewhere->settings);
+        elsewhere->hold_cursors.clear();
+    }
+    on(slot).hold_cursors.clear();
+    on(slot).channels.clear();
+    on(Slot::primary).prepared_in_sql = false;
+    on(Slot::primary).resettable_state.clear();
+    if (slot == Slot::primary) on(slot).temporary = on(slot).advisory_locks = false;
     options_ = startup_options_;
-    if (!cursors(other(slot)).empty()) settings_.close_cursors(other(slot));
-    for (NameSet& names : hold_cursors_) names.clear();
-    channels(slot).clear();
-    if (slot == Slot::primary) temporary_ = advisory_locks_ = false;
     opaque_settings_ = resettable_settings_ = false;
-    resettable_state_.clear();
     settings_failed_ = false;
 }
 
+SettingsApplied* SessionState::settings_of_other(Slot slot) {
+    auto* const state = connections_[index(other(slot))];
+    return state != nullptr ? &state->settings : nullptr;
+}
+
 void SessionState::close_cursor(Slot slot, const std::string& name) {
-    cursors(slot).remove(name);
+    on(slot).hold_cursors.remove(name);
     for (Staged& staged : staged_)
         if (staged.effect.kind == Effect::Kind::declare_hold && staged.slot == slot &&
             staged.effect.name == name)
@@ -463,7 +467,7 @@ void SessionState::close_cursor(Slot slot, const std::string& name) {
 }
 
 void SessionState::close_all_cursors(Slot slot) {
-    cursors(slot).clear();
+    on(slot).hold_cursors.clear();
     for (Staged& staged : staged_)
         if (staged.effect.kind == Effect::Kind::declare_hold && staged.slot == slot)
             staged.effect.kind = Effect::Kind::close;

@@ -3,6 +3,7 @@
 // connection.
 #pragma once
 
+#include "routing/connection_state.hpp"
 #include "routing/kept_state.hpp"
 #include "routing/session_settings.hpp"
 #include "routing/statement.hpp"
@@ -17,22 +18,6 @@
 #include <vector>
 
 namespace pgsteer::routing {
-
-// Names of which it matters whether any is left: channels, holdable cursors. Bounded: beyond
-// kMaxNames it only remembers that there are more, until clear().
-class NameSet {
-public:
-    static constexpr std::size_t kMaxNames = 256;
-    void add(std::string_view name);
-    void remove(std::string_view name);
-    void clear();
-    [[nodiscard]] bool empty() const { return names_.empty() && !more_; }
-    [[nodiscard]] std::size_t memory_bytes() const;
-
-private:
-    std::vector<std::string> names_;
-    bool more_ = false;
-};
 
 class SessionState {
 public:
@@ -62,8 +47,9 @@ public:
     void transaction_dropped();
     // A request that was sent to `slot` may leave this in its server process, whatever comes of it.
     void kept(Slot slot, const Kept& kept);
-    void connected(
-        Slot slot);  // a new server connection: none of the session's settings applied yet
+    // A new server connection, which has `state` until disconnected(): nothing of the session's is
+    // there yet.
+    void connected(Slot slot, ConnectionState& state);
     void disconnected(Slot slot);  // its state is gone
 
     // --- transaction ---
@@ -80,9 +66,7 @@ public:
     // Set while reads have to run on the primary connection.
     [[nodiscard]] std::optional<Pin> pin() const;
     // Of Pin::backend_state: the function that has set it.
-    [[nodiscard]] const std::string& pinned_by() const {
-        return backend_state_.empty() ? resettable_state_ : backend_state_;
-    }
+    [[nodiscard]] const std::string& pinned_by() const;
     [[nodiscard]] bool has_set(std::string_view name) const { return settings_.has(name); }
     // Its connections may know custom settings: no other session may be given them.
     [[nodiscard]] bool has_custom_settings() const { return settings_.has_custom(); }
@@ -99,14 +83,15 @@ public:
     [[nodiscard]] const ReadOptions& read_options() const { return options_; }
 
     // PREPARE was used on the primary's connection: its statements are there only.
-    [[nodiscard]] bool has_prepared_in_sql() const { return prepared_in_sql_; }
+    [[nodiscard]] bool has_prepared_in_sql() const;
 
-    // --- settings: what was set on one connection and has to be repeated on the other ---
-    [[nodiscard]] bool settings_pending(Slot slot) const { return settings_.is_pending(slot); }
+    // --- settings: what was set on one connection and has to be repeated on the other, or on one
+    // to come ---
+    [[nodiscard]] bool settings_pending(Slot slot) const;
     // SQL statements in the order they have to run; views are valid until the next call that is not
     // const. Never called while a transaction is open.
     [[nodiscard]] std::vector<std::string_view> pending_settings(Slot slot) const;
-    void settings_applied(Slot slot) { settings_.applied(slot); }
+    void settings_applied(Slot slot);
     void settings_not_applicable();  // the replica refused one: from now on reads are pinned to the
                                      // primary
 
@@ -154,10 +139,12 @@ private:
     void lose_track_of_savepoints();
     void truncate_savepoints(std::size_t size);
     [[nodiscard]] std::optional<std::size_t> find_savepoint(const std::string& name) const;
-    [[nodiscard]] NameSet& cursors(Slot slot) {
-        return hold_cursors_[static_cast<std::size_t>(slot)];
+    [[nodiscard]] ConnectionState& on(Slot slot);
+    [[nodiscard]] const SettingsApplied& settings_on(Slot slot) const;
+    [[nodiscard]] SettingsApplied* settings_of_other(Slot slot);
+    [[nodiscard]] const ConnectionState* find(Slot slot) const {
+        return connections_[static_cast<std::size_t>(slot)];
     }
-    [[nodiscard]] NameSet& channels(Slot slot) { return channels_[static_cast<std::size_t>(slot)]; }
 
     TransactionStatus status_ = TransactionStatus::idle;
     Slot transaction_slot_ = Slot::primary;
@@ -173,16 +160,9 @@ private:
     ReadOptions options_;
     ReadOptions startup_options_;  // what RESET returns to
     SearchPathSetting search_path_;
-    std::array<NameSet, 2> hold_cursors_;
-    std::array<NameSet, 2> channels_;
-    bool temporary_ = false;
-    bool advisory_locks_ = false;  // of the session, on the primary; not undone by a rollback
-    bool prepared_in_sql_ = false;
-    std::string backend_state_;     // of the primary's connection: the function that has set it
-    std::string resettable_state_;  // the same, where RESET ALL undoes it
+    std::array<ConnectionState*, 2> connections_{};  // by Slot; null: there is none
     bool opaque_settings_ = false;
     bool resettable_settings_ = false;  // of unknown value, but RESET ALL undoes them
-    bool unnamed_custom_ = false;       // one was used on the primary whose name is not known
     bool settings_failed_ = false;
 };
 

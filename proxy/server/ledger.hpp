@@ -1,8 +1,9 @@
-// What one server connection has, told by its own answers alone: of prepared statements so far.
-// Settings, cursors and channels are to follow. Pure.
+// What one server connection has: prepared statements, told by its own answers alone; and what the
+// session that holds it has made there besides (routing::ConnectionState). Pure.
 #pragma once
 
 #include "proxy/server/statement_names.hpp"
+#include "routing/connection_state.hpp"
 
 #include <cstdint>
 #include <string>
@@ -34,6 +35,9 @@ public:
     // What is sent, and questions.
     [[nodiscard]] StatementNames& names() { return names_; }
     [[nodiscard]] const StatementNames& names() const { return names_; }
+
+    // What the session that holds the connection has made there besides.
+    [[nodiscard]] routing::ConnectionState& state() { return state_; }
 
     // What has come of it. As StatementNames has it, and final at once.
     void completed(const SentMessage& message,
@@ -85,6 +89,7 @@ public:
 
 private:
     StatementNames names_{kMaxNames};
+    routing::ConnectionState state_;
     Leftovers leftovers_;
 };
 

@@ -14,7 +14,7 @@ bool Sides::is_held(ServerConnection& connection) const {
 void Sides::connected(Slot slot, Lease lease) {
     auto& side = (*this)[slot];
     side.lease = std::move(lease);
-    memory_.state.connected(slot);
+    memory_.state.connected(slot, side.lease->ledger.state());
     side.holder = side.lease->exchange.attach(*ears_[static_cast<std::size_t>(slot)]);
 }
 

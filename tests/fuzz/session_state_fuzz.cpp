@@ -880,7 +880,7 @@ private:
         const Slot slot = choose(request, wish);
         if (!connection(slot)) {
             connection(slot).emplace(kind(slot));
-            state_.connected(slot);
+            state_.connected(slot, facts_[static_cast<std::size_t>(slot)]);
         }
         if (!apply_settings(slot)) {
             state_.settings_not_applicable();
@@ -1042,8 +1042,9 @@ private:
         if (connection(slot)) check_prepared(slot, *connection(slot), state_, false);
         if (connection(slot) && state_.irreplaceable(slot)) return;
         SessionState afresh = state_;
+        ConnectionState facts;
         afresh.disconnected(slot);
-        afresh.connected(slot);
+        afresh.connected(slot, facts);
         check_prepared(slot, Server{kind(slot)}, afresh, true);
     }
 
@@ -1129,6 +1130,7 @@ private:
     Input& in_;
     SessionState state_;
     DeferredTransaction deferred_;
+    std::array<ConnectionState, 2> facts_;  // of connections_
     std::array<std::optional<Server>, 2> connections_;
     Server reference_{Server::Kind::reference};
     bool set_defaults_ = false;

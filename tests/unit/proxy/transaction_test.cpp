@@ -19,6 +19,10 @@ constexpr auto kPolicy = conf::Transactions::read_only;
 // A session's state and its transaction, told what the relay would tell them.
 class TransactionTest : public testing::Test {
 protected:
+    TransactionTest() {
+        state_.connected(Slot::primary, primary_);
+        state_.connected(Slot::replica, replica_);
+    }
     std::string answer(const std::string& sql, conf::Transactions policy = kPolicy) {
         const auto statement = routing::classify(sql);
         EXPECT_TRUE(Transaction::is_control(statement)) << sql;
@@ -44,6 +48,8 @@ protected:
         return transaction_.view(routing::classify(sql), policy, kUsual);
     }
 
+    routing::ConnectionState primary_;
+    routing::ConnectionState replica_;
     routing::SessionState state_;
     Transaction transaction_{state_};
 };

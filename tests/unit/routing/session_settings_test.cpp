@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <random>
 #include <string>
@@ -14,57 +15,57 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr Slot kPrimary = Slot::primary;
-constexpr Slot kReplica = Slot::replica;
-
 // A session that has used both of its connections.
 class SessionSettingsTest : public testing::Test {
 protected:
-    void set(std::string_view name, std::string_view sql, Slot slot = kPrimary) {
-        EXPECT_TRUE(settings_.set(slot, name, sql));
+    void set(std::string_view name, std::string_view sql) { set(name, sql, primary_); }
+    void set(std::string_view name, std::string_view sql, SettingsApplied& on) {
+        EXPECT_TRUE(settings_.set(on, name, sql));
     }
-    void reset(std::string_view name, std::string_view sql, Slot slot = kPrimary) {
-        EXPECT_TRUE(settings_.reset(slot, name, sql));
+    void reset(std::string_view name, std::string_view sql) {
+        EXPECT_TRUE(settings_.reset(primary_, name, sql));
     }
     // What a connection opened now would be given.
     std::vector<std::string_view> afresh() {
-        settings_.new_connection(kReplica);
-        return settings_.pending(kReplica);
+        replica_ = {};
+        return settings_.pending(replica_);
     }
     SessionSettings settings_;
+    SettingsApplied primary_;
+    SettingsApplied replica_;
 };
 
 TEST_F(SessionSettingsTest, WhatIsSetOnOneConnectionIsPendingOnTheOther) {
-    EXPECT_FALSE(settings_.is_pending(kReplica));
+    EXPECT_FALSE(settings_.is_pending(replica_));
     set("work_mem", "SET work_mem = 1");
-    EXPECT_FALSE(settings_.is_pending(kPrimary));
-    EXPECT_TRUE(settings_.is_pending(kReplica));
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("SET work_mem = 1"));
-    settings_.applied(kReplica);
-    EXPECT_FALSE(settings_.is_pending(kReplica));
-    set("work_mem", "SET work_mem = 2", kReplica);
-    EXPECT_FALSE(settings_.is_pending(kReplica));
-    EXPECT_THAT(settings_.pending(kPrimary), ElementsAre("SET work_mem = 2"));
+    EXPECT_FALSE(settings_.is_pending(primary_));
+    EXPECT_TRUE(settings_.is_pending(replica_));
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("SET work_mem = 1"));
+    settings_.applied(replica_);
+    EXPECT_FALSE(settings_.is_pending(replica_));
+    set("work_mem", "SET work_mem = 2", replica_);
+    EXPECT_FALSE(settings_.is_pending(replica_));
+    EXPECT_THAT(settings_.pending(primary_), ElementsAre("SET work_mem = 2"));
 }
 
 // --- names with a dot: '' where they were used once, unknown elsewhere
 
 TEST_F(SessionSettingsTest, ACustomNameThatWasUsedIsMadeKnownElsewhere) {
     EXPECT_FALSE(settings_.has_custom());
-    EXPECT_TRUE(settings_.used(kPrimary, "a.b"));
-    EXPECT_TRUE(settings_.used(kPrimary, "a.b"));
-    EXPECT_TRUE(settings_.used(kPrimary, "work_mem"));
-    EXPECT_TRUE(settings_.used(kPrimary, "pgsteer.explain"));
+    EXPECT_TRUE(settings_.used(primary_, "a.b"));
+    EXPECT_TRUE(settings_.used(primary_, "a.b"));
+    EXPECT_TRUE(settings_.used(primary_, "work_mem"));
+    EXPECT_TRUE(settings_.used(primary_, "pgsteer.explain"));
     EXPECT_TRUE(settings_.has_custom());
-    EXPECT_FALSE(settings_.is_pending(kPrimary));
+    EXPECT_FALSE(settings_.is_pending(primary_));
     EXPECT_THAT(afresh(), ElementsAre("RESET \"a\".\"b\""));
 }
 
 TEST_F(SessionSettingsTest, AValueMakesItKnownAsWell) {
-    EXPECT_TRUE(settings_.used(kPrimary, "a.b"));
+    EXPECT_TRUE(settings_.used(primary_, "a.b"));
     set("a.b", "SET a.b = 1");
     EXPECT_THAT(afresh(), ElementsAre("SET a.b = 1"));
-    EXPECT_TRUE(settings_.used(kPrimary, "a.b"));
+    EXPECT_TRUE(settings_.used(primary_, "a.b"));
     EXPECT_THAT(afresh(), ElementsAre("SET a.b = 1"));
     reset("a.b", "RESET a.b");
     EXPECT_THAT(afresh(), ElementsAre("RESET a.b")) << "also where nothing was ever set";
@@ -72,34 +73,33 @@ TEST_F(SessionSettingsTest, AValueMakesItKnownAsWell) {
 
 TEST_F(SessionSettingsTest, NothingMakesItUnknownAgain) {
     set("a.b", "SET a.b = 1");
-    EXPECT_TRUE(settings_.reset_all(kPrimary));
+    EXPECT_TRUE(settings_.reset_all(primary_, &replica_));
     EXPECT_THAT(afresh(), ElementsAre("RESET \"a\".\"b\"")) << "there is nothing to reset there";
-    settings_.discard_all(kPrimary);
-    EXPECT_FALSE(settings_.is_pending(kPrimary));
-    EXPECT_THAT(afresh(),
-                ElementsAre("RESET \"a\".\"b\""));
+    settings_.discard_all(primary_, &replica_);
+    EXPECT_FALSE(settings_.is_pending(primary_));
+    EXPECT_THAT(afresh(), ElementsAre("RESET \"a\".\"b\""));
 }
 
 TEST_F(SessionSettingsTest, ANewConnectionNeedsAllOfThem) {
     set("a.x", "1");
     set("a.y", "2");
-    settings_.applied(kReplica);
+    settings_.applied(replica_);
     EXPECT_THAT(afresh(), ElementsAre("1", "2"));
-    EXPECT_FALSE(settings_.is_pending(kPrimary));
+    EXPECT_FALSE(settings_.is_pending(primary_));
 }
 
 TEST_F(SessionSettingsTest, TheLastOfAnyNameCounts) {
     set("a", "a1");
     set("b", "b1");
     set("a", "a2");
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("b1", "a2"));
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("b1", "a2"));
     reset("b", "RESET b");
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("a2", "RESET b"));
-    settings_.applied(kReplica);
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("a2", "RESET b"));
+    settings_.applied(replica_);
     reset("a", "RESET a");
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("RESET a"));
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("RESET a"));
     set("a", "a3");
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("a3"));
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("a3"));
 }
 
 TEST_F(SessionSettingsTest, NamesCompareAsPostgresComparesThem) {
@@ -116,9 +116,9 @@ TEST_F(SessionSettingsTest, PartsOfDateStyleAddUp) {
     set("DateStyle", "SET datestyle = 'DMY'");
     set("datestyle", "SET datestyle = 'SQL'");
     EXPECT_THAT(afresh(), ElementsAre("SET datestyle = 'DMY'", "SET datestyle = 'SQL'"));
-    settings_.applied(kReplica);
+    settings_.applied(replica_);
     reset("datestyle", "RESET datestyle");
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("RESET datestyle"));
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("RESET datestyle"));
 }
 
 TEST_F(SessionSettingsTest, ARoleStaysBeforeWhatWasSetUnderIt) {
@@ -164,77 +164,77 @@ TEST_F(SessionSettingsTest, ResetAllKeepsTheRole) {
     set("a", "a1");
     set("session_authorization", "SET SESSION AUTHORIZATION b");
     set("role", "SET ROLE c");
-    settings_.applied(kReplica);
-    EXPECT_TRUE(settings_.reset_all(kPrimary));
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("RESET ALL"));
+    settings_.applied(replica_);
+    EXPECT_TRUE(settings_.reset_all(primary_, &replica_));
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("RESET ALL"));
     EXPECT_THAT(afresh(), ElementsAre("SET SESSION AUTHORIZATION b", "SET ROLE c", "RESET ALL"));
 }
 
 TEST_F(SessionSettingsTest, ResetAllOfNothingIsNothing) {
-    EXPECT_TRUE(settings_.reset_all(kPrimary));
-    settings_.discard_all(kPrimary);
-    EXPECT_FALSE(settings_.is_pending(kReplica));
+    EXPECT_TRUE(settings_.reset_all(primary_, &replica_));
+    settings_.discard_all(primary_, &replica_);
+    EXPECT_FALSE(settings_.is_pending(replica_));
     EXPECT_EQ(settings_.memory_bytes(), 0U);
 }
 
 TEST_F(SessionSettingsTest, DiscardAllResetsTheRoleToo) {
     set("a", "a1");
     set("role", "SET ROLE c");
-    settings_.applied(kReplica);
-    settings_.discard_all(kPrimary);
-    EXPECT_FALSE(settings_.is_pending(kPrimary));
-    EXPECT_THAT(settings_.pending(kReplica),
+    settings_.applied(replica_);
+    settings_.discard_all(primary_, &replica_);
+    EXPECT_FALSE(settings_.is_pending(primary_));
+    EXPECT_THAT(settings_.pending(replica_),
                 ElementsAre("SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"));
-    settings_.applied(kReplica);
-    settings_.discard_all(kPrimary);  // there is nothing that a second one would change
-    EXPECT_FALSE(settings_.is_pending(kReplica));
+    settings_.applied(replica_);
+    settings_.discard_all(primary_, &replica_);  // there is nothing that a second one would change
+    EXPECT_FALSE(settings_.is_pending(replica_));
     EXPECT_THAT(afresh(), IsEmpty());
 }
 
 TEST_F(SessionSettingsTest, DiscardAllCleansItsConnectionWhateverWasPendingThere) {
-    set("a", "a1", kReplica);
-    settings_.discard_all(kPrimary);
-    EXPECT_FALSE(settings_.is_pending(kPrimary));
-    EXPECT_TRUE(settings_.is_pending(kReplica));
+    set("a", "a1", replica_);
+    settings_.discard_all(primary_, &replica_);
+    EXPECT_FALSE(settings_.is_pending(primary_));
+    EXPECT_TRUE(settings_.is_pending(replica_));
 }
 
 TEST_F(SessionSettingsTest, AConnectionOnWhichNothingWasSetNeedsNoReset) {
     set("a", "a1");
-    EXPECT_TRUE(settings_.reset_all(kPrimary));
-    EXPECT_FALSE(settings_.is_pending(kReplica));
+    EXPECT_TRUE(settings_.reset_all(primary_, &replica_));
+    EXPECT_FALSE(settings_.is_pending(replica_));
     set("b", "b1");
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("b1"));
-    settings_.applied(kReplica);
-    EXPECT_TRUE(settings_.reset_all(kPrimary));
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("RESET ALL"));
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("b1"));
+    settings_.applied(replica_);
+    EXPECT_TRUE(settings_.reset_all(primary_, &replica_));
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("RESET ALL"));
 }
 
 TEST_F(SessionSettingsTest, ASettingMadeWhileOthersArePendingIsRepeatedBehindThem) {
-    set("a", "a1", kReplica);
-    settings_.applied(kPrimary);
-    EXPECT_TRUE(settings_.reset_all(kReplica));
-    set("b", "b1", kPrimary);
-    EXPECT_THAT(settings_.pending(kPrimary), ElementsAre("RESET ALL", "b1"));
+    set("a", "a1", replica_);
+    settings_.applied(primary_);
+    EXPECT_TRUE(settings_.reset_all(replica_, &primary_));
+    set("b", "b1", primary_);
+    EXPECT_THAT(settings_.pending(primary_), ElementsAre("RESET ALL", "b1"));
 }
 
 TEST_F(SessionSettingsTest, CursorsAreClosedOnceOnTheirOwnConnection) {
-    settings_.close_cursors(kReplica);
-    EXPECT_FALSE(settings_.is_pending(kPrimary));
-    EXPECT_THAT(settings_.pending(kReplica), ElementsAre("CLOSE ALL"));
-    settings_.applied(kReplica);
-    EXPECT_FALSE(settings_.is_pending(kReplica));
-    settings_.close_cursors(kReplica);
+    SessionSettings::close_cursors(replica_);
+    EXPECT_FALSE(settings_.is_pending(primary_));
+    EXPECT_THAT(settings_.pending(replica_), ElementsAre("CLOSE ALL"));
+    settings_.applied(replica_);
+    EXPECT_FALSE(settings_.is_pending(replica_));
+    SessionSettings::close_cursors(replica_);
     EXPECT_THAT(afresh(), IsEmpty());
 }
 
 TEST_F(SessionSettingsTest, StopsGrowingAtItsLimit) {
     const std::string value(1000, 'x');
     int kept = 0;
-    while (settings_.set(kPrimary, "a.s" + std::to_string(kept), value)) ++kept;
+    while (settings_.set(primary_, "a.s" + std::to_string(kept), value)) ++kept;
     EXPECT_GT(kept, 50);
     EXPECT_LE(settings_.memory_bytes(), SessionSettings::kMaxBytes);
-    EXPECT_EQ(settings_.pending(kReplica).size(), static_cast<std::size_t>(kept));
-    EXPECT_FALSE(settings_.set(kPrimary, "a.huge", std::string(SessionSettings::kMaxBytes, 'x')));
+    EXPECT_EQ(settings_.pending(replica_).size(), static_cast<std::size_t>(kept));
+    EXPECT_FALSE(settings_.set(primary_, "a.huge", std::string(SessionSettings::kMaxBytes, 'x')));
 }
 
 TEST_F(SessionSettingsTest, CountsItsBytesBack) {
@@ -302,18 +302,20 @@ TEST_P(SessionSettingsRandomly, BothConnectionsEndUpTheSame) {
 
     SessionSettings settings;
     std::array<ModelConnection, 2> servers;
+    std::array<SettingsApplied, 2> applied;
     for (int step = 0; step < 400; ++step) {
-        const Slot slot = any(3) ? kPrimary : kReplica;
-        auto& server = servers[static_cast<std::size_t>(slot)];
+        const std::size_t at = any(3) ? 0 : 1;
+        auto& server = servers[at];
+        auto& on = applied[at];
         if (any(20) == 0) {
-            settings.new_connection(slot);
+            on = {};
             server = {};
         }
-        for (const auto sql : settings.pending(slot)) server.run(sql);
-        settings.applied(slot);
+        for (const auto sql : settings.pending(on)) server.run(sql);
+        settings.applied(on);
         const auto& first = servers[0].values;
         const auto& second = servers[1].values;
-        if (!settings.is_pending(kPrimary) && !settings.is_pending(kReplica)) {
+        if (!settings.is_pending(applied[0]) && !settings.is_pending(applied[1])) {
             ASSERT_EQ(first, second) << "step " << step;
         }
         ASSERT_FALSE(server.refused) << "step " << step;
@@ -322,17 +324,17 @@ TEST_P(SessionSettingsRandomly, BothConnectionsEndUpTheSame) {
         if (name == "SUPER" && server.value("role") != "admin") continue;
         const auto dice = any(40);
         if (dice == 0) {
-            ASSERT_TRUE(settings.reset_all(slot));
+            ASSERT_TRUE(settings.reset_all(on, &applied[1 - at]));
             server.run("RESET ALL");
         } else if (dice == 1) {
-            settings.discard_all(slot);
+            settings.discard_all(on, &applied[1 - at]);
             server.values.clear();
         } else if (dice < 10) {
-            ASSERT_TRUE(settings.reset(slot, name, "reset " + name));
+            ASSERT_TRUE(settings.reset(on, name, "reset " + name));
             server.run("reset " + name);
         } else {
             const auto sql = "set " + name + " " + possible.at(name)[any(2)];
-            ASSERT_TRUE(settings.set(slot, name, sql));
+            ASSERT_TRUE(settings.set(on, name, sql));
             server.run(sql);
         }
     }

@@ -34,6 +34,10 @@ Statement unparsed() { return {}; }
 
 class SessionStateTest : public testing::Test {
 protected:
+    SessionStateTest() {
+        state_.connected(kPrimary, primary_);
+        state_.connected(kReplica, replica_);
+    }
     // A statement of its own, answered with `status`.
     void run(const Statement& s,
              TransactionStatus status = kIdle,
@@ -64,6 +68,8 @@ protected:
         run(set(name, value), kInBlock, "SET");
     }
 
+    ConnectionState primary_;
+    ConnectionState replica_;
     SessionState state_;
 };
 
@@ -123,7 +129,7 @@ TEST_F(SessionStateTest, SettingsFollowOnceTheyAreCommitted) {
     state_.settings_applied(kReplica);
     EXPECT_FALSE(state_.settings_pending(kReplica));
     state_.disconnected(kReplica);
-    state_.connected(kReplica);
+    state_.connected(kReplica, replica_);
     EXPECT_THAT(state_.pending_settings(kReplica), ElementsAre("SET a = 1"));
 }
 
@@ -587,7 +593,9 @@ TEST_F(SessionStateTest, ALostConnectionTakesItsCursorsAndChannels) {
 
 TEST_F(SessionStateTest, JudgesUnparsedTextsByTheirTags) {
     const auto pin_after = [](std::string_view tag) {
+        ConnectionState primary;
         SessionState state;
+        state.connected(kPrimary, primary);
         state.completed(kPrimary, unparsed(), 0, tag);
         state.ready(kPrimary, kIdle);
         return state.pin();

@@ -21,48 +21,21 @@ MessageKind kind_of(Expect what) {
 
 }  // namespace
 
-bool ReplyQueue::push(Expected expected) {
-    if (skipping_) {
-        if (expected.what != Expect::sync) return false;
-        skipping_ = false;
-    }
-    if (expected.what == Expect::sync) {
-        expected.behind_data = data_sent_;
-        if (copy_open_) {
-            if (!data_sent_) return false;
-            expected.doubtful = true;
-            ++doubtful_;
-        }
-    } else {
-        data_sent_ = false;
-        copy_open_ = false;  // its end, or what the server does not accept
-    }
-    expected.holder = speaker_;
-    if (expected.on_server.number == 0 && expected.what != Expect::copy_end)
-        expected.on_server = ledger_.names().send(kind_of(expected.what));
-    queue_.push_back(std::move(expected));
-    return true;
+void ReplyQueue::complete(Expected& entry, Expected&& expected) {
+    entry.internal = expected.internal;
+    entry.purpose = expected.purpose;
+    entry.of_client = expected.of_client;
+    entry.on_server = expected.on_server;
+    entry.effects = std::move(expected.effects);
+    if (entry.on_server.number == 0 && entry.what != Expect::copy_end)
+        entry.on_server = ledger_.names().send(kind_of(entry.what));
 }
 
-void ReplyQueue::statement_completed() {
-    auto& front = queue_.front();
-    ledger_.completed(front.on_server, front.statement_index);
-    ++front.statement_index;
+void ReplyQueue::pass_copy_ends() {
+    while (is_copy_end_first()) queue_.pop_front();
 }
 
-// ReadyForQuery to a Sync in doubt may have been the answer to any Sync right behind it: from here
-// on those are in doubt.
-void ReplyQueue::pop() {
-    const auto& front = queue_.front();
-    const bool was_doubtful = front.doubtful;
-    if (ends_request(front.what)) {
-        ledger_.skipped(front.on_server);  // what is not told by now will not be
-    } else {
-        ledger_.completed(front.on_server);
-    }
-    queue_.pop_front();
-    pass_copy_ends();
-    if (!was_doubtful) return;
+void ReplyQueue::doubt_next_syncs() {
     --doubtful_;
     for (auto& entry : queue_) {
         if (entry.what == Expect::copy_end) continue;

@@ -1,11 +1,10 @@
 // What a server still owes us: one entry per message sent that is answered by itself. Pure.
 #pragma once
 
+#include "proxy/server/fifo.hpp"
 #include "proxy/server/ledger.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "routing/statement_cache.hpp"
-
-#include <boost/container/deque.hpp>
 
 #include <algorithm>
 #include <array>
@@ -45,12 +44,12 @@ enum class HolderId : std::uint32_t { nobody };
 
 struct Expected {
     Expect what{};
-    HolderId holder = HolderId::nobody;  // set by push()
     bool internal = false;               // sent by us: the answer is not the client's
     Purpose purpose = Purpose::setting;  // of an internal one
     bool behind_data = false;            // sync: copy data was sent right before it
     bool doubtful = false;               // sync: ignored if the copy it was sent in still went on
     std::uint16_t statement_index = 0;   // query: statements completed so far
+    HolderId holder = HolderId::nobody;  // set by push()
     SentMessage of_client = {};          // in the log of its statements (ClientStatements)
     SentMessage on_server = {};  // in the ledger; push() fills in what is not told there yet
     routing::StatementPtr effects = nullptr;  // query, execute: statement with effects; else null
@@ -125,6 +124,12 @@ inline constexpr auto kFits = [] {
     return fits;
 }();
 
+// `owed`: ReplyQueue::front().
+[[nodiscard]] inline Fit fit(std::uint8_t type, const Expected* owed) {
+    return owed == nullptr ? fit_to_nothing(type)
+                           : kFits[type][static_cast<std::size_t>(owed->what)];
+}
+
 // Of the client's messages in the queue that end a request, counted from its front: which ones will
 // never be answered. Ascending.
 using UnansweredEnds = std::vector<std::size_t>;
@@ -140,7 +145,26 @@ public:
     // False where the server ignores the message and nothing is owed: anything but Sync in skip
     // mode (an error was seen and no Sync is on its way), and a Sync that it reads while it waits
     // for copy data.
-    bool push(Expected expected);
+    bool push(Expected expected) {
+        auto* const entry = add(expected.what);
+        if (entry == nullptr) return false;
+        complete(*entry, std::move(expected));
+        return true;
+    }
+    // The same for a message of the client's that both logs were told of.
+    bool push(Expect what,
+              const SentMessage& of_client,
+              const SentMessage& on_server,
+              routing::StatementPtr effects) {
+        auto* const entry = add(what);
+        if (entry == nullptr) return false;
+        entry->of_client = of_client;
+        entry->on_server = on_server;
+        entry->effects = std::move(effects);
+        return true;
+    }
+    // As many are about to be pushed.
+    void expect_more(std::size_t count) { queue_.reserve(count); }
     // Whose the messages are that are pushed from now on.
     void speaks(HolderId holder) { speaker_ = holder; }
     // Whom the next message is for; what answers nothing is for the one that speaks.
@@ -153,18 +177,19 @@ public:
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front() {
-        pass_copy_ends();
+        if (is_copy_end_first()) [[unlikely]]
+            pass_copy_ends();
         return queue_.empty() ? nullptr : &queue_.front();
     }
     // `type` is a backend message's. PostgreSQL docs, "Message Flow". Its caller pops what ends.
-    [[nodiscard]] Fit fit(std::uint8_t type) {
-        const auto* owed = front();
-        return owed == nullptr ? fit_to_nothing(type)
-                               : kFits[type][static_cast<std::size_t>(owed->what)];
-    }
+    [[nodiscard]] Fit fit(std::uint8_t type) { return proxy::fit(type, front()); }
     void pop();
     // CommandComplete and the like to a statement of the front, a Query or Execute: the next one.
-    void statement_completed();
+    void statement_completed() {
+        auto& front = queue_.front();
+        ledger_.completed(front.on_server, front.statement_index);
+        ++front.statement_index;
+    }
     // ErrorResponse to a front that ends its request all the same: ReadyForQuery follows.
     void failed() { ledger_.failed(queue_.front().on_server); }
     // ErrorResponse in an extended query: everything up to the next Sync is skipped by the server,
@@ -198,14 +223,18 @@ public:
     }
 
     // All that is owed, oldest first.
-    using Queue = boost::container::deque<Expected>;
+    using Queue = Fifo<Expected>;
     [[nodiscard]] const Queue& entries() const { return queue_; }
     [[nodiscard]] bool skipping() const { return skipping_; }
 
 private:
-    void pass_copy_ends() {
-        while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
+    Expected* add(Expect what);
+    void complete(Expected& entry, Expected&& expected);
+    void doubt_next_syncs();
+    [[nodiscard]] bool is_copy_end_first() const {
+        return !queue_.empty() && queue_.front().what == Expect::copy_end;
     }
+    void pass_copy_ends();
     using Ignores = bool (*)(const Expected&);
     UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignores ignores);
 
@@ -231,6 +260,44 @@ private:
 [[nodiscard]] bool skips_to_own_sync(const ReplyQueue& replies);
 // The oldest message of the client's that is not answered; none: number 0.
 [[nodiscard]] SentMessage first_of_client(const ReplyQueue& replies);
+
+// Null: as push().
+inline Expected* ReplyQueue::add(Expect what) {
+    const bool is_sync = what == Expect::sync;
+    if (skipping_ && !is_sync) return nullptr;
+    skipping_ = false;
+    const bool is_doubtful = is_sync && copy_open_;
+    if (is_doubtful && !data_sent_) return nullptr;
+    auto& entry = queue_.emplace_back();
+    entry.what = what;
+    entry.holder = speaker_;
+    if (is_sync) {
+        entry.behind_data = data_sent_;
+        entry.doubtful = is_doubtful;
+        doubtful_ += is_doubtful ? 1 : 0;
+    } else {
+        data_sent_ = false;
+        copy_open_ = false;  // its end, or what the server does not accept
+    }
+    return &entry;
+}
+
+// ReadyForQuery to a Sync in doubt may have been the answer to any Sync right behind it: from here
+// on those are in doubt.
+inline void ReplyQueue::pop() {
+    const auto& front = queue_.front();
+    const bool was_doubtful = front.doubtful;
+    if (ends_request(front.what)) {
+        ledger_.skipped(front.on_server);  // what is not told by now will not be
+    } else {
+        ledger_.completed(front.on_server);
+    }
+    queue_.pop_front();
+    if (is_copy_end_first()) [[unlikely]]
+        pass_copy_ends();
+    if (was_doubtful) [[unlikely]]
+        doubt_next_syncs();
+}
 
 template <class Dropped>
 UnansweredEnds ReplyQueue::skip_to_sync(Dropped&& dropped) {

@@ -24,6 +24,7 @@ MessageKind kind_of(Expect what) {
 void ReplyQueue::complete(Expected& entry, Expected&& expected) {
     entry.internal = expected.internal;
     entry.purpose = expected.purpose;
+    entry.statement_index = expected.statement_index;
     entry.of_client = expected.of_client;
     entry.on_server = expected.on_server;
     entry.effects = std::move(expected.effects);

@@ -58,8 +58,9 @@ private:
     void rest() {
         items_.clear();
         head_ = 0;
-        if (items_.capacity() > kKept) items_.shrink_to_fit();
+        if (items_.capacity() > kKept) give_back();
     }
+    [[gnu::noinline]] void give_back() { items_.shrink_to_fit(); }
 
     std::vector<T> items_;  // from head_ on
     std::size_t head_ = 0;

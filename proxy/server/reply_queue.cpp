@@ -21,22 +21,31 @@ MessageKind kind_of(Expect what) {
 
 }  // namespace
 
-void ReplyQueue::complete(Expected& entry, Expected&& expected) {
-    entry.internal = expected.internal;
-    entry.purpose = expected.purpose;
-    entry.statement_index = expected.statement_index;
-    entry.of_client = expected.of_client;
-    entry.on_server = expected.on_server;
-    entry.effects = std::move(expected.effects);
-    if (entry.on_server.number == 0 && entry.what != Expect::copy_end)
-        entry.on_server = ledger_.names().send(kind_of(entry.what));
+bool ReplyQueue::push(Expected expected) {
+    auto* const entry = add(expected.what);
+    if (entry == nullptr) return false;
+    expected.holder = entry->holder;
+    expected.behind_data = entry->behind_data;
+    expected.doubtful = entry->doubtful;
+    if (expected.on_server.number == 0 && expected.what != Expect::copy_end)
+        expected.on_server = ledger_.names().send(kind_of(expected.what));
+    *entry = std::move(expected);
+    return true;
 }
 
-void ReplyQueue::pass_copy_ends() {
-    while (is_copy_end_first()) queue_.pop_front();
-}
-
-void ReplyQueue::doubt_next_syncs() {
+// ReadyForQuery to a Sync in doubt may have been the answer to any Sync right behind it: from here
+// on those are in doubt.
+void ReplyQueue::pop() {
+    const auto& front = queue_.front();
+    const bool was_doubtful = front.doubtful;
+    if (ends_request(front.what)) {
+        ledger_.skipped(front.on_server);  // what is not told by now will not be
+    } else {
+        ledger_.completed(front.on_server);
+    }
+    queue_.pop_front();
+    pass_copy_ends();
+    if (!was_doubtful) return;
     --doubtful_;
     for (auto& entry : queue_) {
         if (entry.what == Expect::copy_end) continue;

@@ -124,7 +124,7 @@ inline constexpr auto kFits = [] {
     return fits;
 }();
 
-// `owed`: ReplyQueue::front().
+// `type` is a backend message's, `owed` ReplyQueue::front(). PostgreSQL docs, "Message Flow".
 [[nodiscard]] inline Fit fit(std::uint8_t type, const Expected* owed) {
     return owed == nullptr ? fit_to_nothing(type)
                            : kFits[type][static_cast<std::size_t>(owed->what)];
@@ -145,23 +145,27 @@ public:
     // False where the server ignores the message and nothing is owed: anything but Sync in skip
     // mode (an error was seen and no Sync is on its way), and a Sync that it reads while it waits
     // for copy data.
-    bool push(Expected expected) {
-        auto* const entry = add(expected.what);
-        if (entry == nullptr) return false;
-        complete(*entry, std::move(expected));
-        return true;
-    }
-    // The same for a message of the client's that both logs were told of.
-    bool push(Expect what,
-              const SentMessage& of_client,
-              const SentMessage& on_server,
-              routing::StatementPtr effects) {
-        auto* const entry = add(what);
-        if (entry == nullptr) return false;
-        entry->of_client = of_client;
-        entry->on_server = on_server;
-        entry->effects = std::move(effects);
-        return true;
+    bool push(Expected expected);
+    // The same, for one whose logs were told: the entry, to be filled in before the next call.
+    // Null: nothing is owed.
+    [[nodiscard]] Expected* add(Expect what) {
+        const bool is_sync = what == Expect::sync;
+        if (skipping_ && !is_sync) return nullptr;
+        skipping_ = false;
+        const bool is_doubtful = is_sync && copy_open_;
+        if (is_doubtful && !data_sent_) return nullptr;
+        auto& entry = queue_.emplace_back();
+        entry.what = what;
+        entry.holder = speaker_;
+        if (is_sync) {
+            entry.behind_data = data_sent_;
+            entry.doubtful = is_doubtful;
+            doubtful_ += is_doubtful ? 1 : 0;
+        } else {
+            data_sent_ = false;
+            copy_open_ = false;  // its end, or what the server does not accept
+        }
+        return &entry;
     }
     // As many are about to be pushed.
     void expect_more(std::size_t count) { queue_.reserve(count); }
@@ -173,16 +177,13 @@ public:
     }
     void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
-    [[nodiscard]] std::size_t size() const { return queue_.size(); }
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front() {
-        if (is_copy_end_first()) [[unlikely]]
-            pass_copy_ends();
+        pass_copy_ends();
         return queue_.empty() ? nullptr : &queue_.front();
     }
-    // `type` is a backend message's. PostgreSQL docs, "Message Flow". Its caller pops what ends.
-    [[nodiscard]] Fit fit(std::uint8_t type) { return proxy::fit(type, front()); }
+    // The front has been answered: see fit().
     void pop();
     // CommandComplete and the like to a statement of the front, a Query or Execute: the next one.
     void statement_completed() {
@@ -228,13 +229,9 @@ public:
     [[nodiscard]] bool skipping() const { return skipping_; }
 
 private:
-    Expected* add(Expect what);
-    void complete(Expected& entry, Expected&& expected);
-    void doubt_next_syncs();
-    [[nodiscard]] bool is_copy_end_first() const {
-        return !queue_.empty() && queue_.front().what == Expect::copy_end;
+    void pass_copy_ends() {
+        while (!queue_.empty() && queue_.front().what == Expect::copy_end) queue_.pop_front();
     }
-    void pass_copy_ends();
     using Ignores = bool (*)(const Expected&);
     UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignores ignores);
 
@@ -260,44 +257,6 @@ private:
 [[nodiscard]] bool skips_to_own_sync(const ReplyQueue& replies);
 // The oldest message of the client's that is not answered; none: number 0.
 [[nodiscard]] SentMessage first_of_client(const ReplyQueue& replies);
-
-// Null: as push().
-inline Expected* ReplyQueue::add(Expect what) {
-    const bool is_sync = what == Expect::sync;
-    if (skipping_ && !is_sync) return nullptr;
-    skipping_ = false;
-    const bool is_doubtful = is_sync && copy_open_;
-    if (is_doubtful && !data_sent_) return nullptr;
-    auto& entry = queue_.emplace_back();
-    entry.what = what;
-    entry.holder = speaker_;
-    if (is_sync) {
-        entry.behind_data = data_sent_;
-        entry.doubtful = is_doubtful;
-        doubtful_ += is_doubtful ? 1 : 0;
-    } else {
-        data_sent_ = false;
-        copy_open_ = false;  // its end, or what the server does not accept
-    }
-    return &entry;
-}
-
-// ReadyForQuery to a Sync in doubt may have been the answer to any Sync right behind it: from here
-// on those are in doubt.
-inline void ReplyQueue::pop() {
-    const auto& front = queue_.front();
-    const bool was_doubtful = front.doubtful;
-    if (ends_request(front.what)) {
-        ledger_.skipped(front.on_server);  // what is not told by now will not be
-    } else {
-        ledger_.completed(front.on_server);
-    }
-    queue_.pop_front();
-    if (is_copy_end_first()) [[unlikely]]
-        pass_copy_ends();
-    if (was_doubtful) [[unlikely]]
-        doubt_next_syncs();
-}
 
 template <class Dropped>
 UnansweredEnds ReplyQueue::skip_to_sync(Dropped&& dropped) {

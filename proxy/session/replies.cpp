@@ -153,7 +153,7 @@ void Replies::go_on_with(Slot slot) {
 Verdict Replies::handle_discarded(Slot slot, std::uint8_t type, wire::Bytes body) {
     auto& connection = *sides_[slot].lease.connection();
     auto& replies = connection.replies;
-    switch (replies.fit(type)) {
+    switch (fit(type, replies.front())) {
         case Fit::wrong:
             return Verdict::broken;
         case Fit::asynchronous:

@@ -178,7 +178,12 @@ inline bool Sender::push(const Target& to,
                          Expect what,
                          const ClientStatements::Sent& sent,
                          StatementPtr effects) {
-    return to.connection.replies.push(what, sent.of_client, sent.on_server, std::move(effects));
+    auto* const entry = to.connection.replies.add(what);
+    if (entry == nullptr) return false;
+    entry->of_client = sent.of_client;
+    entry->on_server = sent.on_server;
+    entry->effects = std::move(effects);
+    return true;
 }
 
 // A message that changes no names.

@@ -34,6 +34,7 @@ struct CachedStatement {
     // The latest verdicts: few, since contexts of the past are never asked for again.
     mutable std::array<Judged, 3> judged = {};
     mutable std::uint8_t next_judged = 0;  // the entry to be replaced
+    mutable bool used = false;             // since the cache last looked at its age
 };
 
 // The statement to decide by, in the context of this number: itself, or one that is no read. A hit
@@ -63,7 +64,8 @@ public:
     StatementCache(const StatementCache&) = delete;
     StatementCache& operator=(const StatementCache&) = delete;
 
-    // Never null. A hit costs one lex() and one look-up; a miss parses.
+    // Never null. A hit costs one lex() and one look-up, or less than that where this very text has
+    // come twice lately; a miss parses.
     StatementPtr find_or_classify(std::string_view sql);
 
     struct Counters {

@@ -130,8 +130,8 @@ private:
     }
     void take(ServerConnection& connection, std::uint8_t type, wire::Bytes body) {
         auto& replies = connection.replies;
-        const bool is_last = replies.size() == 1;
-        switch (replies.fit(type)) {
+        const bool is_last = replies.entries().size() == 1;
+        switch (fit(type, replies.front())) {
             case Fit::wrong:
                 return end(true);
             case Fit::error:

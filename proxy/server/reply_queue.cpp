@@ -22,32 +22,15 @@ MessageKind kind_of(Expect what) {
 }  // namespace
 
 bool ReplyQueue::push(Expected expected) {
-    if (skipping_) {
-        if (expected.what != Expect::sync) return false;
-        skipping_ = false;
-    }
-    if (expected.what == Expect::sync) {
-        expected.behind_data = data_sent_;
-        if (copy_open_) {
-            if (!data_sent_) return false;
-            expected.doubtful = true;
-            ++doubtful_;
-        }
-    } else {
-        data_sent_ = false;
-        copy_open_ = false;  // its end, or what the server does not accept
-    }
-    expected.holder = speaker_;
+    auto* const entry = add(expected.what);
+    if (entry == nullptr) return false;
+    expected.holder = entry->holder;
+    expected.behind_data = entry->behind_data;
+    expected.doubtful = entry->doubtful;
     if (expected.on_server.number == 0 && expected.what != Expect::copy_end)
         expected.on_server = ledger_.names().send(kind_of(expected.what));
-    queue_.push_back(std::move(expected));
+    *entry = std::move(expected);
     return true;
-}
-
-void ReplyQueue::statement_completed() {
-    auto& front = queue_.front();
-    ledger_.completed(front.on_server, front.statement_index);
-    ++front.statement_index;
 }
 
 // ReadyForQuery to a Sync in doubt may have been the answer to any Sync right behind it: from here

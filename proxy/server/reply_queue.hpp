@@ -1,11 +1,10 @@
 // What a server still owes us: one entry per message sent that is answered by itself. Pure.
 #pragma once
 
+#include "proxy/server/fifo.hpp"
 #include "proxy/server/ledger.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "routing/statement_cache.hpp"
-
-#include <boost/container/deque.hpp>
 
 #include <algorithm>
 #include <array>
@@ -46,13 +45,13 @@ enum class HolderId : std::uint32_t { nobody };
 
 struct Expected {
     Expect what{};
-    HolderId holder = HolderId::nobody;  // set by push()
     bool internal = false;               // sent by us: the answer is not the client's
     Purpose purpose = Purpose::setting;  // of an internal one
     bool limited = false;                // execute: with a limit of rows
     bool behind_data = false;            // sync: copy data was sent right before it
     bool doubtful = false;               // sync: ignored if the copy it was sent in still went on
     std::uint16_t statement_index = 0;   // query: statements completed so far
+    HolderId holder = HolderId::nobody;  // set by push()
     SentMessage of_client = {};          // in the log of its statements (ClientStatements)
     SentMessage on_server = {};  // in the ledger; push() fills in what is not told there yet
     routing::StatementPtr effects = nullptr;  // query, execute: statement with effects; else null
@@ -127,6 +126,12 @@ inline constexpr auto kFits = [] {
     return fits;
 }();
 
+// `type` is a backend message's, `owed` ReplyQueue::front(). PostgreSQL docs, "Message Flow".
+[[nodiscard]] inline Fit fit(std::uint8_t type, const Expected* owed) {
+    return owed == nullptr ? fit_to_nothing(type)
+                           : kFits[type][static_cast<std::size_t>(owed->what)];
+}
+
 // Of the client's messages in the queue that end a request, counted from its front: which ones will
 // never be answered. Ascending.
 using UnansweredEnds = std::vector<std::size_t>;
@@ -143,6 +148,29 @@ public:
     // mode (an error was seen and no Sync is on its way), and a Sync that it reads while it waits
     // for copy data.
     bool push(Expected expected);
+    // The same, for one whose logs were told: the entry, to be filled in before the next call.
+    // Null: nothing is owed.
+    [[nodiscard]] Expected* add(Expect what) {
+        const bool is_sync = what == Expect::sync;
+        if (skipping_ && !is_sync) return nullptr;
+        skipping_ = false;
+        const bool is_doubtful = is_sync && copy_open_;
+        if (is_doubtful && !data_sent_) return nullptr;
+        auto& entry = queue_.emplace_back();
+        entry.what = what;
+        entry.holder = speaker_;
+        if (is_sync) {
+            entry.behind_data = data_sent_;
+            entry.doubtful = is_doubtful;
+            doubtful_ += is_doubtful ? 1 : 0;
+        } else {
+            data_sent_ = false;
+            copy_open_ = false;  // its end, or what the server does not accept
+        }
+        return &entry;
+    }
+    // As many are about to be pushed.
+    void expect_more(std::size_t count) { queue_.reserve(count); }
     // Whose the messages are that are pushed from now on.
     void speaks(HolderId holder) { speaker_ = holder; }
     // Whom the next message is for; what answers nothing is for the one that speaks.
@@ -151,22 +179,20 @@ public:
     }
     void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
-    [[nodiscard]] std::size_t size() const { return queue_.size(); }
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front() {
         pass_copy_ends();
         return queue_.empty() ? nullptr : &queue_.front();
     }
-    // `type` is a backend message's. PostgreSQL docs, "Message Flow". Its caller pops what ends.
-    [[nodiscard]] Fit fit(std::uint8_t type) {
-        const auto* owed = front();
-        return owed == nullptr ? fit_to_nothing(type)
-                               : kFits[type][static_cast<std::size_t>(owed->what)];
-    }
+    // The front has been answered: see fit().
     void pop();
     // CommandComplete and the like to a statement of the front, a Query or Execute: the next one.
-    void statement_completed();
+    void statement_completed() {
+        auto& front = queue_.front();
+        ledger_.completed(front.on_server, front.statement_index);
+        ++front.statement_index;
+    }
     // ErrorResponse to a front that ends its request all the same: ReadyForQuery follows.
     void failed() { ledger_.failed(queue_.front().on_server); }
     // ErrorResponse in an extended query: everything up to the next Sync is skipped by the server,
@@ -200,7 +226,7 @@ public:
     }
 
     // All that is owed, oldest first.
-    using Queue = boost::container::deque<Expected>;
+    using Queue = Fifo<Expected>;
     [[nodiscard]] const Queue& entries() const { return queue_; }
     [[nodiscard]] bool skipping() const { return skipping_; }
 

@@ -213,6 +213,9 @@ public:
     };
     [[nodiscard]] Meaning look(std::string_view name) const;
 
+    // Nothing is under way: what names mean is final, until a message is sent that changes it.
+    [[nodiscard]] bool is_quiet() const { return queue_.empty() && knows_all(); }
+
     // False: there were too many names; those that it does not know may exist.
     [[nodiscard]] bool is_complete() const { return knows_all(); }
     [[nodiscard]] std::size_t size() const { return named_.size(); }  // of the names that it holds

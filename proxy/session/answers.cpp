@@ -14,13 +14,6 @@ using routing::TransactionStatus;
 
 namespace {
 
-// What precedes rows and says nothing about data: may come twice if it is the same.
-bool is_description(std::uint8_t type) {
-    return type == backend::kParseComplete || type == backend::kBindComplete ||
-           type == backend::kCloseComplete || type == backend::kParameterDescription ||
-           type == backend::kRowDescription || type == backend::kNoData;
-}
-
 bool is_asynchronous(std::uint8_t type) {
     return type == backend::kNoticeResponse || type == backend::kNotificationResponse ||
            type == backend::kParameterStatus;
@@ -48,7 +41,8 @@ bool Answers::answers_us(Slot slot) {
 Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
     auto& replies = sides_[slot].lease->replies;
     if (sides_[slot].asked_about_syncs || replies.in_doubt()) settle_doubt(slot, type);
-    switch (replies.fit(type)) {
+    const auto* const owed = replies.front();
+    switch (fit(type, owed)) {
         case Fit::wrong:
             return Verdict::broken;
         case Fit::asynchronous:
@@ -59,9 +53,12 @@ Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
             break;
     }
     if (type == backend::kReadyForQuery) return on_ready(slot, body);
-    const auto& owed = *replies.front();
-    if (!owed.internal && !course_.requests.empty() && !is_description(type))
-        course_.requests.front().again.rows_seen = true;
+    return on_part(slot, *owed, type, body);
+}
+
+// What precedes rows says nothing about data: it may come twice if it is the same.
+Verdict Answers::on_part(Slot slot, const Expected& owed, std::uint8_t type, wire::Bytes body) {
+    auto& replies = sides_[slot].lease->replies;
     const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
     switch (type) {
         case backend::kParseComplete:
@@ -74,6 +71,14 @@ Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
         case backend::kNoData:
             if (owed.what == Expect::describe) replies.pop();
             return verdict;
+        case backend::kParameterDescription:
+            return verdict;
+        default:
+            break;
+    }
+    if (!owed.internal && !course_.requests.empty())
+        course_.requests.front().again.rows_seen = true;
+    switch (type) {
         case backend::kCommandComplete:
         case backend::kEmptyQueryResponse:
         case backend::kPortalSuspended:
@@ -146,10 +151,11 @@ Verdict Answers::on_parameter(Slot slot, wire::Bytes body) {
 
 Verdict Answers::on_parse_or_close_complete(Slot slot) {
     auto& replies = sides_[slot].lease->replies;
-    const auto owed = std::move(*replies.front());
+    const bool internal = replies.front()->internal;
+    const auto of_client = replies.front()->of_client;
     replies.pop();
-    if (owed.internal) return Verdict::swallow;
-    completed(owed.of_client, StatementNames::kAllStatements);
+    if (internal) return Verdict::swallow;
+    completed(of_client, StatementNames::kAllStatements);
     return Verdict::forward;
 }
 
@@ -181,6 +187,7 @@ Verdict Answers::on_complete(Slot slot, wire::Bytes body, std::uint8_t type) {
     auto& owed = *replies.front();
     const bool is_execute = owed.what == Expect::execute;
     const auto index = owed.statement_index;
+    const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
     replies.statement_completed();
     if (owed.limited && fetches(slot) != nullptr)
         fetches(slot)->executed(type == backend::kPortalSuspended);
@@ -193,7 +200,6 @@ Verdict Answers::on_complete(Slot slot, wire::Bytes body, std::uint8_t type) {
             effects_.apply(slot, owed.effects->statement, index, tag ? *tag : std::string_view{});
         }
     }
-    const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
     if (is_execute) replies.pop();
     return verdict;
 }

@@ -51,6 +51,10 @@ public:
     [[nodiscard]] bool needs_whole_row(routing::Slot slot);
 
 private:
+    [[nodiscard]] Verdict on_part(routing::Slot slot,
+                                  const Expected& owed,
+                                  std::uint8_t type,
+                                  wire::Bytes body);
     void settle_doubt(routing::Slot slot, std::uint8_t type);
     [[nodiscard]] Verdict on_asynchronous(routing::Slot slot, std::uint8_t type, wire::Bytes body);
     void show_own_key(routing::Slot slot, wire::Bytes body);

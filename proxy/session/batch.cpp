@@ -13,14 +13,14 @@ namespace frontend = wire::frontend;
 
 namespace {
 
-std::size_t offset_in(wire::Bytes whole, std::string_view part) {
-    return static_cast<std::size_t>(reinterpret_cast<const std::uint8_t*>(part.data()) -
-                                    whole.data());
+std::uint32_t offset_in(wire::Bytes whole, std::string_view part) {
+    return static_cast<std::uint32_t>(reinterpret_cast<const std::uint8_t*>(part.data()) -
+                                      whole.data());
 }
 
 void set_name(BatchItem& item, wire::Bytes whole, std::string_view name) {
     item.name_at = offset_in(whole, name);
-    item.name_size = name.size();
+    item.name_size = static_cast<std::uint32_t>(name.size());
 }
 
 // Of a message whose end may be missing.
@@ -32,15 +32,14 @@ struct Received {
     bool is_too_large;
 };
 
-enum class Names : std::uint8_t { are_there, are_still_to_come };
-
-Result<Names> read_parse(const Received& message, ReadItem& read) {
+Result<Names> read_parse(const Received& message,
+                         BatchItem& item,
+                         std::optional<std::string_view>& sql) {
     if (message.has_sql) {
         const auto parse = wire::decode_parse(message.body);
         if (!parse) return parse.error();
-        set_name(read.item, message.whole, parse->statement_name);
-        read.sql = parse->sql;
-        read.has_sql = true;
+        set_name(item, message.whole, parse->statement_name);
+        sql = parse->sql;
         return Names::are_there;
     }
     const auto& body = message.body;
@@ -50,37 +49,37 @@ Result<Names> read_parse(const Received& message, ReadItem& read) {
         return Names::are_still_to_come;
     }
     const auto name = body.first(static_cast<std::size_t>(end - body.begin()));
-    set_name(read.item, message.whole, wire::as_text(name));
+    set_name(item, message.whole, wire::as_text(name));
     return Names::are_there;
 }
 
-Result<Names> read_bind(const Received& message, ReadItem& read) {
+Result<Names> read_bind(const Received& message, BatchItem& item) {
     const auto names = wire::decode_bind_names(message.body);
     if (!names) {
         if (message.is_complete || message.is_too_large) return names.error();
         return Names::are_still_to_come;
     }
-    read.item.portal_at = offset_in(message.whole, names->portal_name);
-    read.item.portal_size = names->portal_name.size();
-    set_name(read.item, message.whole, names->statement_name);
+    item.portal_at = offset_in(message.whole, names->portal_name);
+    item.portal_size = static_cast<std::uint32_t>(names->portal_name.size());
+    set_name(item, message.whole, names->statement_name);
     return Names::are_there;
 }
 
-Result<Names> read_names(const Received& message, ReadItem& read) {
-    auto& item = read.item;
+Result<Names> read_names(const Received& message,
+                         BatchItem& item,
+                         std::optional<std::string_view>& sql) {
     switch (item.type) {
         case frontend::kQuery: {
             if (!message.has_sql) return Names::are_there;
             const auto query = wire::decode_query(message.body);
             if (!query) return query.error();
-            read.sql = query->sql;
-            read.has_sql = true;
+            sql = query->sql;
             return Names::are_there;
         }
         case frontend::kParse:
-            return read_parse(message, read);
+            return read_parse(message, item, sql);
         case frontend::kBind:
-            return read_bind(message, read);
+            return read_bind(message, item);
         case frontend::kDescribe: {
             const auto describe = wire::decode_describe(message.body);
             if (!describe) return describe.error();
@@ -118,10 +117,12 @@ Result<Names> read_names(const Received& message, ReadItem& read) {
 
 }  // namespace
 
-Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
-                                          std::size_t at,
-                                          std::uint8_t type,
-                                          std::size_t message_bytes) {
+Result<Names> read_item(wire::Bytes whole,
+                        std::size_t at,
+                        std::uint8_t type,
+                        std::size_t message_bytes,
+                        BatchItem& item,
+                        std::optional<std::string_view>& sql) {
     const auto available = std::min(whole.size() - at, message_bytes);
     const bool is_complete = available == message_bytes;
     const Received message{
@@ -130,21 +131,18 @@ Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
         .is_complete = is_complete,
         .has_sql = is_complete && message_bytes <= kMaxWholeMessage,
         .is_too_large = available > kMaxWholeMessage};
-    ReadItem read{.item = {.type = type, .begin = at, .end = at + message_bytes},
-                  .sql = {},
-                  .has_sql = false};
-    const auto names = read_names(message, read);
-    if (!names) return names.error();
-    if (*names == Names::are_still_to_come) return std::optional<ReadItem>{};
-    return std::optional{std::move(read)};
+    item.type = type;
+    item.begin = static_cast<std::uint32_t>(at);
+    item.end = static_cast<std::uint32_t>(at + message_bytes);
+    return read_names(message, item, sql);
 }
 
-ReadItem malformed_item(std::size_t at, std::uint8_t type, std::size_t message_bytes) {
-    ReadItem malformed;
-    malformed.item.type = kMalformed;
-    malformed.item.target = type;
-    malformed.item.begin = at;
-    malformed.item.end = at + message_bytes;
+BatchItem malformed_item(std::size_t at, std::uint8_t type, std::size_t message_bytes) {
+    BatchItem malformed;
+    malformed.type = kMalformed;
+    malformed.target = type;
+    malformed.begin = static_cast<std::uint32_t>(at);
+    malformed.end = static_cast<std::uint32_t>(at + message_bytes);
     return malformed;
 }
 

@@ -23,18 +23,19 @@ inline constexpr std::size_t kMaxBatchBytes = 64 * 1024;
 inline constexpr std::uint8_t kMalformed = 0;
 
 // Messages of the client in one go: one Query, or extended messages up to Sync, Flush or a limit.
-// Offsets are counted from the batch's first byte, so that they hold while the input buffer moves.
+// Offsets are counted from the batch's first byte, so that they hold while the input buffer moves;
+// no message has 2 GiB.
 struct BatchItem {
     std::uint8_t type = 0;
     std::uint8_t target = 0;  // Describe, Close: 'S' or 'P'; see kMalformed
-    std::size_t begin = 0;
-    std::size_t end = 0;      // behind the message, also where it has not arrived in full
-    std::size_t name_at = 0;  // Parse, Bind, Describe S, Close S: statement; Execute: portal
-    std::size_t name_size = 0;
-    std::size_t portal_at = 0;  // Bind
-    std::size_t portal_size = 0;
+    bool limited = false;     // Execute: with a limit of rows, so that the portal may go on later
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;      // behind the message, also where it has not arrived in full
+    std::uint32_t name_at = 0;  // Parse, Bind, Describe S, Close S: statement; Execute: portal
+    std::uint32_t name_size = 0;
+    std::uint32_t portal_at = 0;  // Bind
+    std::uint32_t portal_size = 0;
     std::uint32_t function = 0;  // FunctionCall: its OID; 0: cut short, an error of the server's
-    bool limited = false;  // Execute: with a limit of rows, so that the portal may go on later
     routing::StatementPtr statement = nullptr;  // Parse, Query: classified; null: too large to be
 };
 
@@ -43,7 +44,9 @@ struct Batch {
     std::size_t bytes = 0;  // of all items
     bool ends = false;      // Sync, Query or FunctionCall: the request is complete
     void clear() {
+        constexpr std::size_t kKept = 64;  // items, for the next batch
         items.clear();
+        if (items.capacity() > kKept) items.shrink_to_fit();
         bytes = 0;
         ends = false;
     }
@@ -67,22 +70,21 @@ inline std::string_view portal_of(const BatchItem& item, wire::Bytes batch) {
     return wire::as_text(batch.subspan(item.portal_at, item.portal_size));
 }
 
-// What routing needs to know of one frontend message. `whole` starts at the batch's first byte, the
-// message at `at`; it has `message_bytes`, of which the end may be missing. The SQL of a Query or
-// Parse is in `sql`, empty if the message is not whole. nullopt: its names have not arrived yet.
-// Errors: protocol_violation and those of the decoders.
-struct ReadItem {
-    BatchItem item;
-    std::string_view sql;
-    bool has_sql = false;
-};
-Result<std::optional<ReadItem>> read_item(wire::Bytes whole,
-                                          std::size_t at,
-                                          std::uint8_t type,
-                                          std::size_t message_bytes);
+// What routing needs to know of one frontend message, into a fresh `item` (whose statement is its
+// caller's), and the SQL of a Query or Parse into `sql`: nullopt if there is none, or the message
+// is not whole. `whole` starts at the batch's first byte, the message at `at`; it has
+// `message_bytes`, of which the end may be missing. Errors: protocol_violation and those of the
+// decoders.
+enum class Names : std::uint8_t { are_there, are_still_to_come };
+Result<Names> read_item(wire::Bytes whole,
+                        std::size_t at,
+                        std::uint8_t type,
+                        std::size_t message_bytes,
+                        BatchItem& item,
+                        std::optional<std::string_view>& sql);
 
 // For what read_item has an error: the message is sent on, and the server says what is wrong with
 // it.
-ReadItem malformed_item(std::size_t at, std::uint8_t type, std::size_t message_bytes);
+BatchItem malformed_item(std::size_t at, std::uint8_t type, std::size_t message_bytes);
 
 }  // namespace pgsteer::proxy

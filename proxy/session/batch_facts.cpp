@@ -46,6 +46,10 @@ public:
     Strictest(const FactsContext& context, BatchFacts& facts) : context_{context}, facts_{facts} {}
 
     void add(const StatementPtr& said) {
+        if (said.get() == last_) {  // once more says nothing new of it
+            statements_ += is_last_neutral_ ? 0 : 1;
+            return;
+        }
         const auto& judge = context_.judge;
         const auto& runs = what_runs(said, context_.statements);
         note(runs->statement);
@@ -53,6 +57,8 @@ public:
             routing::judge(runs, judge.context, judge.view, judge.shared, &facts_.kept);
         facts_.ties = facts_.ties || statement->statement.may_follow() == InTransaction::ties;
         const bool is_neutral = statement == neutral_;
+        last_ = said.get();
+        is_last_neutral_ = is_neutral;
         if (!is_neutral) {
             ++statements_;
             facts_.may_commit = facts_.may_commit || commits_;
@@ -92,6 +98,8 @@ private:
     BatchFacts& facts_;
     const StatementPtr& neutral_ = synthetic_verdicts().neutral;
     StatementPtr result_ = neutral_;
+    const routing::CachedStatement* last_ = nullptr;  // that was added
+    bool is_last_neutral_ = false;
     int statements_ = 0;
     bool commits_ = false;
     bool control_ = false;
@@ -176,6 +184,12 @@ private:
         const StatementPtr* statement;
         bool is_executed;
     };
+    // What a name means at this point of the batch.
+    struct Used {
+        std::string_view name;
+        const StatementPtr* statement = nullptr;
+        const StatementPtr* counts_as = nullptr;  // each time; null: where it was parsed
+    };
 
     void add(const BatchItem& item) {
         switch (item.type) {
@@ -224,6 +238,7 @@ private:
         if (!name.empty()) note_uncertain(name);
         strictest_.add(or_unread(item.statement));
         parsed_.put(name, &item.statement);
+        used_ = {};
         only_.parse(name, item.statement, replaces);
     }
 
@@ -269,17 +284,18 @@ private:
     // The statement that Bind or Describe names: counted where the batch parses it, else here.
     const StatementPtr& uses(const BatchItem& item) {
         const auto name = name_of(item, bytes_);
-        if (const auto* const parsed = parsed_.find(name)) return **parsed;
+        if (used_.statement == nullptr || used_.name != name) used_ = find(name);
+        if (used_.counts_as != nullptr) strictest_.add(*used_.counts_as);
+        return *used_.statement;
+    }
+    Used find(std::string_view name) {
+        if (const auto* const parsed = parsed_.find(name)) return {name, *parsed, nullptr};
         const auto [known, is_settled] = context_.statements.look(name);
         facts_.names_uncertain = facts_.names_uncertain || !is_settled;
-        if (!known) {
-            strictest_.add(verdicts_.unknown_statement);
-            return nothing_;
-        }
+        if (!known) return {name, &nothing_, &verdicts_.unknown_statement};
         if (known->statement) note_names_in(known->statement->statement);
         const bool can_be_anywhere = known->statement && !known->definition.empty();
-        strictest_.add(can_be_anywhere ? known->statement : unread());
-        return known->statement;
+        return {name, &known->statement, can_be_anywhere ? &known->statement : &unread()};
     }
 
     void note_names_in(const routing::Statement& statement) {
@@ -309,6 +325,7 @@ private:
     OnlyStatement only_;
     LastByName<const StatementPtr*> parsed_;  // by statement
     LastByName<Bound> bound_;                 // by portal
+    Used used_;                               // the last: most messages name it again
     StatementPtr nothing_;
     const StatementPtr* executed_ = nullptr;  // the last
     std::size_t executions_ = 0;

@@ -22,7 +22,7 @@ bool is_of_copy(std::uint8_t type) {
 
 }  // namespace
 
-// The next message, and whether it is one for the batch.
+// The next message, and whether it is one for the batch. Called for each message of the client's.
 Batcher::Message Batcher::look() {
     if (streamed_ > 0) return {in_.empty() ? Step::need_more : Step::stream};
     for (;;) {

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 namespace pgsteer::proxy {
@@ -104,13 +106,18 @@ bool add_message(Batch& batch,
                  std::uint8_t type,
                  std::size_t message_bytes,
                  Classify&& classify) {
-    auto read = read_item(whole, batch.bytes, type, message_bytes);
-    if (!read) read = malformed_item(batch.bytes, type, message_bytes);
-    if (!*read) return false;
-    auto& [item, sql, has_sql] = **read;
-    if (has_sql) item.statement = classify(sql);
+    auto& item = batch.items.emplace_back();
+    std::optional<std::string_view> sql;
+    const auto names = read_item(whole, batch.bytes, type, message_bytes, item, sql);
+    if (names && *names == Names::are_still_to_come) {
+        batch.items.pop_back();
+        return false;
+    }
+    if (!names)
+        item = malformed_item(batch.bytes, type, message_bytes);
+    else if (sql)
+        item.statement = classify(*sql);
     batch.bytes += message_bytes;
-    batch.items.push_back(std::move(item));
     batch.ends = ends_batch(type);
     return true;
 }

@@ -157,7 +157,9 @@ awaitable<void> ClientSession::serve() {
                 step = Step::dispatch;
             }
             if (step == Step::dispatch) {
-                co_await sending_.dispatch.dispatch();
+                auto& dispatch = sending_.dispatch;
+                if (!dispatch.dispatch_at_once()) co_await dispatch.dispatch();
+                if (!dispatch.has_room()) co_await dispatch.until_room();
             } else if (step == Step::terminate) {
                 co_return co_await finish_writes();
             } else {

@@ -65,6 +65,8 @@ public:
         const auto meaning = names_.look(name);
         return {meaning.after.text, meaning.next != nullptr};
     }
+    // No message is under way that changes what a name means.
+    [[nodiscard]] bool is_quiet() const { return names_.is_quiet(); }
     // False: it has had too many. What it does not know may be on the primary.
     [[nodiscard]] bool is_complete() const { return names_.is_complete(); }
     // A text of as many bytes can be prepared on another connection later on. One that cannot has

@@ -35,17 +35,13 @@ awaitable<void> Dispatch::dispatch() {
             co_return;
         }
     }
-    if (said.catalog_change == routing::CatalogChange::certain) {
+    if (makes_way(facts)) {
         course_.choosing = true;  // a cancel ends it here
         co_await make_way(facts.statement);
         course_.choosing = false;
         if (client_.closing) co_return;
     }
-    const bool returns_rows = said.may_read() || said.access == Access::begin;
-    Search search{*facts.statement,
-                  {.may_verify = judge_.may_verify(batch),
-                   .ties = facts.ties || (returns_rows && facts.leaves_portal),
-                   .arrived = client_.received_at}};
+    Search search = search_for(facts);
     if (const auto next = begin_search(search, facts); next != Next::chosen) {
         course_.choosing = true;
         co_await seek_.choose(search, next);
@@ -55,12 +51,46 @@ awaitable<void> Dispatch::dispatch() {
     if (course_.moved && !search.choice.failure) co_await go_on_elsewhere(search);
     if (client_.closing) co_return;
     if (batcher.skipping() != Skipping::no) co_return batcher.skip_batch();
-    const Slot slot = search.choice.slot;
     place_or_refuse(search, facts);
-    while (!client_.closing && progress_.is_pipeline_full()) co_await course_.changed.wait();
-    // What comes behind a read whose replica is being asked could not be taken back with it.
-    while (!client_.closing && sides_[slot].verification.is_pending)
-        co_await course_.changed.wait();
+}
+
+// A look is taken again by dispatch(), if it has not found a connection that is held.
+bool Dispatch::dispatch_at_once() {
+    if (progress_.is_in_doubt()) return false;
+    if (needs_nobody()) return true;
+    judge_.update();
+    const auto facts = judge_.facts_of(client_.batcher.batch(), client_.batcher.bytes());
+    if (facts.names_uncertain && progress_.waits_for_names()) return false;
+    if (TransactionControl::may_answer(facts.statement->statement) || makes_way(facts))
+        return false;
+    note(facts);
+    Search search = search_for(facts);
+    if (begin_search(search, facts) != Next::chosen) return false;
+    place_or_refuse(search, facts);
+    return true;
+}
+
+// What comes behind a read whose replica is being asked could not be taken back with it.
+bool Dispatch::has_room() const {
+    return client_.closing ||
+           (!progress_.is_pipeline_full() && !sides_[streamed_to_].verification.is_pending);
+}
+
+awaitable<void> Dispatch::until_room() {
+    while (!has_room()) co_await course_.changed.wait();
+}
+
+bool Dispatch::makes_way(const BatchFacts& facts) {
+    return facts.statement->statement.catalog_change == routing::CatalogChange::certain;
+}
+
+Search Dispatch::search_for(const BatchFacts& facts) const {
+    const auto& said = facts.statement->statement;
+    const bool returns_rows = said.may_read() || said.access == Access::begin;
+    return {*facts.statement,
+            {.may_verify = judge_.may_verify(client_.batcher.batch()),
+             .ties = facts.ties || (returns_rows && facts.leaves_portal),
+             .arrived = client_.received_at}};
 }
 
 // What the server would skip, or is asked to send what it sends anyway.

@@ -56,6 +56,12 @@ public:
     // The batch that the batcher has: sent, answered, refused or skipped, and consumed when it
     // returns, unless Client::closing.
     awaitable<void> dispatch();
+    // The same where nothing has to be waited for, as a rule; without a coroutine. False: it has
+    // not been sent, and dispatch() looks at it anew.
+    [[nodiscard]] bool dispatch_at_once();
+    // Behind either: more may follow.
+    [[nodiscard]] bool has_room() const;
+    awaitable<void> until_room();
     // Passes on what has come of a message that is too large to be kept, to where it began.
     void stream_on();
     // CopyData, CopyDone or CopyFail, to the server of the newest request.
@@ -67,6 +73,8 @@ public:
 private:
     [[nodiscard]] bool needs_nobody();
     void note(const BatchFacts& facts);
+    [[nodiscard]] static bool makes_way(const BatchFacts& facts);
+    [[nodiscard]] Search search_for(const BatchFacts& facts) const;
     [[nodiscard]] Next begin_search(Search& search, const BatchFacts& facts);
     void place_or_refuse(Search& search, const BatchFacts& facts);
     void place(Search& search, const BatchFacts& facts);

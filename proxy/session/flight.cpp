@@ -88,6 +88,7 @@ void Flight::end(const UnansweredEnds& ends) {
 }
 
 void Flight::forget(const Request& request) {
+    ++ended_;
     --in_flight_[request.server.index];
     kept_bytes_ -= request.again.messages.size();
 }

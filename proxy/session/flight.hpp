@@ -23,6 +23,8 @@ public:
     Flight& operator=(const Flight&) = delete;
 
     [[nodiscard]] bool empty() const { return requests_.empty(); }
+    // How many have left it so far.
+    [[nodiscard]] std::uint64_t ended() const { return ended_; }
     [[nodiscard]] std::size_t size() const { return requests_.size(); }
     [[nodiscard]] Request& front() { return requests_.front(); }
     [[nodiscard]] const Request& front() const { return requests_.front(); }
@@ -65,6 +67,7 @@ private:
     std::span<std::uint32_t> in_flight_;
     Requests requests_;
     std::size_t kept_bytes_ = 0;
+    std::uint64_t ended_ = 0;
 };
 
 }  // namespace pgsteer::proxy

@@ -26,9 +26,10 @@ void Preparing::close(std::uint8_t kind, std::string_view name, wire::Buffer& ou
     expect(Expect::close, kind == 'S' ? ledger_.names().close(name) : SentMessage{});
 }
 
-void Preparing::statement(std::string_view name, wire::Buffer& out) {
+const PreparedTextPtr& Preparing::statement(std::string_view name, wire::Buffer& out) {
     const auto& text = supply(name, out);
     if (text && text->statement) names_in(text->statement, out);
+    return text;
 }
 
 const PreparedTextPtr& Preparing::supply(std::string_view name, wire::Buffer& out) {

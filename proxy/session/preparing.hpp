@@ -20,8 +20,8 @@ public:
         : client_{client}, ledger_{ledger}, replies_{replies} {}
 
     // For Bind, Describe and EXECUTE: what this name means to the client, and nothing else; with
-    // the names in it.
-    void statement(std::string_view name, wire::Buffer& out);
+    // the names in it. Returns the former, as ClientStatements::needed().
+    const PreparedTextPtr& statement(std::string_view name, wire::Buffer& out);
     // For what only asks whether there is one of that name: Parse, PREPARE, DEALLOCATE. Its text is
     // not needed, which may be wrong by now.
     void name(std::string_view name, wire::Buffer& out);

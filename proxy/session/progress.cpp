@@ -26,7 +26,7 @@ bool Progress::is_pipeline_full() const {
     const auto& requests = course_.requests;
     if (requests.empty()) return false;
     const auto& lease = sides_[requests.back().slot].lease;
-    return (lease && lease->replies.size() > kMaxPipelined) ||
+    return (lease && lease->replies.entries().size() > kMaxPipelined) ||
            (requests.kept_bytes() > kMaxKeptBytes && requests.size() > 1);
 }
 

@@ -19,6 +19,8 @@ public:
 
     // A server waits for copy data: it accepts nothing else, whatever comes.
     [[nodiscard]] bool is_copying_in() const;
+    // Behind a copy that has failed: see doubt_settled().
+    [[nodiscard]] bool is_in_doubt() const;
     // So much is owed that no more is asked for before some of it has come.
     [[nodiscard]] bool is_pipeline_full() const;
     // The client's batch is a Sync or Flush by itself, and the request that it ends, or asks
@@ -43,7 +45,6 @@ public:
 
 private:
     [[nodiscard]] bool is_answered() const;
-    [[nodiscard]] bool is_in_doubt() const;
 
     // All of them outlive it.
     const Lodging& lodging_;

@@ -104,7 +104,7 @@ Replies::Outcome Replies::process_replies(Slot slot) {
         if (available < message_bytes && message_bytes <= kMaxInspected &&
             (is_inspected(type) || answers_.answers_us(slot) || answers_.needs_whole_row(slot)))
             break;
-        const auto requests_before = course_.requests.size();
+        const auto ended_before = course_.requests.ended();
         const auto body = rest.subspan(wire::kHeaderBytes, available - wire::kHeaderBytes);
         if (type == backend::kErrorResponse || type == backend::kNoticeResponse)
             hear(connection, body);
@@ -119,7 +119,7 @@ Replies::Outcome Replies::process_replies(Slot slot) {
         side.partial = message_bytes - available;
         side.partial_swallowed = verdict != Verdict::forward;
         position += available;
-        if (course_.requests.size() < requests_before) complete = position;
+        if (course_.requests.ended() != ended_before) complete = position;
         if (type == backend::kReadyForQuery && connection.replies.addressee() != side.holder)
             break;  // the rest is somebody else's
     }
@@ -153,7 +153,7 @@ void Replies::go_on_with(Slot slot) {
 Verdict Replies::handle_discarded(Slot slot, std::uint8_t type, wire::Bytes body) {
     auto& connection = *sides_[slot].lease.connection();
     auto& replies = connection.replies;
-    switch (replies.fit(type)) {
+    switch (fit(type, replies.front())) {
         case Fit::wrong:
             return Verdict::broken;
         case Fit::asynchronous:

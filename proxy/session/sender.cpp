@@ -16,6 +16,8 @@ using routing::TransactionStatus;
 
 namespace {
 
+const StatementPtr kNothing;
+
 // A malformed message is answered with an error, and behind that as one of its type: with
 // ReadyForQuery, or by skipping to the Sync.
 Expect answered_as(std::uint8_t type) {
@@ -30,11 +32,12 @@ void append(wire::Buffer& out, wire::Bytes bytes) {
 }  // namespace
 
 void Sender::send(const Sent& sent, Slot slot, Request& request) {
-    const auto connection = sides_[slot].lease.connection();
+    const auto& connection = sides_[slot].lease.connection();
     const Target to{sent.bytes, slot, *connection, request};
     if (sent.facts.kept) note_kept(to, *sent.facts.kept);
     wire::Buffer front;
     add_prelude(to, sent.continues, front);
+    connection->replies.expect_more(sent.batch.items.size());
     wire::Buffer lacking;
     std::size_t placed = 0;  // of `bytes`, in `front`
     bool ended = false;
@@ -118,7 +121,7 @@ void Sender::add_lacking(const Target& to,
             if (item.target != 'S') break;
             [[fallthrough]];
         case wire::frontend::kBind:
-            preparing(to).statement(name_of(item, to.bytes), out);
+            add_statement(to, name_of(item, to.bytes), out);
             break;
         case wire::frontend::kParse:
             if (item.name_size > 0) preparing(to).name(name_of(item, to.bytes), out);
@@ -133,6 +136,27 @@ void Sender::add_lacking(const Target& to,
         default:
             break;
     }
+}
+
+// Most messages of a batch name the same statement, which is there.
+void Sender::add_statement(const Target& to, std::string_view name, wire::Buffer& out) const {
+    const bool is_settled = is_quiet(to);
+    if (is_settled && to.settled.text != nullptr && to.settled.name == name) return;
+    const auto& text = preparing(to).statement(name, out);
+    to.settled = {};
+    if (is_settled && out.empty()) to.settled = {name, &text};
+}
+
+bool Sender::is_quiet(const Target& to) const {
+    return memory_.statements.is_quiet() && to.connection.ledger.names().is_quiet() &&
+           !to.connection.replies.skipping();
+}
+
+// By a Bind, right behind add_lacking().
+const PreparedTextPtr& Sender::meant_by(const Target& to, std::string_view name) const {
+    const auto& settled = to.settled;
+    const bool is_known = settled.text != nullptr && settled.name == name && is_quiet(to);
+    return is_known ? *settled.text : memory_.statements.find(name);
 }
 
 // What the client has closed there is left over on its other connection.
@@ -158,23 +182,32 @@ Ledger* Sender::other_ledger(const Target& to) {
 
 // Tells both logs of names of a message that is sent. `runs`: what its statements do; null: it is
 // not known, or nothing.
-ClientStatements::Sent Sender::tell(const Target& to, MessageKind kind, const StatementPtr& runs) {
+inline ClientStatements::Sent Sender::tell(const Target& to,
+                                           MessageKind kind,
+                                           const StatementPtr& runs) {
     if (runs && !runs->statement.effects.empty()) note_closed(to, runs);
-    auto sent = memory_.statements.send(kind, runs, to.connection.ledger);
+    const auto sent = memory_.statements.send(kind, runs, to.connection.ledger);
     to.request.last = sent.of_client;
     return sent;
 }
 
-bool Sender::push(const Target& to,
-                  Expect what,
-                  const ClientStatements::Sent& sent,
-                  StatementPtr effects,
-                  bool limited) {
-    return to.connection.replies.push({.what = what,
-                                       .limited = limited,
-                                       .of_client = sent.of_client,
-                                       .on_server = sent.on_server,
-                                       .effects = std::move(effects)});
+inline bool Sender::push(const Target& to,
+                         Expect what,
+                         const ClientStatements::Sent& sent,
+                         StatementPtr effects,
+                         bool limited) {
+    auto* const entry = to.connection.replies.add(what);
+    if (entry == nullptr) return false;
+    entry->limited = limited;
+    entry->of_client = sent.of_client;
+    entry->on_server = sent.on_server;
+    entry->effects = std::move(effects);
+    return true;
+}
+
+// A message that changes no names.
+inline void Sender::expect_plain(const Target& to, Expect what) {
+    push(to, what, tell(to, MessageKind::extended, kNothing), nullptr);
 }
 
 // Notes what the server will answer to one message, and what the message changes. True: the message
@@ -194,11 +227,11 @@ bool Sender::expect_item(const Target& to, const BatchItem& item) {
             expect_parse(to, item);
             return false;
         case wire::frontend::kBind:
-            push(to, Expect::bind, tell(to, MessageKind::extended));
+            expect_plain(to, Expect::bind);
             bind_portal(to, item);
             return false;
         case wire::frontend::kDescribe:
-            push(to, Expect::describe, tell(to, MessageKind::extended));
+            expect_plain(to, Expect::describe);
             return false;
         case wire::frontend::kClose:
             expect_close(to, item);
@@ -239,7 +272,7 @@ void Sender::expect_parse(const Target& to, const BatchItem& item) {
 
 void Sender::expect_close(const Target& to, const BatchItem& item) {
     if (item.target != 'S') {
-        push(to, Expect::close, tell(to, MessageKind::extended));
+        expect_plain(to, Expect::close);
         return;
     }
     const auto name = name_of(item, to.bytes);
@@ -250,21 +283,22 @@ void Sender::expect_close(const Target& to, const BatchItem& item) {
 }
 
 void Sender::bind_portal(const Target& to, const BatchItem& item) {
-    const auto& known = memory_.statements.find(name_of(item, to.bytes));
-    put_portal(memory_.portals,
-               {std::string{portal_of(item, to.bytes)}, known ? known->statement : nullptr});
+    const auto& known = meant_by(to, name_of(item, to.bytes));
+    const auto& statement = known ? known->statement : kNothing;
+    const auto portal = portal_of(item, to.bytes);
+    const auto bound = find_portal(memory_.portals, portal);
+    if (bound == memory_.portals.end())
+        return put_portal(memory_.portals, {std::string{portal}, statement});
+    if (bound->statement != statement) bound->statement = statement;
+    bound->is_executed = bound->is_here = false;
 }
 
 void Sender::expect_execute(const Target& to, const BatchItem& item) {
-    const auto portal = name_of(item, to.bytes);
-    StatementPtr effects;
-    StatementPtr bound_to;
-    const auto bound = find_portal(memory_.portals, portal);
-    if (bound != memory_.portals.end()) {
-        bound_to = bound->statement;
-        bound->is_executed = true;
-        effects = effects_of(to, what_runs(bound_to, memory_.statements));
-    }
+    const auto bound = find_portal(memory_.portals, name_of(item, to.bytes));
+    const bool is_known = bound != memory_.portals.end();
+    const auto& bound_to = is_known ? bound->statement : kNothing;
+    auto effects = is_known ? effects_of(to, what_runs(bound_to, memory_.statements)) : kNothing;
+    if (is_known) bound->is_executed = true;
     const auto sent = tell(to, MessageKind::extended, bound_to);
     push(to, Expect::execute, sent, std::move(effects), item.limited);
 }

@@ -50,12 +50,20 @@ public:
                 Request& request);
 
 private:
+    // The statement that was named last, where nothing is under way that touches names, here or
+    // there: the server has it, and what its name means cannot change within the batch before a
+    // message says so.
+    struct Settled {
+        std::string_view name;
+        const PreparedTextPtr* text = nullptr;  // null: there is none
+    };
     // Of one batch, on its way to one connection.
     struct Target {
         wire::Bytes bytes;
         routing::Slot slot;
         ServerConnection& connection;
         Request& request;
+        mutable Settled settled{};
     };
     void add_prelude(const Target& to, bool continues, wire::Buffer& out);
     void add_settings(const Target& to, wire::Buffer& out);
@@ -63,6 +71,9 @@ private:
                      const BatchItem& item,
                      bool is_first,
                      wire::Buffer& out) const;
+    void add_statement(const Target& to, std::string_view name, wire::Buffer& out) const;
+    [[nodiscard]] bool is_quiet(const Target& to) const;
+    [[nodiscard]] const PreparedTextPtr& meant_by(const Target& to, std::string_view name) const;
     [[nodiscard]] Preparing preparing(const Target& to) const;
     ClientStatements::Sent tell(const Target& to,
                                 MessageKind kind,
@@ -75,6 +86,7 @@ private:
                      const ClientStatements::Sent& sent,
                      routing::StatementPtr effects = nullptr,
                      bool limited = false);
+    void expect_plain(const Target& to, Expect what);
     [[nodiscard]] bool expect_item(const Target& to, const BatchItem& item);
     [[nodiscard]] bool expect_malformed(const Target& to, const BatchItem& item);
     [[nodiscard]] bool expect_query(const Target& to, const routing::StatementPtr& statement);

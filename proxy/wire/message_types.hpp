@@ -2,6 +2,7 @@
 // libpq/libpq.h.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace pgsteer::proxy::wire {
@@ -36,7 +37,24 @@ inline constexpr std::uint32_t kMaxAuthBody = 65'535 - 4;   // PG_MAX_AUTH_TOKEN
 inline constexpr std::uint32_t kMaxLargeBody =
     0x3FFF'FFFF - 1 - 4;  // PQ_LARGE_MESSAGE_LIMIT = MaxAllocSize - 1
 
+namespace detail {
+inline constexpr auto kMaxFrontendBody = [] {
+    std::array<std::uint32_t, 256> most{};
+    for (const auto type : {frontend::kBind, frontend::kCopyData, frontend::kFunctionCall,
+                            frontend::kParse, frontend::kQuery})
+        most[type] = kMaxLargeBody;
+    for (const auto type :
+         {frontend::kClose, frontend::kCopyDone, frontend::kCopyFail, frontend::kDescribe,
+          frontend::kExecute, frontend::kFlush, frontend::kSync, frontend::kTerminate})
+        most[type] = kMaxSmallBody;
+    most[frontend::kPassword] = kMaxAuthBody;
+    return most;
+}();
+}  // namespace detail
+
 // The largest body a frontend message of this type may have; 0 for a type that does not exist.
-std::uint32_t max_frontend_body(std::uint8_t type);
+[[nodiscard]] constexpr std::uint32_t max_frontend_body(std::uint8_t type) {
+    return detail::kMaxFrontendBody[type];
+}
 
 }  // namespace pgsteer::proxy::wire

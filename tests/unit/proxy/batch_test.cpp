@@ -30,8 +30,22 @@ std::size_t claimed_bytes(const Buffer& from, std::size_t at = 0) {
     return (**wire::peek_header(Bytes{from}.subspan(at), wire::kMaxLargeBody)).message_bytes();
 }
 
+struct ReadItem {
+    BatchItem item;
+    std::optional<std::string_view> sql;
+};
+
+// nullopt: its names are still to come.
+Result<std::optional<ReadItem>> read(Bytes bytes, std::size_t at, std::size_t message_bytes) {
+    ReadItem read;
+    const auto names = read_item(bytes, at, bytes[at], message_bytes, read.item, read.sql);
+    if (!names) return names.error();
+    if (*names == Names::are_still_to_come) return std::optional<ReadItem>{};
+    return std::optional{std::move(read)};
+}
+
 Result<std::optional<ReadItem>> read(const Buffer& bytes, std::size_t at = 0) {
-    return read_item(bytes, at, bytes[at], claimed_bytes(bytes, at));
+    return read(bytes, at, claimed_bytes(bytes, at));
 }
 
 error_code error_in(const Buffer& bytes) {
@@ -42,7 +56,7 @@ error_code error_in(const Buffer& bytes) {
 // Only the first `size` bytes of a message have arrived, in an allocation of just this size.
 Result<std::optional<ReadItem>> read_front(const Buffer& whole, std::size_t size) {
     const Buffer front(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
-    return read_item(front, 0, front[0], claimed_bytes(whole));
+    return read(front, 0, claimed_bytes(whole));
 }
 
 struct Kind {
@@ -85,8 +99,8 @@ void expect_read(const Kind& kind, const ReadItem& read, Bytes batch, std::size_
     EXPECT_EQ(read.item.end, at + wire::kHeaderBytes + kind.body.size());
     EXPECT_EQ(name_of(read.item, batch), kind.name);
     EXPECT_EQ(portal_of(read.item, batch), kind.portal);
-    EXPECT_EQ(read.sql, kind.sql);
-    EXPECT_EQ(read.has_sql, kind.type == frontend::kQuery || kind.type == frontend::kParse);
+    EXPECT_EQ(read.sql.value_or(""), kind.sql);
+    EXPECT_EQ(read.sql.has_value(), kind.type == frontend::kQuery || kind.type == frontend::kParse);
     EXPECT_EQ(read.item.statement, nullptr);
     EXPECT_EQ(read.item.function, kind.type == frontend::kFunctionCall ? 1234U : 0U);
 }
@@ -214,12 +228,12 @@ TEST(ReadItem, ReadsTheSqlOfTheLargestWholeMessage) {
     const auto parse =
         message(frontend::kParse, parse_body(kMaxWholeMessage - wire::kHeaderBytes - 6));
     ASSERT_EQ(parse.size(), kMaxWholeMessage);
-    EXPECT_TRUE((**read(parse)).has_sql);
+    EXPECT_TRUE((**read(parse)).sql);
     const auto query =
         message(frontend::kQuery,
                 std::string(kMaxWholeMessage - wire::kHeaderBytes - 1, 'x').append(1, '\0'));
     ASSERT_EQ(query.size(), kMaxWholeMessage);
-    EXPECT_TRUE((**read(query)).has_sql);
+    EXPECT_TRUE((**read(query)).sql);
 }
 
 TEST(ReadItem, LeavesTheSqlOfALargerMessageUnread) {
@@ -227,12 +241,12 @@ TEST(ReadItem, LeavesTheSqlOfALargerMessageUnread) {
         message(frontend::kParse, parse_body(kMaxWholeMessage - wire::kHeaderBytes - 5));
     ASSERT_EQ(parse.size(), kMaxWholeMessage + 1);
     const auto of_parse = **read(parse);
-    EXPECT_FALSE(of_parse.has_sql);
+    EXPECT_FALSE(of_parse.sql);
     EXPECT_EQ(name_of(of_parse.item, parse), "s1");
     const auto query = message(
         frontend::kQuery, std::string(kMaxWholeMessage - wire::kHeaderBytes, 'x').append(1, '\0'));
     const auto of_query = **read(query);
-    EXPECT_FALSE(of_query.has_sql);
+    EXPECT_FALSE(of_query.sql);
     EXPECT_EQ(of_query.item.end, query.size());
 }
 
@@ -243,7 +257,7 @@ TEST(ReadItem, NeedsOnlyTheNameOfALargeParse) {
         ASSERT_TRUE(result && *result) << size;
         EXPECT_EQ(name_of((*result)->item, parse), "s1");
         EXPECT_EQ((*result)->item.end, parse.size());
-        EXPECT_FALSE((*result)->has_sql);
+        EXPECT_FALSE((*result)->sql);
     }
 }
 
@@ -261,17 +275,16 @@ TEST(ReadItem, ALargeParseWithoutEndOfItsNameIsNone) {
 }
 
 TEST(MalformedItem, OnlyItsTypeAndPlaceAreKnown) {
-    const auto read = malformed_item(5, frontend::kDescribe, 9);
-    EXPECT_EQ(read.item.type, kMalformed);
-    EXPECT_EQ(read.item.target, frontend::kDescribe);
-    EXPECT_EQ(read.item.begin, 5U);
-    EXPECT_EQ(read.item.end, 14U);
-    EXPECT_FALSE(read.has_sql);
+    const auto item = malformed_item(5, frontend::kDescribe, 9);
+    EXPECT_EQ(item.type, kMalformed);
+    EXPECT_EQ(item.target, frontend::kDescribe);
+    EXPECT_EQ(item.begin, 5U);
+    EXPECT_EQ(item.end, 14U);
 }
 
 TEST(MalformedItem, AMalformedSyncIsASync) {
-    EXPECT_TRUE(is_sync(malformed_item(0, frontend::kSync, 9).item));
-    EXPECT_FALSE(is_sync(malformed_item(0, frontend::kFlush, 9).item));
+    EXPECT_TRUE(is_sync(malformed_item(0, frontend::kSync, 9)));
+    EXPECT_FALSE(is_sync(malformed_item(0, frontend::kFlush, 9)));
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ TEST_F(PreparingTest, AStatementIsPreparedWhereItIsMissing) {
     define("s1");
     preparing_.statement("s1", out_);
     EXPECT_EQ(sent(), "P");
-    EXPECT_EQ(replies_.size(), 1U);
+    EXPECT_EQ(replies_.entries().size(), 1U);
     EXPECT_TRUE(replies_.front()->internal);
     answer();
     preparing_.statement("s1", out_);

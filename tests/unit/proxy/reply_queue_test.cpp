@@ -46,7 +46,7 @@ std::vector<Expect> dropped_by_error(ReplyQueue& queue) {
 TEST(ReplyQueue, OwesNothingAtFirst) {
     Queue queue;
     EXPECT_TRUE(queue.empty());
-    EXPECT_EQ(queue.size(), 0U);
+    EXPECT_EQ(queue.entries().size(), 0U);
     EXPECT_EQ(queue.front(), nullptr);
     EXPECT_FALSE(queue.skipping());
 }
@@ -54,7 +54,7 @@ TEST(ReplyQueue, OwesNothingAtFirst) {
 TEST(ReplyQueue, AnswersComeInTheOrderOfTheMessages) {
     Queue queue({Expect::parse, Expect::bind, Expect::describe, Expect::execute, Expect::sync,
                  Expect::query});
-    EXPECT_EQ(queue.size(), 6U);
+    EXPECT_EQ(queue.entries().size(), 6U);
     EXPECT_THAT(owed(queue), ElementsAre(Expect::parse, Expect::bind, Expect::describe,
                                          Expect::execute, Expect::sync, Expect::query));
     EXPECT_TRUE(queue.empty());
@@ -143,7 +143,7 @@ TEST(ReplyQueue, AnErrorAtSyncDropsNothing) {
     Queue queue({Expect::sync, Expect::bind});
     EXPECT_THAT(dropped_by_error(queue), IsEmpty());
     EXPECT_FALSE(queue.skipping());
-    EXPECT_EQ(queue.size(), 2U);
+    EXPECT_EQ(queue.entries().size(), 2U);
 }
 
 TEST(ReplyQueue, AfterAnErrorNothingIsOwedBeforeTheNextSync) {
@@ -187,7 +187,7 @@ TEST(ReplyQueue, SyncsSentDuringACopyAreIgnoredByTheServer) {
 TEST(ReplyQueue, SyncsSentSoFarAreIgnoredIfTheCopyIsStillGoingOn) {
     Queue queue({Expect::execute, Expect::sync});
     queue.copy_in_started();
-    EXPECT_EQ(queue.size(), 1U);
+    EXPECT_EQ(queue.entries().size(), 1U);
     queue.push({.what = Expect::copy_end});
     queue.push({.what = Expect::sync});
     EXPECT_THAT(owed(queue), ElementsAre(Expect::execute, Expect::sync));
@@ -212,7 +212,7 @@ TEST(ReplyQueue, ASecondCopyOfAPipelineIsCountedByItself) {
     Queue queue({Expect::query, Expect::copy_end, Expect::query, Expect::sync, Expect::copy_end,
                  Expect::sync});
     queue.copy_in_started();
-    EXPECT_EQ(queue.size(), 6U);
+    EXPECT_EQ(queue.entries().size(), 6U);
     queue.pop();
     ASSERT_EQ(queue.front()->what, Expect::query);
     queue.copy_in_started();
@@ -230,7 +230,7 @@ TEST(ReplyQueue, IsEmptyWhenOnlyTheEndOfACopyIsLeft) {
     Queue queue({Expect::query, Expect::copy_end});
     queue.pop();
     EXPECT_TRUE(queue.empty());
-    EXPECT_EQ(queue.size(), 0U);
+    EXPECT_EQ(queue.entries().size(), 0U);
 }
 
 TEST(ReplyQueue, AQueryBehindAnErrorIsSkippedAndEndsNothing) {
@@ -510,12 +510,12 @@ TEST_P(FitTest, SaysWhatEachMessageIsToEachExpectation) {
     for (const char type : row.messages)
         for (const auto what : kExpectations) {
             Queue queue({what});
-            const auto fit = has(row.last, what)   ? Fit::last
-                             : has(row.part, what) ? Fit::part
-                                                   : Fit::wrong;
-            EXPECT_EQ(queue.fit(static_cast<std::uint8_t>(type)), fit)
+            const auto expected = has(row.last, what)   ? Fit::last
+                                  : has(row.part, what) ? Fit::part
+                                                        : Fit::wrong;
+            EXPECT_EQ(fit(static_cast<std::uint8_t>(type), queue.front()), expected)
                 << type << " to " << static_cast<int>(what);
-            EXPECT_EQ(queue.size(), 1U);
+            EXPECT_EQ(queue.entries().size(), 1U);
         }
 }
 
@@ -537,21 +537,21 @@ TEST(ReplyQueue, WhatAnswersNothingFitsAlways) {
     for (const auto what : kExpectations) {
         Queue queue({what});
         for (const char type : {'S', 'N', 'A'})
-            EXPECT_EQ(queue.fit(static_cast<std::uint8_t>(type)), Fit::asynchronous);
-        EXPECT_EQ(queue.fit('E'), Fit::error);
+            EXPECT_EQ(fit(static_cast<std::uint8_t>(type), queue.front()), Fit::asynchronous);
+        EXPECT_EQ(fit('E', queue.front()), Fit::error);
     }
     Queue nothing;
-    EXPECT_EQ(nothing.fit('A'), Fit::asynchronous);
-    EXPECT_EQ(nothing.fit('E'), Fit::error) << "the last words of a server";
-    EXPECT_EQ(nothing.fit('Z'), Fit::wrong);
-    EXPECT_EQ(nothing.fit('D'), Fit::wrong);
+    EXPECT_EQ(fit('A', nothing.front()), Fit::asynchronous);
+    EXPECT_EQ(fit('E', nothing.front()), Fit::error) << "the last words of a server";
+    EXPECT_EQ(fit('Z', nothing.front()), Fit::wrong);
+    EXPECT_EQ(fit('D', nothing.front()), Fit::wrong);
 }
 
 TEST(ReplyQueue, TheEndOfACopyIsPassedOver) {
     Queue queue({Expect::copy_end, Expect::sync});
-    EXPECT_EQ(queue.fit('Z'), Fit::last);
+    EXPECT_EQ(fit('Z', queue.front()), Fit::last);
     Queue nothing_else({Expect::copy_end});
-    EXPECT_EQ(nothing_else.fit('C'), Fit::wrong);
+    EXPECT_EQ(fit('C', nothing_else.front()), Fit::wrong);
 }
 
 }  // namespace

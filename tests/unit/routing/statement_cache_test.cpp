@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace pgsteer::routing {
 namespace {
 
+using namespace std::string_view_literals;
 constexpr HashSecret kSecret{1, 2};
 
 std::string query(int number) { return "SELECT column_" + std::to_string(number) + " FROM t"; }
@@ -49,6 +52,52 @@ TEST(StatementCache, AnEvictedStatementLivesAsLongAsItIsHeld) {
     EXPECT_NE(cache.find_or_classify("SET held = 'value'"), held);
     ASSERT_EQ(held->statement.effects.size(), 1U);
     EXPECT_EQ(held->statement.effects[0].sql, "set held = 'value'");
+}
+
+// What has come twice is found by its text alone.
+TEST(StatementCache, FindsATextThatComesAgainAndAgain) {
+    StatementCache cache{1 << 20, kSecret};
+    for (std::size_t size : {0U, 1U, 7U, 8U, 9U, 1'000U, 2'000U}) {
+        const auto text = "SELECT '" + std::string(size, 'x') + "' FROM t";
+        const StatementPtr first = cache.find_or_classify(text);
+        const auto hits = cache.counters().hits;
+        for (int i = 0; i < 5; ++i) EXPECT_EQ(cache.find_or_classify(text), first) << size;
+        EXPECT_EQ(cache.counters().hits, hits + 5);
+    }
+    EXPECT_EQ(cache.counters().misses, 1U);
+}
+
+TEST(StatementCache, TellsTextsApartThatDifferInOneByte) {
+    StatementCache cache{1 << 20, kSecret};
+    for (const std::size_t at : {0U, 1U, 8U, 15U, 31U}) {
+        std::string one = "SELECT aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa FROM t";
+        const StatementPtr first = cache.find_or_classify(one);
+        for (int i = 0; i < 3; ++i) EXPECT_EQ(cache.find_or_classify(one), first);
+        one["SELECT "sv.size() + at] = 'b';
+        EXPECT_NE(cache.find_or_classify(one), first) << at;
+    }
+}
+
+TEST(StatementCache, ManyTextsTakeTurns) {
+    StatementCache cache{1 << 22, kSecret};
+    std::vector<StatementPtr> known;
+    for (int i = 0; i < 1'000; ++i) known.push_back(cache.find_or_classify(query(i)));
+    for (int turn = 0; turn < 4; ++turn)
+        for (int i = 0; i < 1'000; ++i)
+            ASSERT_EQ(cache.find_or_classify(query(i)), known[static_cast<std::size_t>(i)]);
+    EXPECT_EQ(cache.counters().misses, 1'000U);
+}
+
+// Also what is found by its text alone counts as used.
+TEST(StatementCache, KeepsATextThatComesAgainAndAgain) {
+    StatementCache cache{20'000, kSecret};
+    const StatementPtr hot = cache.find_or_classify("SELECT hot");
+    for (int i = 0; i < 3; ++i) cache.find_or_classify("SELECT hot");
+    for (int i = 0; i < 500; ++i) {
+        cache.find_or_classify(query(i));
+        cache.find_or_classify("SELECT hot");
+    }
+    EXPECT_EQ(cache.find_or_classify("select HOT"), hot) << "by its key";
 }
 
 TEST(StatementCache, WorksWithoutRoomForAnything) {

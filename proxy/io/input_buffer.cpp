@@ -2,17 +2,54 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 namespace pgsteer::proxy {
 
+namespace {
+
+using Memory = std::unique_ptr<std::uint8_t[]>;
+
+// Those that no buffer of this thread needs now.
+class SmallBlocks {
+public:
+    Memory take() {
+        if (kept_.empty())
+            return std::make_unique_for_overwrite<std::uint8_t[]>(InputBuffer::kSmallBytes);
+        auto block = std::move(kept_.back());
+        kept_.pop_back();
+        return block;
+    }
+    void keep(Memory block) {
+        if (kept_.size() < kMost) kept_.push_back(std::move(block));
+    }
+
+private:
+    static constexpr std::size_t kMost = 64;
+    std::vector<Memory> kept_;
+};
+thread_local SmallBlocks small_blocks;
+
+}  // namespace
+
+void InputBuffer::give_back() {
+    if (capacity_ == kSmallBytes) small_blocks.keep(std::move(memory_));
+    memory_.reset();
+    begin_ = end_ = capacity_ = 0;
+}
+
 void InputBuffer::move_to(std::size_t capacity) {
-    const std::size_t unread = size();
-    auto larger = std::make_unique_for_overwrite<std::uint8_t[]>(capacity);
-    std::memcpy(larger.get(), base() + begin_, unread);
-    heap_ = std::move(larger);
+    const auto unread = data();
+    const auto count = unread.size();
+    auto larger = capacity == kSmallBytes
+                      ? small_blocks.take()
+                      : std::make_unique_for_overwrite<std::uint8_t[]>(capacity);
+    std::copy(unread.begin(), unread.end(), larger.get());
+    if (memory_) give_back();
+    memory_ = std::move(larger);
     capacity_ = capacity;
-    begin_ = 0;
-    end_ = unread;
+    end_ = count;
 }
 
 std::span<std::uint8_t> InputBuffer::prepare() {
@@ -23,13 +60,13 @@ std::span<std::uint8_t> InputBuffer::prepare() {
         if (needed > capacity_) {
             move_to(std::max(needed, std::min(2 * capacity_, needed + kReadBytes)));
         } else {
-            std::memmove(base(), base() + begin_, size());
+            std::memmove(memory_.get(), memory_.get() + begin_, size());
             end_ -= begin_;
             begin_ = 0;
         }
     }
     offered_ = std::min(capacity_ - end_, kReadBytes);
-    return {base() + end_, offered_};
+    return {memory_.get() + end_, offered_};
 }
 
 bool InputBuffer::commit(std::size_t count) {
@@ -38,19 +75,11 @@ bool InputBuffer::commit(std::size_t count) {
     if (filled) {
         wanted_ = std::min(wanted_ * 4, kReadBytes);
     } else if (count < wanted_ / 8) {
-        wanted_ = std::max(wanted_ / 2, kInlineBytes);
+        wanted_ = std::max(wanted_ / 2, kSmallBytes);
     }
     return filled;
 }
 
 void InputBuffer::consume(std::size_t count) { begin_ += count; }
-
-void InputBuffer::rest() {
-    if (!empty()) return;
-    begin_ = end_ = 0;
-    wanted_ = kInlineBytes;
-    heap_.reset();
-    capacity_ = kInlineBytes;
-}
 
 }  // namespace pgsteer::proxy

@@ -150,6 +150,10 @@ public:
     void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
     [[nodiscard]] std::size_t size() const { return queue_.size(); }
+    // Nothing is owed: takes no memory until the next push().
+    void rest() {
+        if (queue_.empty()) Queue{}.swap(queue_);
+    }
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front() {

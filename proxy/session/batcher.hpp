@@ -69,6 +69,8 @@ public:
     [[nodiscard]] std::uint8_t unknown_type() const;
 
     // --- any time ---
+    // Until the next bytes: takes no memory if it has nothing.
+    void rest();
     [[nodiscard]] Skipping skipping() const { return skipping_; }
     void skip(Skipping how) { skipping_ = how; }
     // Neither a batch nor a message has begun.
@@ -85,6 +87,7 @@ private:
     };
     [[nodiscard]] Message look();
     [[nodiscard]] bool skips(const Message& message);
+    void borrow();
     // A violation comes behind what was collected.
     [[nodiscard]] Step violation() const {
         return batch_.items.empty() ? Step::violation : Step::dispatch;
@@ -133,6 +136,7 @@ Batcher::Step Batcher::next(Classify&& classify) {
     for (;;) {
         const auto message = look();
         if (!message.goes_on) return message.step;
+        if (batch_.items.capacity() == 0) borrow();
         if (!add_message(batch_, in_.data(), message.type, message.bytes, classify))
             return batch_.items.empty() ? Step::need_more : Step::dispatch;
         const bool is_full = batch_.bytes >= kMaxBatchBytes;

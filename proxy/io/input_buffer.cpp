@@ -1,52 +1,34 @@
 #include "proxy/io/input_buffer.hpp"
 
+#include "proxy/io/lending.hpp"
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 namespace pgsteer::proxy {
 
-namespace {
-
-using Memory = std::unique_ptr<std::uint8_t[]>;
-
-// Those that no buffer of this thread needs now.
-class SmallBlocks {
-public:
-    Memory take() {
-        if (kept_.empty())
-            return std::make_unique_for_overwrite<std::uint8_t[]>(InputBuffer::kSmallBytes);
-        auto block = std::move(kept_.back());
-        kept_.pop_back();
-        return block;
-    }
-    void keep(Memory block) {
-        if (kept_.size() < kMost) kept_.push_back(std::move(block));
-    }
-
-private:
-    static constexpr std::size_t kMost = 64;
-    std::vector<Memory> kept_;
-};
-thread_local SmallBlocks small_blocks;
-
-}  // namespace
+using SmallBlocks = Lending<std::unique_ptr<std::uint8_t[]>>;
 
 void InputBuffer::give_back() {
-    if (capacity_ == kSmallBytes) small_blocks.keep(std::move(memory_));
-    memory_.reset();
+    if (capacity_ == kSmallBytes) {
+        SmallBlocks::take_back(memory_);
+    } else {
+        memory_.reset();
+    }
     begin_ = end_ = capacity_ = 0;
 }
 
 void InputBuffer::move_to(std::size_t capacity) {
     const auto unread = data();
     const auto count = unread.size();
-    auto larger = capacity == kSmallBytes
-                      ? small_blocks.take()
-                      : std::make_unique_for_overwrite<std::uint8_t[]>(capacity);
-    std::copy(unread.begin(), unread.end(), larger.get());
-    if (memory_) give_back();
+    std::unique_ptr<std::uint8_t[]> larger;
+    if (capacity == kSmallBytes) SmallBlocks::lend(larger);
+    if (!larger) larger = std::make_unique_for_overwrite<std::uint8_t[]>(capacity);
+    if (memory_) {
+        std::copy(unread.begin(), unread.end(), larger.get());
+        give_back();
+    }
     memory_ = std::move(larger);
     capacity_ = capacity;
     end_ = count;

@@ -40,6 +40,7 @@ bool ReplyQueue::push(Expected expected) {
     expected.holder = speaker_;
     if (expected.on_server.number == 0 && expected.what != Expect::copy_end)
         expected.on_server = ledger_.names().send(kind_of(expected.what));
+    if (!has_memory_) borrow();
     queue_.push_back(std::move(expected));
     return true;
 }

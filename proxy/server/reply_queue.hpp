@@ -1,6 +1,7 @@
 // What a server still owes us: one entry per message sent that is answered by itself. Pure.
 #pragma once
 
+#include "proxy/io/lending.hpp"
 #include "proxy/server/ledger.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "routing/statement_cache.hpp"
@@ -152,7 +153,9 @@ public:
     [[nodiscard]] std::size_t size() const { return queue_.size(); }
     // Nothing is owed: takes no memory until the next push().
     void rest() {
-        if (queue_.empty()) Queue{}.swap(queue_);
+        if (!has_memory_ || !queue_.empty()) return;
+        Lending<Queue>::take_back(queue_);
+        has_memory_ = false;
     }
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
@@ -213,8 +216,14 @@ private:
     using Ignores = bool (*)(const Expected&);
     UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignores ignores);
 
+    void borrow() {
+        Lending<Queue>::lend(queue_);
+        has_memory_ = true;
+    }
+
     Ledger& ledger_;
     Queue queue_;
+    bool has_memory_ = false;  // of its own, or lent
     HolderId speaker_ = HolderId::nobody;
     std::size_t doubtful_ = 0;  // entries
     bool skipping_ = false;

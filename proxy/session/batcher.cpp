@@ -20,18 +20,16 @@ bool is_of_copy(std::uint8_t type) {
            type == frontend::kCopyFail;
 }
 
-// Memory for items that no batcher of this thread needs now: they collect in turn.
-thread_local std::vector<BatchItem> spare_items;
+// A batch of more items gives its memory back for good.
+constexpr std::size_t kKeptItems = 64;
 
 }  // namespace
-
-void Batcher::borrow() { batch_.items.swap(spare_items); }
 
 void Batcher::rest() {
     auto& items = batch_.items;
     if (!items.empty() || items.capacity() == 0) return;
-    if (spare_items.capacity() < items.capacity()) items.swap(spare_items);
-    std::vector<BatchItem>{}.swap(items);
+    if (items.capacity() > kKeptItems) std::vector<BatchItem>{}.swap(items);
+    Lending<std::vector<BatchItem>>::take_back(items);
 }
 
 // The next message, and whether it is one for the batch.

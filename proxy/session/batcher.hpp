@@ -3,12 +3,14 @@
 #pragma once
 
 #include "proxy/io/input_buffer.hpp"
+#include "proxy/io/lending.hpp"
 #include "proxy/session/batch.hpp"
 #include "proxy/wire/header.hpp"
 
 #include <algorithm>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 namespace pgsteer::proxy {
 
@@ -87,7 +89,6 @@ private:
     };
     [[nodiscard]] Message look();
     [[nodiscard]] bool skips(const Message& message);
-    void borrow();
     // A violation comes behind what was collected.
     [[nodiscard]] Step violation() const {
         return batch_.items.empty() ? Step::violation : Step::dispatch;
@@ -136,7 +137,7 @@ Batcher::Step Batcher::next(Classify&& classify) {
     for (;;) {
         const auto message = look();
         if (!message.goes_on) return message.step;
-        if (batch_.items.capacity() == 0) borrow();
+        if (batch_.items.capacity() == 0) Lending<std::vector<BatchItem>>::lend(batch_.items);
         if (!add_message(batch_, in_.data(), message.type, message.bytes, classify))
             return batch_.items.empty() ? Step::need_more : Step::dispatch;
         const bool is_full = batch_.bytes >= kMaxBatchBytes;

@@ -24,7 +24,7 @@ public:
     Seldom& operator=(Seldom&&) noexcept = default;
     ~Seldom() = default;
 
-    [[nodiscard]] const T& operator*() const { return value_ ? *value_ : none(); }
+    [[nodiscard]] const T& operator*() const { return value_ ? *value_ : kNone; }
     [[nodiscard]] const T* operator->() const { return &**this; }
     [[nodiscard]] T& edit() {
         if (!value_) value_ = std::make_unique<T>();
@@ -33,10 +33,7 @@ public:
     void clear() { value_.reset(); }
 
 private:
-    static const T& none() {
-        static const T kNone{};
-        return kNone;
-    }
+    static inline const T kNone{};
 
     std::unique_ptr<T> value_;
 };

@@ -1,18 +1,37 @@
 #include "proxy/io/input_buffer.hpp"
 
+#include "proxy/io/lending.hpp"
+
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace pgsteer::proxy {
 
+using SmallBlocks = Lending<std::unique_ptr<std::uint8_t[]>>;
+
+void InputBuffer::give_back() {
+    if (capacity_ == kSmallBytes) {
+        SmallBlocks::take_back(memory_);
+    } else {
+        memory_.reset();
+    }
+    begin_ = end_ = capacity_ = 0;
+}
+
 void InputBuffer::move_to(std::size_t capacity) {
-    const std::size_t unread = size();
-    auto larger = std::make_unique_for_overwrite<std::uint8_t[]>(capacity);
-    std::memcpy(larger.get(), base() + begin_, unread);
-    heap_ = std::move(larger);
+    const auto unread = data();
+    const auto count = unread.size();
+    std::unique_ptr<std::uint8_t[]> larger;
+    if (capacity == kSmallBytes) SmallBlocks::lend(larger);
+    if (!larger) larger = std::make_unique_for_overwrite<std::uint8_t[]>(capacity);
+    if (memory_) {
+        std::copy(unread.begin(), unread.end(), larger.get());
+        give_back();
+    }
+    memory_ = std::move(larger);
     capacity_ = capacity;
-    begin_ = 0;
-    end_ = unread;
+    end_ = count;
 }
 
 std::span<std::uint8_t> InputBuffer::prepare() {
@@ -23,13 +42,13 @@ std::span<std::uint8_t> InputBuffer::prepare() {
         if (needed > capacity_) {
             move_to(std::max(needed, std::min(2 * capacity_, needed + kReadBytes)));
         } else {
-            std::memmove(base(), base() + begin_, size());
+            std::memmove(memory_.get(), memory_.get() + begin_, size());
             end_ -= begin_;
             begin_ = 0;
         }
     }
     offered_ = std::min(capacity_ - end_, kReadBytes);
-    return {base() + end_, offered_};
+    return {memory_.get() + end_, offered_};
 }
 
 bool InputBuffer::commit(std::size_t count) {
@@ -38,19 +57,11 @@ bool InputBuffer::commit(std::size_t count) {
     if (filled) {
         wanted_ = std::min(wanted_ * 4, kReadBytes);
     } else if (count < wanted_ / 8) {
-        wanted_ = std::max(wanted_ / 2, kInlineBytes);
+        wanted_ = std::max(wanted_ / 2, kSmallBytes);
     }
     return filled;
 }
 
 void InputBuffer::consume(std::size_t count) { begin_ += count; }
-
-void InputBuffer::rest() {
-    if (!empty()) return;
-    begin_ = end_ = 0;
-    wanted_ = kInlineBytes;
-    heap_.reset();
-    capacity_ = kInlineBytes;
-}
 
 }  // namespace pgsteer::proxy

@@ -5,6 +5,8 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/container/small_vector.hpp>
 
+#include <array>
+#include <cstddef>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -14,6 +16,49 @@ namespace pgsteer::proxy {
 struct Stream::State {
     explicit State(Socket connected)
         : socket{std::move(connected)}, sent_signal{socket.get_executor()} {}
+    // Memory for what Asio needs while one reader waits: an operation, with the handler in it.
+    struct Room {
+        static constexpr std::size_t kBytes = 112;
+        alignas(std::max_align_t) std::array<std::byte, kBytes> bytes;
+        bool is_used = false;
+    };
+    template <class T>
+    struct InRoom {
+        using value_type = T;
+        explicit InRoom(Room& the_room) : room{&the_room} {}
+        template <class U>
+        InRoom(const InRoom<U>& other) : room{other.room} {}
+
+        T* allocate(std::size_t count) {
+            const auto size = count * sizeof(T);
+            if (room->is_used || size > Room::kBytes) return static_cast<T*>(::operator new(size));
+            room->is_used = true;
+            return reinterpret_cast<T*>(room->bytes.data());
+        }
+        void deallocate(T* memory, std::size_t) {
+            if (reinterpret_cast<std::byte*>(memory) == room->bytes.data()) {
+                room->is_used = false;
+            } else {
+                ::operator delete(memory);
+            }
+        }
+        template <class U>
+        bool operator==(const InRoom<U>& other) const {
+            return room == other.room;
+        }
+        Room* room;
+    };
+    // Keeps the reader, which keeps the stream that it waits for, and so the room.
+    struct TellReader {
+        using allocator_type = InRoom<void>;
+        [[nodiscard]] allocator_type get_allocator() const { return allocator_type{*room}; }
+        void operator()(error_code error) const { reader->readable(error); }
+
+        std::shared_ptr<Reader> reader;
+        Room* room;
+    };
+
+    std::unique_ptr<Room> room;  // outlives the socket, whose operation may be in it
     Socket socket;
     Signal sent_signal;
     wire::Buffer backlog;
@@ -35,26 +80,37 @@ Stream::Stream(Socket socket) : state_{std::make_shared<State>(std::move(socket)
 Stream::~Stream() { close(); }
 
 awaitable<error_code> Stream::read_some(InputBuffer& in) {
-    const auto result = co_await receive(in);
-    co_return received(result, in);
-}
-
-awaitable<Stream::Received> Stream::receive(InputBuffer& in) {
-    const auto room = in.prepare();
-    return state_->socket.async_read_some(asio::buffer(room.data(), room.size()), as_result);
-}
-
-error_code Stream::received(const Received& result, InputBuffer& in) {
-    auto [ec, count] = result;
-    if (ec) return ec;
-    bytes_received_ += count;
-    while (in.commit(count) && in.size() < InputBuffer::kReadBytes) {
-        const auto room = in.prepare();
-        count = state_->socket.read_some(asio::buffer(room.data(), room.size()), ec);
-        if (ec) break;  // would_block, or an error that the next call meets again
-        bytes_received_ += count;
+    const auto before = bytes_received_;
+    error_code ec;
+    while (!ec && bytes_received_ == before) {
+        const auto waited = co_await readable();
+        ec = std::get<0>(waited);
+        if (!ec) ec = read(in);
     }
-    return error_code{};
+    co_return ec;
+}
+
+awaitable<Stream::Waited> Stream::readable() {
+    return state_->socket.async_wait(Socket::wait_read, as_result);
+}
+
+void Stream::when_readable(std::shared_ptr<Reader> reader) {
+    if (!state_->room) state_->room = std::make_unique<State::Room>();
+    state_->socket.async_wait(Socket::wait_read,
+                              State::TellReader{std::move(reader), state_->room.get()});
+}
+
+error_code Stream::read(InputBuffer& in) {
+    for (bool is_first = true;; is_first = false) {
+        error_code ec;
+        const auto room = in.prepare();
+        const auto count = state_->socket.read_some(asio::buffer(room.data(), room.size()), ec);
+        const bool nothing_yet = ec == asio::error::would_block || ec == asio::error::try_again;
+        // An error behind bytes is met again by the next call.
+        if (ec) return is_first && !nothing_yet ? ec : error_code{};
+        bytes_received_ += count;
+        if (!in.commit(count) || in.size() >= InputBuffer::kReadBytes) return {};
+    }
 }
 
 error_code Stream::read_available(InputBuffer& in) {

@@ -26,12 +26,29 @@ public:
     // the room. Errors: asio::error::eof, operation_aborted after close(), any of recv.
     awaitable<error_code> read_some(InputBuffer& in);
 
-    // The same in two steps, without a coroutine around the socket's own:
-    //     const auto result = co_await stream.receive(in);
-    //     const auto ec = stream.received(result, in);
-    using Received = std::tuple<error_code, std::size_t>;
-    [[nodiscard]] awaitable<Received> receive(InputBuffer& in);
-    [[nodiscard]] error_code received(const Received& result, InputBuffer& in);
+    // The same in two steps, without a coroutine around the socket's own. Room is taken when there
+    // is something to read, not while that is waited for.
+    //     const auto [error] = co_await stream.readable();
+    //     const auto ec = error ? error : stream.read(in);
+    using Waited = std::tuple<error_code>;
+    [[nodiscard]] awaitable<Waited> readable();
+    // No error, and nothing new in `in`: there was nothing yet.
+    [[nodiscard]] error_code read(InputBuffer& in);
+
+    // Who waits without a coroutine.
+    class Reader {
+    public:
+        Reader() = default;
+        Reader(const Reader&) = delete;
+        Reader& operator=(const Reader&) = delete;
+        // Now read() has something to say; or it was closed here.
+        virtual void readable(error_code error) = 0;
+
+    protected:
+        ~Reader() = default;
+    };
+    // Tells `reader`, once, later. One at a time. Allocates nothing.
+    void when_readable(std::shared_ptr<Reader> reader);
 
     // What is there already, up to a bound; would_block: that was all so far.
     error_code read_available(InputBuffer& in);

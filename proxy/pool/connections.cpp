@@ -102,7 +102,7 @@ void Connections::add(ConnectionGroup& group, const ServerConnectionPtr& connect
     ++group.connections;
     connection->parameters.share(group.reported);
     group.reported = connection->parameters;
-    Exchange::start(connection);
+    connection->exchange.start();
 }
 
 bool Connections::is_reusable(const ServerConnection& connection) const {

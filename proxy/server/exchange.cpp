@@ -1,20 +1,24 @@
 #include "proxy/server/exchange.hpp"
 
-#include "proxy/io/spawn.hpp"
+#include "conf/log.hpp"
+#include "proxy/io/signal.hpp"
 #include "proxy/server/server_connection.hpp"
 #include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
 
+#include <boost/asio/post.hpp>
+
 #include <algorithm>
+#include <exception>
 
 namespace pgsteer::proxy {
 
 HolderId Exchange::attach(Holder& holder) {
     const HolderId id{++last_id_};
     holders_.push_back({id, &holder});
-    replies_.speaks(id);
+    connection_.replies.speaks(id);
     resume();
     return id;
 }
@@ -22,7 +26,7 @@ HolderId Exchange::attach(Holder& holder) {
 void Exchange::leave(HolderId holder) {
     const auto held = std::ranges::find(holders_, holder, &Held::id);
     if (held != holders_.end()) holders_.erase(held);
-    if (!holders_.empty()) replies_.speaks(holders_.back().id);
+    if (!holders_.empty()) connection_.replies.speaks(holders_.back().id);
 }
 
 bool Exchange::is_held_by(const Holder& holder) const {
@@ -32,53 +36,88 @@ bool Exchange::is_held_by(const Holder& holder) const {
 Exchange::Holder* Exchange::hearer() const {
     if (holders_.empty()) return nullptr;
     if (holders_.size() == 1) return holders_.front().by;
-    const auto addressee = replies_.addressee();
+    const auto addressee = connection_.replies.addressee();
     const auto held = std::ranges::find(holders_, addressee, &Held::id);
     return held == holders_.end() ? holders_.back().by : held->by;
 }
 
 // Each holder takes its part of what has come.
-void Exchange::pass_on(ServerConnection& connection) {
+void Exchange::pass_on() {
     for (auto* holder = hearer(); holder != nullptr;) {
-        holder->received(connection);
+        holder->received(connection_);
         auto* const next = hearer();
-        if (connection.in.empty() || is_paused_ || next == holder) return;
+        if (connection_.in.empty() || is_paused_ || next == holder) return;
         holder = next;
     }
 }
 
 // Any of them may leave, or be gone, while another is told.
-void Exchange::tell_end(ServerConnection& connection, error_code error) {
+void Exchange::tell_end(error_code error) {
+    state_ = State::over;
     while (!holders_.empty()) {
         auto& holder = *holders_.front().by;
         holders_.erase(holders_.begin());
-        holder.ended(connection, error);
+        holder.ended(connection_, error);
     }
 }
 
 void Exchange::resume() {
     is_paused_ = false;
-    changed_.notify_all();
+    go_on_soon();
 }
 
-void Exchange::start(std::shared_ptr<ServerConnection> connection) {
-    auto& exchange = connection->exchange;
-    exchange.has_started_ = true;
-    spawn(exchange.changed_.executor(), read(std::move(connection)), "server.read");
+void Exchange::start() { wait(); }
+
+void Exchange::wait() {
+    state_ = State::waits;
+    if (connection_.replies.empty()) {
+        connection_.replies.rest();
+        connection_.in.rest();
+    }
+    const auto connection = connection_.shared_from_this();
+    connection_.stream.when_readable({connection, this});
 }
 
-awaitable<void> Exchange::read(std::shared_ptr<ServerConnection> connection) {
-    auto& exchange = connection->exchange;
-    auto& stream = connection->stream;
-    for (;;) {
-        const auto result = co_await stream.receive(connection->in);
-        const auto error = stream.received(result, connection->in);
-        while (exchange.holders_.empty() && stream.is_open()) co_await exchange.changed_.wait();
-        if (exchange.holders_.empty()) co_return;
-        if (error) co_return exchange.tell_end(*connection, error);
-        exchange.pass_on(*connection);
-        while (exchange.is_paused_ && stream.is_open()) co_await exchange.changed_.wait();
-        if (connection->replies.empty()) connection->in.rest();  // nobody else may: it is read into
+void Exchange::readable(error_code error) {
+    const auto before = connection_.stream.bytes_received();
+    error_ = error ? error : connection_.stream.read(connection_.in);
+    if (!error_ && connection_.stream.bytes_received() == before) return wait();
+    go_on();
+}
+
+void Exchange::tell() {
+    const bool is_open = connection_.stream.is_open();
+    state_ = is_open ? State::untold : State::over;
+    if (holders_.empty()) return;
+    if (error_) return tell_end(error_);
+    pass_on();
+    if (is_paused_ && connection_.stream.is_open()) {
+        state_ = State::paused;
+    } else {
+        wait();
+    }
+}
+
+// Not at once: whoever calls is in the middle of something.
+void Exchange::go_on_soon() {
+    if (state_ != State::untold && state_ != State::paused) return;
+    asio::post(executor_, [connection = connection_.shared_from_this()] {
+        auto& exchange = connection->exchange;
+        if (exchange.state_ != State::waits) exchange.go_on();
+    });
+}
+
+void Exchange::go_on() {
+    try {
+        if (state_ == State::waits || state_ == State::untold) {
+            tell();
+        } else if (state_ == State::paused && !(is_paused_ && connection_.stream.is_open())) {
+            wait();
+        }
+    } catch (const std::exception& failure) {  // of a holder: it will be told of the end
+        log::error("a server connection is given up", "error", failure.what());
+        connection_.stream.close();
+        wait();
     }
 }
 

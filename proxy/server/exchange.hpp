@@ -1,10 +1,10 @@
-// Who reads a server connection: one coroutine, from its first use to its end, for whoever holds
-// the connection at the time.
+// Who reads a server connection, from its first use to its end, for whoever holds the connection at
+// the time.
 #pragma once
 
 #include "proxy/errors.hpp"
 #include "proxy/io/asio.hpp"
-#include "proxy/io/signal.hpp"
+#include "proxy/io/stream.hpp"
 #include "proxy/server/reply_queue.hpp"
 
 #include <boost/container/small_vector.hpp>
@@ -19,10 +19,11 @@ struct ServerConnection;
 // Part of a ServerConnection. A session holds the connection that it has leased; the pool one that
 // is idle; whoever resets or closes it, for that while. Several may hold it at a time: each message
 // that is sent is its holder's who was attached last, and each answer is heard by that one.
-// Nobody reads the connection past the Exchange once that has started. Worker-local.
-class Exchange {
+// Nobody reads the connection past the Exchange once that has started. No coroutine: its frames
+// would cost every idle connection a kilobyte. Worker-local.
+class Exchange : Stream::Reader {
 public:
-    // Called by the reader. It may detach, attach another one, or close the connection meanwhile.
+    // Called by it. It may detach, attach another one, or close the connection meanwhile.
     class Holder {
     public:
         Holder() = default;
@@ -39,11 +40,12 @@ public:
         ~Holder() = default;
     };
 
-    // `replies`: of the same connection.
-    Exchange(Executor executor, ReplyQueue& replies) : replies_{replies}, changed_{executor} {}
+    // Part of `connection`.
+    Exchange(Executor executor, ServerConnection& connection)
+        : executor_{executor}, connection_{connection} {}
 
     // Reads from now on. Once, after the login and what else is asked first.
-    static void start(std::shared_ptr<ServerConnection> connection);
+    void start();
 
     // `holder` is told from now on, also of what has come while there was none. What is sent from
     // now on is answered to it; what was sent before, to whom it was sent for, as long as that one
@@ -59,26 +61,38 @@ public:
     void pause() { is_paused_ = true; }
     void resume();
     // The socket was closed here: the reader finds out, and nobody is told if there is no holder.
-    void closed() { changed_.notify_all(); }
-    [[nodiscard]] bool has_started() const { return has_started_; }
-    [[nodiscard]] Executor executor() { return changed_.executor(); }
+    void closed() { go_on_soon(); }
+    [[nodiscard]] bool has_started() const { return state_ != State::unread; }
+    [[nodiscard]] Executor executor() const { return executor_; }
 
 private:
     struct Held {
         HolderId id;
         Holder* by;
     };
-    static awaitable<void> read(std::shared_ptr<ServerConnection> connection);
+    enum class State : std::uint8_t {
+        unread,
+        waits,   // for the server
+        untold,  // of what has come, since nobody holds the connection
+        paused,
+        over,
+    };
+    void readable(error_code error) override;
+    void wait();
+    void tell();
+    void go_on_soon();
+    void go_on();
     [[nodiscard]] Holder* hearer() const;
-    void pass_on(ServerConnection& connection);
-    void tell_end(ServerConnection& connection, error_code error);
+    void pass_on();
+    void tell_end(error_code error);
 
-    ReplyQueue& replies_;
+    Executor executor_;
+    ServerConnection& connection_;
     boost::container::small_vector<Held, 1> holders_;  // the one that was attached last at the end
     std::uint32_t last_id_ = 0;
+    State state_ = State::unread;
     bool is_paused_ = false;
-    bool has_started_ = false;
-    Signal changed_;
+    error_code error_;  // untold
 };
 
 // Lets what comes pass by until the server closes the connection, or somebody here does. Nobody

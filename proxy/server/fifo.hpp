@@ -39,6 +39,10 @@ public:
         if (empty()) rest();
     }
     void erase(iterator one) { erase(one, one + 1); }
+    void swap(Fifo& other) noexcept {
+        items_.swap(other.items_);
+        std::swap(head_, other.head_);
+    }
     // As many more are about to come.
     void reserve(std::size_t more) {
         if (items_.capacity() - items_.size() >= more) return;

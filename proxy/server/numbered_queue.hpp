@@ -1,6 +1,8 @@
 // A queue whose elements are found by the number that they were given. Pure.
 #pragma once
 
+#include "proxy/io/lending.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -9,8 +11,8 @@
 namespace pgsteer::proxy {
 
 // Numbers ascend from 1, and none is given twice. While there are a few at a time, nothing is
-// allocated. References are valid until the next push() or shrink(). What is moved from holds
-// nothing.
+// allocated; while there is none, behind shrink(), it has no memory. References are valid until the
+// next push() or shrink(). What is moved from holds nothing.
 template <class T>
 class NumberedQueue {
 public:
@@ -22,7 +24,10 @@ public:
     [[nodiscard]] const T& operator[](std::uint64_t number) const {
         return items_[head_ + (number - first_)];
     }
-    T& push(T item) { return items_.emplace_back(std::move(item)); }
+    T& push(T item) {
+        if (items_.capacity() == 0) Lending<std::vector<T>>::lend(items_);
+        return items_.emplace_back(std::move(item));
+    }
     T pop() {
         ++first_;
         return std::move(items_[head_++]);
@@ -36,9 +41,10 @@ public:
     void shrink() {
         constexpr std::size_t kKept = 16;
         if (empty()) {
-            if (items_.capacity() > kKept) items_ = {};
-            items_.clear();
             head_ = 0;
+            items_.clear();
+            if (items_.capacity() > kKept) std::vector<T>{}.swap(items_);
+            if (items_.capacity() > 0) Lending<std::vector<T>>::take_back(items_);
         } else if (head_ > kKept && head_ > items_.size() / 2) {
             items_.erase(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(head_));
             head_ = 0;

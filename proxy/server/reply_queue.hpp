@@ -1,6 +1,7 @@
 // What a server still owes us: one entry per message sent that is answered by itself. Pure.
 #pragma once
 
+#include "proxy/io/lending.hpp"
 #include "proxy/server/fifo.hpp"
 #include "proxy/server/ledger.hpp"
 #include "proxy/wire/message_types.hpp"
@@ -156,6 +157,7 @@ public:
         skipping_ = false;
         const bool is_doubtful = is_sync && copy_open_;
         if (is_doubtful && !data_sent_) return nullptr;
+        if (!has_memory_) borrow();
         auto& entry = queue_.emplace_back();
         entry.what = what;
         entry.holder = speaker_;
@@ -170,7 +172,10 @@ public:
         return &entry;
     }
     // As many are about to be pushed.
-    void expect_more(std::size_t count) { queue_.reserve(count); }
+    void expect_more(std::size_t count) {
+        if (!has_memory_) borrow();
+        queue_.reserve(count);
+    }
     // Whose the messages are that are pushed from now on.
     void speaks(HolderId holder) { speaker_ = holder; }
     // Whom the next message is for; what answers nothing is for the one that speaks.
@@ -179,6 +184,12 @@ public:
     }
     void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
+    // Nothing is owed: takes no memory until the next push().
+    void rest() {
+        if (!has_memory_ || !queue_.empty()) return;
+        Lending<Queue>::take_back(queue_);
+        has_memory_ = false;
+    }
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front() {
@@ -237,8 +248,14 @@ private:
     using Ignores = bool (*)(const Expected&);
     UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignores ignores);
 
+    void borrow() {
+        Lending<Queue>::lend(queue_);
+        has_memory_ = true;
+    }
+
     Ledger& ledger_;
     Queue queue_;
+    bool has_memory_ = false;  // of its own, or lent
     HolderId speaker_ = HolderId::nobody;
     std::size_t doubtful_ = 0;  // entries
     bool skipping_ = false;

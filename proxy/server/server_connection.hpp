@@ -32,7 +32,7 @@ struct Origin {
 // One logged-in connection to a server. Worker-local; owned by the pool or by one session's lease.
 struct ServerConnection : std::enable_shared_from_this<ServerConnection> {
     explicit ServerConnection(Socket socket)
-        : exchange{socket.get_executor(), replies}, stream{std::move(socket)} {}
+        : exchange{socket.get_executor(), *this}, stream{std::move(socket)} {}
 
     Exchange exchange;
     Stream stream;

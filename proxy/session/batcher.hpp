@@ -3,6 +3,7 @@
 #pragma once
 
 #include "proxy/io/input_buffer.hpp"
+#include "proxy/io/lending.hpp"
 #include "proxy/session/batch.hpp"
 #include "proxy/wire/header.hpp"
 
@@ -11,6 +12,7 @@
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace pgsteer::proxy {
 
@@ -71,6 +73,8 @@ public:
     [[nodiscard]] std::uint8_t unknown_type() const;
 
     // --- any time ---
+    // Until the next bytes: takes no memory if it has nothing.
+    void rest();
     [[nodiscard]] Skipping skipping() const { return skipping_; }
     void skip(Skipping how) { skipping_ = how; }
     // Neither a batch nor a message has begun.
@@ -140,6 +144,7 @@ Batcher::Step Batcher::next(Classify&& classify) {
     for (;;) {
         const auto message = look();
         if (!message.goes_on) return message.step;
+        if (batch_.items.capacity() == 0) Lending<std::vector<BatchItem>>::lend(batch_.items);
         if (!add_message(batch_, in_.data(), message.type, message.bytes, classify))
             return batch_.items.empty() ? Step::need_more : Step::dispatch;
         const bool is_full = batch_.bytes >= kMaxBatchBytes;

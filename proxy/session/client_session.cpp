@@ -111,9 +111,7 @@ ClientSession::ClientSession(Surroundings& around, GenerationPtr generation, Soc
     : lodging_{around, std::move(generation)},
       client_{std::move(socket), around.counters()},
       course_{around.executor(), around.in_flight()},
-      raw_relay_{lodging_, client_, who_, course_},
-      startup_{lodging_, *this,           client_,       who_,      memory_,
-               sides_,   common_.options, sending_.seek, raw_relay_} {}
+      raw_relay_{lodging_, client_, who_, course_} {}
 
 ClientSession::~ClientSession() = default;
 
@@ -127,7 +125,7 @@ awaitable<void> ClientSession::run() {
     auto& counters = lodging_.around.counters();
     counters.clients.add();
     try {
-        const bool started = co_await startup_.run();
+        const bool started = co_await start_up();
         if (started) co_await serve();
     } catch (const std::exception& error) {
         log::error("a session ended with an exception", "session", who_.key.process_id, "error",
@@ -140,6 +138,14 @@ awaitable<void> ClientSession::run() {
     counters.client_bytes_out.add(client_.stream.bytes_sent());
     lodging_.around.clients().gone();
     lodging_.around.sessions().remove(*this);
+}
+
+// What that needs is gone when it is over.
+awaitable<bool> ClientSession::start_up() {
+    const auto startup = std::make_unique<Startup>(lodging_, *this, client_, who_, memory_, sides_,
+                                                   common_.options, sending_.seek, raw_relay_);
+    const bool started = co_await startup->run();
+    co_return started;
 }
 
 awaitable<void> ClientSession::serve() {
@@ -174,11 +180,12 @@ awaitable<void> ClientSession::serve() {
         }
         common_.ending.drain_if_asked();  // behind what was answered here
         if (client_.closing) co_return;
-        if (course_.is_idle()) client_.in.rest();
+        client_.batcher.rest();
+        client_.in.rest();
         client_.reading = true;
-        const auto result = co_await client_.stream.receive(client_.in);
+        const auto waited = co_await client_.stream.readable();
         client_.reading = false;
-        if (client_.stream.received(result, client_.in) || client_.closing) co_return;
+        if (std::get<0>(waited) || client_.stream.read(client_.in) || client_.closing) co_return;
         client_.received_at = routing::Clock::now();
     }
 }

@@ -43,6 +43,7 @@ public:
 
 private:
     awaitable<void> run();
+    awaitable<bool> start_up();
     awaitable<void> serve();
     awaitable<void> do_step(Batcher::Step step);
     awaitable<bool> more_comes();
@@ -90,7 +91,6 @@ private:
     Sending sending_{*this};
     Answering answering_{*this};
     RawRelay raw_relay_;
-    Startup startup_;
 };
 
 }  // namespace pgsteer::proxy

@@ -29,10 +29,10 @@ struct Course {
 
     std::weak_ptr<void> session;  // whose course it is; set before it starts
     Flight requests;
-    std::optional<Request> moved;  // the open request: Seek has taken it from its replica, and
-                                   // Dispatch starts it where it goes
-    bool running_again = false;    // what was in flight is between two servers
-    bool choosing = false;         // a batch of serve() waits in Seek::choose()
+    std::unique_ptr<Request> moved;  // the open request: Seek has taken it from its replica, and
+                                     // Dispatch starts it where it goes
+    bool running_again = false;      // what was in flight is between two servers
+    bool choosing = false;           // a batch of serve() waits in Seek::choose()
     Cancel cancel = Cancel::none;
     bool names_may_change = false;    // by what is in flight: reads have no catalog meanwhile
     routing::TimePoint replies_at{};  // read after the last recv from a server

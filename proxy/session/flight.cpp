@@ -1,6 +1,7 @@
 #include "proxy/session/flight.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace pgsteer::proxy {
@@ -61,7 +62,7 @@ void Flight::clear() {
 void Flight::go_on(const UnansweredEnds& ends) {
     for (auto place = ends.rbegin(); place != ends.rend(); ++place) {
         if (*place >= requests_.size()) continue;
-        auto& request = requests_[*place];
+        auto& request = *at(*place);
         const bool is_last = *place + 1 == requests_.size();
         if (is_last && !request.bare) {
             request.open = true;
@@ -71,7 +72,7 @@ void Flight::go_on(const UnansweredEnds& ends) {
             erase(*place);
             continue;
         }
-        const auto& next = requests_[*place + 1];
+        const auto& next = *at(*place + 1);
         request.open = next.open;
         request.last = next.last;
         request.does.writes = request.does.writes || next.does.writes;
@@ -93,9 +94,14 @@ void Flight::forget(const Request& request) {
     kept_bytes_ -= request.again.messages.size();
 }
 
+Flight::Requests::iterator Flight::at(std::size_t place) {
+    return std::next(requests_.begin(), static_cast<std::ptrdiff_t>(place));
+}
+
 void Flight::erase(std::size_t place) {
-    forget(requests_[place]);
-    requests_.erase(requests_.begin() + static_cast<std::ptrdiff_t>(place));
+    const auto request = at(place);
+    forget(*request);
+    requests_.erase(request);
 }
 
 }  // namespace pgsteer::proxy

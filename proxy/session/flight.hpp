@@ -5,7 +5,7 @@
 #include "proxy/session/request.hpp"
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <span>
 
 namespace pgsteer::proxy {
@@ -15,7 +15,7 @@ namespace pgsteer::proxy {
 // again. A session that ends calls clear(). Worker-local.
 class Flight {
 public:
-    using Requests = std::deque<Request>;
+    using Requests = std::list<Request>;  // which takes no memory while it is empty
 
     // `in_flight`: requests of all the worker's sessions, by ServerId; outlives it.
     explicit Flight(std::span<std::uint32_t> in_flight) : in_flight_{in_flight} {}
@@ -62,6 +62,7 @@ public:
 
 private:
     void forget(const Request& request);
+    [[nodiscard]] Requests::iterator at(std::size_t place);
     void erase(std::size_t place);
 
     std::span<std::uint32_t> in_flight_;

@@ -45,15 +45,14 @@ void Holding::hold_replies() {
 
 // One wait at a time; quiet() begins the next if there is something to wait for.
 void Holding::wait_until(routing::TimePoint time) {
-    if (is_armed_) return;
-    is_armed_ = true;
-    timer_.expires_at(time);
-    timer_.async_wait([this, session = course_.alive()](error_code ec) { quiet(ec); });
+    if (timer_) return;
+    timer_ = std::make_unique<Timer>(course_.changed.executor(), time);
+    timer_->async_wait([this, session = course_.alive()](error_code ec) { quiet(ec); });
 }
 
 // The server has been silent for a while: what it has sent so far is passed on.
 void Holding::quiet(error_code ec) {
-    is_armed_ = false;
+    timer_.reset();
     if (ec || client_.closing) return;
     if (sides_[Slot::replica].discarding) return end_discarded_run();
     if (outbox_.held_bytes() == 0) return;

@@ -10,6 +10,8 @@
 #include "proxy/session/outbox.hpp"
 #include "proxy/session/sides.hpp"
 
+#include <memory>
+
 namespace pgsteer::proxy {
 
 // The Outbox with its clock: what a server has sent of an answer goes out when it is complete, when
@@ -17,12 +19,7 @@ namespace pgsteer::proxy {
 class Holding {
 public:
     Holding(const Lodging& lodging, Client& client, Course& course, Sides& sides, Ending& ending)
-        : lodging_{lodging},
-          client_{client},
-          course_{course},
-          sides_{sides},
-          ending_{ending},
-          timer_{course.changed.executor()} {}
+        : lodging_{lodging}, client_{client}, course_{course}, sides_{sides}, ending_{ending} {}
     Holding(const Holding&) = delete;
     Holding& operator=(const Holding&) = delete;
 
@@ -56,8 +53,7 @@ private:
 
     Outbox outbox_;
     routing::TimePoint held_since_{};
-    bool is_armed_ = false;
-    Timer timer_;
+    std::unique_ptr<Timer> timer_;  // while it waits
 };
 
 }  // namespace pgsteer::proxy

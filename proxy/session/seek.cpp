@@ -343,7 +343,7 @@ awaitable<void> Seek::leave_open_request() {
         client_.batcher.skip(Skipping::for_us);
         co_return;
     }
-    course_.moved = requests.take_back();
+    course_.moved = std::make_unique<Request>(requests.take_back());
 }
 
 }  // namespace pgsteer::proxy

@@ -51,11 +51,11 @@ std::string_view Transaction::answer(const routing::Statement& statement,
         if (policy == conf::Transactions::primary || statement.hint == routing::Hint::primary ||
             is_lost() || state_.transaction_status() != TransactionStatus::idle)
             return {};
-        now_.begin(effect, defaults, statement.options);
+        now_.edit().begin(effect, defaults, statement.options);
         state_.transaction_waits();
     } else if (effect.kind == Effect::Kind::set_transaction) {
-        if (!now_.is_fresh() || now_.is_full() || effect.form != Effect::Form::modes) return {};
-        now_.set_modes(effect);
+        if (!now_->is_fresh() || now_->is_full() || effect.form != Effect::Form::modes) return {};
+        now_.edit().set_modes(effect);
     } else {
         return end(effect);
     }
@@ -72,7 +72,7 @@ std::string_view Transaction::end(const Effect& effect) {
         loss_ = Loss::none;
         return was_told ? "ROLLBACK" : tag_of(effect);
     }
-    if (!now_.is_waiting() || !now_.is_untouched() || effect.form == Effect::Form::prepare)
+    if (!now_->is_waiting() || !now_->is_untouched() || effect.form == Effect::Form::prepare)
         return {};
     if (effect.form != Effect::Form::chain) {
         now_.clear();
@@ -95,10 +95,10 @@ std::optional<ProxyErrc> Transaction::refusal(const routing::Statement& statemen
 }
 
 std::string Transaction::open(Slot slot) {
-    auto sql = now_.opening(slot == Slot::replica);
+    auto sql = now_->opening(slot == Slot::replica);
     state_.transaction_opened(slot);
     if (slot == Slot::replica) {
-        now_.opened();
+        now_.edit().opened();
     } else {  // there it is a transaction like any other
         now_.clear();
         settled_.clear();
@@ -107,25 +107,25 @@ std::string Transaction::open(Slot slot) {
 }
 
 void Transaction::settle() {
-    if (now_.stage() == Stage::none && settled_.stage() == Stage::none) return;
-    if (settled_ != now_) settled_ = now_;
+    if (now_->stage() == Stage::none && settled_->stage() == Stage::none) return;
+    if (*settled_ != *now_) settled_ = now_;
 }
 
 void Transaction::leave_replica() {
-    now_.wait();
+    now_.edit().wait();
     settle();
     state_.transaction_waits();
 }
 
 void Transaction::withdraw() {
-    if (settled_.stage() == Stage::none) return now_.clear();  // BEGIN is in flight, too
-    if (settled_.is_open()) settled_.wait();
+    if (settled_->stage() == Stage::none) return now_.clear();  // BEGIN is in flight, too
+    if (settled_->is_open()) settled_.edit().wait();
     now_ = settled_;
     state_.transaction_waits();
 }
 
 void Transaction::fail() {
-    if (now_.stage() == Stage::none) return;
+    if (now_->stage() == Stage::none) return;
     now_.clear();
     settled_.clear();
     state_.transaction_dropped();
@@ -140,17 +140,18 @@ void Transaction::lose(bool client_was_told) {
 
 void Transaction::completed_on_replica(const Effect& effect,
                                        const routing::DefaultModes& defaults) {
-    if (now_.is_open() && !now_.has_ended()) return now_.completed(effect);
-    if (effect.kind == Effect::Kind::begin) now_.begun_on_replica(effect, defaults);
+    if (now_->is_open() && !now_->has_ended()) return now_.edit().completed(effect);
+    if (effect.kind == Effect::Kind::begin) now_.edit().begun_on_replica(effect, defaults);
 }
 
 void Transaction::ready(TransactionStatus status) {
-    if (status == TransactionStatus::idle && now_.is_open()) now_.clear();
+    if (status == TransactionStatus::idle && now_->is_open()) now_.clear();
 }
 
 void Transaction::answered(Slot slot, bool queries, bool ties) {
-    if (queries && slot == Slot::replica) now_.queried();
-    if (ties && slot == Slot::replica) now_.tie();
+    if (slot != Slot::replica || now_->stage() == Stage::none) return settle();
+    if (queries) now_.edit().queried();
+    if (ties) now_.edit().tie();
     settle();
 }
 
@@ -159,12 +160,12 @@ TransactionStatus Transaction::status() const {
 }
 
 bool Transaction::may_reopen() const {
-    if (settled_.is_waiting()) return true;
-    return settled_.may_move() && state_.transaction_status() == TransactionStatus::in_block;
+    if (settled_->is_waiting()) return true;
+    return settled_->may_move() && state_.transaction_status() == TransactionStatus::in_block;
 }
 
 const routing::ReadOptions* Transaction::options() const {
-    return now_.stage() == Stage::none ? nullptr : &now_.options();
+    return now_->stage() == Stage::none ? nullptr : &now_->options();
 }
 
 routing::SessionView::Transaction Transaction::view(const routing::Statement& statement,
@@ -172,14 +173,14 @@ routing::SessionView::Transaction Transaction::view(const routing::Statement& st
                                                     const routing::DefaultModes& defaults) const {
     routing::SessionView::Transaction view;
     view.may_start_on_replica = false;
-    if (now_.stage() != Stage::none) {
-        view.waits = now_.is_waiting();
-        view.read_only = now_.is_read_only();
-        view.may_start_on_replica = !now_.says_read_write() &&
-                                    may_start_on_replica(policy, now_.isolation(), view.read_only);
+    if (now_->stage() != Stage::none) {
+        view.waits = now_->is_waiting();
+        view.read_only = now_->is_read_only();
+        view.may_start_on_replica = !now_->says_read_write() &&
+                                    may_start_on_replica(policy, now_->isolation(), view.read_only);
         view.may_move =
-            now_.may_move() && state_.transaction_status() == TransactionStatus::in_block;
-        view.must_move = now_.is_full();
+            now_->may_move() && state_.transaction_status() == TransactionStatus::in_block;
+        view.must_move = now_->is_full();
         return view;
     }
     for (const auto& effect : statement.effects) {  // the client's own BEGIN among other messages

@@ -4,6 +4,7 @@
 
 #include "conf/config.hpp"
 #include "proxy/errors.hpp"
+#include "proxy/session/seldom.hpp"
 #include "routing/decide.hpp"
 #include "routing/deferred_transaction.hpp"
 #include "routing/session_state.hpp"
@@ -68,11 +69,11 @@ public:
 
     // As ReadyForQuery says it to the client.
     [[nodiscard]] routing::TransactionStatus status() const;
-    [[nodiscard]] bool is_waiting() const { return now_.is_waiting(); }
-    [[nodiscard]] bool is_open_on_replica() const { return now_.is_open(); }
+    [[nodiscard]] bool is_waiting() const { return now_->is_waiting(); }
+    [[nodiscard]] bool is_open_on_replica() const { return now_->is_open(); }
     [[nodiscard]] bool is_lost() const { return loss_ != Loss::none; }
     // A server has it, and it cannot be opened once more elsewhere.
-    [[nodiscard]] bool has_to_stay() const { return state_.transaction_on() && !now_.may_move(); }
+    [[nodiscard]] bool has_to_stay() const { return state_.transaction_on() && !now_->may_move(); }
     // Whether what a replica has of it, before what is in flight, can go on without that replica.
     [[nodiscard]] bool may_reopen() const;
     // What BEGIN's comment asks of its reads; nullptr: nothing that is known.
@@ -89,8 +90,8 @@ private:
     [[nodiscard]] std::string_view end(const routing::Effect& effect);
 
     routing::SessionState& state_;
-    routing::DeferredTransaction now_;
-    routing::DeferredTransaction settled_;  // before the oldest request in flight
+    Seldom<routing::DeferredTransaction> now_;
+    Seldom<routing::DeferredTransaction> settled_;  // before the oldest request in flight
     Loss loss_ = Loss::none;
 };
 

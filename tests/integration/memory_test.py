@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from support import raw
+from support.proxy import Pgsteer
 from support.session import connect
 from support.waiting import SLOWDOWN
 
@@ -179,3 +180,30 @@ def test_statements_that_are_prepared_and_closed_leave_nothing(proxy, target):
         with RssWatch(proxy) as watch:
             cycle(20000)
     assert watch.growth_kib < LIMIT_KIB
+
+
+@pytest.mark.heavy
+def test_an_idle_session_with_both_its_connections(cluster, leases):
+    """Less than 10 KiB each: what is needed for a request under way is gone when that is over."""
+    def use(session):
+        for sql in ("SELECT 1", "SELECT pg_current_xact_id()"):
+            session.send(raw.query(sql))
+            session.read_until_ready()
+        session.send(raw.parse("s1", "SELECT 1"), raw.bind("", "s1"), raw.execute(""), raw.SYNC)
+        session.read_until_ready()
+
+    with Pgsteer(cluster, {"pool": {"size": 100}}, leases=leases) as proxy:
+        dsn = f"host=127.0.0.1 port={proxy.port} user=app password=app dbname=app"
+        sessions = []
+        try:
+            for count in (10, 50):
+                before = proxy.rss_kib()
+                for _ in range(count):
+                    sessions.append(raw.log_in(dsn, timeout=30))
+                    use(sessions[-1])
+            each = (proxy.rss_kib() - before) / count
+        finally:
+            for session in sessions:
+                session.socket.close()
+    print(f"{each:.1f} KiB each")
+    assert each < 13

@@ -39,7 +39,7 @@ protected:
         run();
     }
     void start() {
-        Exchange::start(connection_);
+        connection_->exchange.start();
         run();
     }
     // Whether DISCARD ALL has gone well; nullopt: it is not over.

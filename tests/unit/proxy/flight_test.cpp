@@ -40,6 +40,9 @@ protected:
     Flight flight_{counts_};
 };
 
+// Of an idle session.
+static_assert(sizeof(Flight) <= 64);
+
 TEST_F(FlightTest, CountsWhatIsUnderWayOnEachServer) {
     start("a");
     start("b");

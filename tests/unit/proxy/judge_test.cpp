@@ -142,7 +142,7 @@ TEST_F(JudgeOfSizesTest, VerifiesNoReadThatGoesOnBehindAFlush) {
 }
 
 TEST_F(JudgeOfSizesTest, VerifiesNoReadBehindARequestThatMoves) {
-    course_.moved.emplace();
+    course_.moved = std::make_unique<Request>();
     EXPECT_FALSE(judge_.may_verify(batch(100)));
 }
 

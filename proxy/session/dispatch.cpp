@@ -41,11 +41,7 @@ awaitable<void> Dispatch::dispatch() {
         course_.choosing = false;
         if (client_.closing) co_return;
     }
-    const bool returns_rows = said.may_read() || said.access == Access::begin;
-    Search search{*facts.statement,
-                  {.may_verify = judge_.may_verify(batch),
-                   .ties = facts.ties || (returns_rows && facts.leaves_portal),
-                   .arrived = client_.received_at}};
+    Search search = search_for(facts);
     if (const auto next = begin_search(search, facts); next != Next::chosen) {
         course_.choosing = true;
         co_await seek_.choose(search, next);
@@ -53,12 +49,44 @@ awaitable<void> Dispatch::dispatch() {
     }
     if (client_.closing) co_return;
     if (batcher.skipping() != Skipping::no) co_return batcher.skip_batch();
-    const Slot slot = search.choice.slot;
     place_or_refuse(search, facts);
-    while (!client_.closing && progress_.is_pipeline_full()) co_await course_.changed.wait();
-    // What comes behind a read whose replica is being asked could not be taken back with it.
-    while (!client_.closing && sides_[slot].verification.is_pending)
-        co_await course_.changed.wait();
+    if (has_to_settle()) co_await settled();
+}
+
+bool Dispatch::dispatch_at_once() {
+    const auto& batcher = client_.batcher;
+    if (progress_.is_in_doubt()) return false;
+    if (needs_nobody()) return true;
+    judge_.update();
+    const auto facts = judge_.facts_of(batcher.batch(), batcher.bytes());
+    const auto& said = facts.statement->statement;
+    const bool may_wait = facts.names_uncertain || TransactionControl::may_answer(said) ||
+                          said.catalog_change == routing::CatalogChange::certain;
+    if (may_wait) return false;
+    note(facts);
+    Search search = search_for(facts);
+    if (begin_search(search, facts) != Next::chosen) return false;
+    place_or_refuse(search, facts);
+    return true;
+}
+
+// What comes behind a read whose replica is being asked could not be taken back with it.
+bool Dispatch::has_to_settle() const {
+    return !client_.closing &&
+           (progress_.is_pipeline_full() || sides_[streamed_to_].verification.is_pending);
+}
+
+awaitable<void> Dispatch::settled() {
+    while (has_to_settle()) co_await course_.changed.wait();
+}
+
+Search Dispatch::search_for(const BatchFacts& facts) const {
+    const auto& said = facts.statement->statement;
+    const bool returns_rows = said.may_read() || said.access == Access::begin;
+    return {*facts.statement,
+            {.may_verify = judge_.may_verify(client_.batcher.batch()),
+             .ties = facts.ties || (returns_rows && facts.leaves_portal),
+             .arrived = client_.received_at}};
 }
 
 // What the server would skip, or is asked to send what it sends anyway.

@@ -18,7 +18,7 @@
 
 namespace pgsteer::proxy {
 
-// Called by ClientSession::serve(), one function at a time, each at its Batcher::Step.
+// Called by ClientSession, one function at a time, each at its Batcher::Step.
 // Worker-local.
 class Dispatch {
 public:
@@ -56,6 +56,12 @@ public:
     // The batch that the batcher has: sent, answered, refused or skipped, and consumed when it
     // returns, unless Client::closing.
     awaitable<void> dispatch();
+    // The same if nothing has to be waited for, as is usual. False: dispatch() is due. settled()
+    // has to follow where has_to_settle().
+    [[nodiscard]] bool dispatch_at_once();
+    // More is under way than should be.
+    [[nodiscard]] bool has_to_settle() const;
+    awaitable<void> settled();
     // Passes on what has come of a message that is too large to be kept, to where it began.
     void stream_on();
     // CopyData, CopyDone or CopyFail, to the server of the newest request.
@@ -66,6 +72,7 @@ public:
 
 private:
     [[nodiscard]] bool needs_nobody();
+    [[nodiscard]] Search search_for(const BatchFacts& facts) const;
     void note(const BatchFacts& facts);
     [[nodiscard]] Next begin_search(Search& search, const BatchFacts& facts);
     void place_or_refuse(Search& search, const BatchFacts& facts);

@@ -40,10 +40,10 @@ public:
     // nothing comes within 50 ms it has ignored them all, and skips what comes now up to the next
     // Sync.
     awaitable<void> doubt_settled() const;
+    [[nodiscard]] bool is_in_doubt() const;
 
 private:
     [[nodiscard]] bool is_answered() const;
-    [[nodiscard]] bool is_in_doubt() const;
 
     // All of them outlive it.
     const Lodging& lodging_;

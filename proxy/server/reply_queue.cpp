@@ -1,6 +1,7 @@
 #include "proxy/server/reply_queue.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace pgsteer::proxy {
 
@@ -40,7 +41,7 @@ bool ReplyQueue::push(Expected expected) {
     expected.holder = speaker_;
     if (expected.on_server.number == 0 && expected.what != Expect::copy_end)
         expected.on_server = ledger_.names().send(kind_of(expected.what));
-    if (!has_memory_) borrow();
+    if (!std::exchange(has_memory_, true)) Lending<Queue>::lend(queue_);
     queue_.push_back(std::move(expected));
     return true;
 }
@@ -63,6 +64,7 @@ void ReplyQueue::pop() {
     }
     queue_.pop_front();
     pass_copy_ends();
+    if (queue_.empty() && std::exchange(has_memory_, false)) Lending<Queue>::take_back(queue_);
     if (!was_doubtful) return;
     --doubtful_;
     for (auto& entry : queue_) {

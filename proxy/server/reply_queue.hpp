@@ -151,12 +151,6 @@ public:
     void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
     [[nodiscard]] std::size_t size() const { return queue_.size(); }
-    // Nothing is owed: takes no memory until the next push().
-    void rest() {
-        if (!has_memory_ || !queue_.empty()) return;
-        Lending<Queue>::take_back(queue_);
-        has_memory_ = false;
-    }
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front() {
@@ -216,14 +210,9 @@ private:
     using Ignores = bool (*)(const Expected&);
     UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignores ignores);
 
-    void borrow() {
-        Lending<Queue>::lend(queue_);
-        has_memory_ = true;
-    }
-
     Ledger& ledger_;
     Queue queue_;
-    bool has_memory_ = false;  // of its own, or lent
+    bool has_memory_ = false;  // lent, up to the pop() behind which nothing is owed
     HolderId speaker_ = HolderId::nobody;
     std::size_t doubtful_ = 0;  // entries
     bool skipping_ = false;

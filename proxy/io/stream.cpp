@@ -18,7 +18,7 @@ struct Stream::State {
         : socket{std::move(connected)}, sent_signal{socket.get_executor()} {}
     // Memory for what Asio needs while one reader waits: an operation, with the handler in it.
     struct Room {
-        static constexpr std::size_t kBytes = 112;
+        static constexpr std::size_t kBytes = 104;
         alignas(std::max_align_t) std::array<std::byte, kBytes> bytes;
         bool is_used = false;
     };

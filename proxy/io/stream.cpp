@@ -18,7 +18,7 @@ struct Stream::State {
         : socket{std::move(connected)}, sent_signal{socket.get_executor()} {}
     // Memory for what Asio needs while one reader waits: an operation, with the handler in it.
     struct Room {
-        static constexpr std::size_t kBytes = 112;
+        static constexpr std::size_t kBytes = 104;
         alignas(std::max_align_t) std::array<std::byte, kBytes> bytes;
         bool is_used = false;
     };
@@ -58,7 +58,7 @@ struct Stream::State {
         Room* room;
     };
 
-    std::unique_ptr<Room> room;  // outlives the socket, whose operation may be in it
+    Room room;  // outlives the socket, whose operation may be in it
     Socket socket;
     Signal sent_signal;
     wire::Buffer backlog;
@@ -95,9 +95,8 @@ awaitable<Stream::Waited> Stream::readable() {
 }
 
 void Stream::when_readable(std::shared_ptr<Reader> reader) {
-    if (!state_->room) state_->room = std::make_unique<State::Room>();
     state_->socket.async_wait(Socket::wait_read,
-                              State::TellReader{std::move(reader), state_->room.get()});
+                              State::TellReader{std::move(reader), &state_->room});
 }
 
 error_code Stream::read(InputBuffer& in) {

@@ -70,10 +70,7 @@ void Exchange::start() { wait(); }
 
 void Exchange::wait() {
     state_ = State::waits;
-    if (connection_.replies.empty()) {
-        connection_.replies.rest();
-        connection_.in.rest();
-    }
+    if (connection_.replies.empty()) connection_.in.rest();
     const auto connection = connection_.shared_from_this();
     connection_.stream.when_readable({connection, this});
 }

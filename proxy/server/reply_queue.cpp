@@ -1,6 +1,7 @@
 #include "proxy/server/reply_queue.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace pgsteer::proxy {
 
@@ -45,6 +46,7 @@ void ReplyQueue::pop() {
     }
     queue_.pop_front();
     pass_copy_ends();
+    if (queue_.empty() && std::exchange(has_memory_, false)) Lending<Queue>::take_back(queue_);
     if (!was_doubtful) return;
     --doubtful_;
     for (auto& entry : queue_) {

@@ -157,7 +157,7 @@ public:
         skipping_ = false;
         const bool is_doubtful = is_sync && copy_open_;
         if (is_doubtful && !data_sent_) return nullptr;
-        if (!has_memory_) borrow();
+        if (!std::exchange(has_memory_, true)) Lending<Queue>::lend(queue_);
         auto& entry = queue_.emplace_back();
         entry.what = what;
         entry.holder = speaker_;
@@ -173,7 +173,7 @@ public:
     }
     // As many are about to be pushed.
     void expect_more(std::size_t count) {
-        if (!has_memory_) borrow();
+        if (!std::exchange(has_memory_, true)) Lending<Queue>::lend(queue_);
         queue_.reserve(count);
     }
     // Whose the messages are that are pushed from now on.
@@ -184,12 +184,6 @@ public:
     }
     void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
-    // Nothing is owed: takes no memory until the next push().
-    void rest() {
-        if (!has_memory_ || !queue_.empty()) return;
-        Lending<Queue>::take_back(queue_);
-        has_memory_ = false;
-    }
     // What the next answer belongs to. Copy-end marks that nothing waits for any more are passed
     // over.
     [[nodiscard]] Expected* front() {
@@ -248,14 +242,9 @@ private:
     using Ignores = bool (*)(const Expected&);
     UnansweredEnds erase_from(Queue::iterator begin, Queue::iterator end, Ignores ignores);
 
-    void borrow() {
-        Lending<Queue>::lend(queue_);
-        has_memory_ = true;
-    }
-
     Ledger& ledger_;
     Queue queue_;
-    bool has_memory_ = false;  // of its own, or lent
+    bool has_memory_ = false;  // lent, up to the pop() behind which nothing is owed
     HolderId speaker_ = HolderId::nobody;
     std::size_t doubtful_ = 0;  // entries
     bool skipping_ = false;

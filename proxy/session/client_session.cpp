@@ -120,18 +120,28 @@ void ClientSession::start() {
     spawn(lodging_.around.executor(), run(), "session");
 }
 
+// Of run(), serve() and the wait for the client one is under way at a time, up to end().
 awaitable<void> ClientSession::run() {
     const auto self = shared_from_this();
-    auto& counters = lodging_.around.counters();
-    counters.clients.add();
+    lodging_.around.counters().clients.add();
+    bool has_started = false;
     try {
-        const bool started = co_await start_up();
-        if (started) co_await serve();
-    } catch (const std::exception& error) {
-        log::error("a session ended with an exception", "session", who_.key.process_id, "error",
-                   error.what());
-        common_.ending.die(ProxyErrc::out_of_memory, "internal error");
+        has_started = co_await start_up();
+    } catch (const std::exception& failure) {
+        fail(failure);
     }
+    if (!has_started) co_return end();
+    go_on();
+}
+
+void ClientSession::fail(const std::exception& failure) {
+    log::error("a session ended with an exception", "session", who_.key.process_id, "error",
+               failure.what());
+    common_.ending.die(ProxyErrc::out_of_memory, "internal error");
+}
+
+void ClientSession::end() {
+    auto& counters = lodging_.around.counters();
     common_.ending.leave();
     counters.clients.subtract();
     counters.client_bytes_in.add(client_.stream.bytes_received());
@@ -148,46 +158,99 @@ awaitable<bool> ClientSession::start_up() {
     co_return started;
 }
 
-awaitable<void> ClientSession::serve() {
-    const auto next_step = [this] {
-        return client_.batcher.next(
-            [this](std::string_view sql) { return sending_.judge.classify(sql); });
-    };
-    for (;;) {
-        for (auto step = next_step();; step = next_step()) {
-            if (step == Step::need_more) {
-                if (client_.batcher.batch().items.empty()) break;
-                const bool more = co_await more_comes();
-                if (client_.closing) co_return;
-                if (more) break;
-                step = Step::dispatch;
-            }
-            if (step == Step::dispatch) {
-                auto& dispatch = sending_.dispatch;
-                if (!dispatch.dispatch_at_once()) co_await dispatch.dispatch();
-                if (!dispatch.has_room()) co_await dispatch.until_room();
-            } else if (step == Step::terminate) {
-                co_return co_await finish_writes();
-            } else {
-                co_await do_step(step);
-            }
-            for (const Slot slot : {Slot::primary, Slot::replica}) {
-                const auto connection = sides_[slot].lease.connection();
-                if (connection && connection->stream.backlogged())
-                    co_await connection->stream.drained();
-            }
-            if (client_.closing) co_return;
-        }
-        common_.ending.drain_if_asked();  // behind what was answered here
-        if (client_.closing) co_return;
-        client_.batcher.rest();
-        client_.in.rest();
-        client_.reading = true;
-        const auto waited = co_await client_.stream.readable();
-        client_.reading = false;
-        if (std::get<0>(waited) || client_.stream.read(client_.in) || client_.closing) co_return;
-        client_.received_at = routing::Clock::now();
+void ClientSession::readable(error_code error) {
+    client_.reading = false;
+    if (error || client_.stream.read(client_.in) || client_.closing) return end();
+    client_.received_at = routing::Clock::now();
+    go_on();
+}
+
+// With what has come. An idle session has no coroutine, and most requests need none.
+void ClientSession::go_on() {
+    try {
+        Due due;
+        if (!serve_at_once(due)) return spawn(lodging_.around.executor(), serve(due), "session");
+        if (!client_.closing) wait_for_client();
+    } catch (const std::exception& failure) {
+        fail(failure);
     }
+    if (client_.closing) end();
+}
+
+// Unless it is closing then.
+void ClientSession::wait_for_client() {
+    common_.ending.drain_if_asked();  // behind what was answered here
+    if (client_.closing) return;
+    client_.batcher.rest();
+    client_.in.rest();
+    client_.reading = true;
+    client_.stream.when_readable({shared_from_this(), this});
+}
+
+Batcher::Step ClientSession::next_step() {
+    return client_.batcher.next(
+        [this](std::string_view sql) { return sending_.judge.classify(sql); });
+}
+
+bool ClientSession::is_backlogged(Slot slot) const {
+    const auto& lease = sides_[slot].lease;
+    return lease && lease->stream.backlogged();
+}
+
+// False: something has to be waited for, by serve(), before `due` or for it.
+bool ClientSession::serve_at_once(Due& due) {
+    while (!client_.closing) {
+        due = next_step();
+        if (due == Step::need_more && client_.batcher.batch().items.empty()) return true;
+        if (due != Step::dispatch || !sending_.dispatch.dispatch_at_once()) return false;
+        due.reset();
+        if (sending_.dispatch.has_to_settle() || is_backlogged(Slot::primary) ||
+            is_backlogged(Slot::replica))
+            return false;
+    }
+    return true;
+}
+
+awaitable<void> ClientSession::serve(Due due) {
+    const auto self = shared_from_this();
+    bool stays = false;
+    try {
+        co_await sending_.dispatch.settled();
+        stays = co_await take_steps(due);
+        if (stays && !client_.closing) wait_for_client();
+    } catch (const std::exception& failure) {
+        fail(failure);
+    }
+    if (!stays || client_.closing) end();
+}
+
+// All that there are, `due` first. False: the client leaves.
+awaitable<bool> ClientSession::take_steps(Due due) {
+    while (!client_.closing) {
+        for (const Slot slot : {Slot::primary, Slot::replica}) {
+            const auto connection = sides_[slot].lease.connection();
+            if (connection && connection->stream.backlogged())
+                co_await connection->stream.drained();
+        }
+        if (client_.closing) break;
+        auto step = due ? *due : next_step();
+        due.reset();
+        if (step == Step::need_more) {
+            if (client_.batcher.batch().items.empty()) break;
+            const bool more = co_await more_comes();
+            if (more || client_.closing) break;
+            step = Step::dispatch;
+        }
+        if (step == Step::dispatch) {
+            co_await sending_.dispatch.dispatch();
+        } else if (step == Step::terminate) {
+            co_await finish_writes();
+            co_return false;
+        } else {
+            co_await do_step(step);
+        }
+    }
+    co_return true;
 }
 
 // The rarer ones.

@@ -9,13 +9,15 @@
 #include "proxy/session/startup.hpp"
 
 #include <memory>
+#include <optional>
 
 namespace pgsteer::proxy {
 
-// Worker-local. Lives as long as one of its coroutines. It builds the rooms that do the work, each
-// from those before it, reads the client, and has no state of its own; its servers are heard by
-// Replies.
+// Worker-local. Lives as long as it waits for its client, or one of its coroutines runs. It builds
+// the rooms that do the work, each from those before it, reads the client, and has no state of its
+// own; its servers are heard by Replies.
 class ClientSession final : public Sessions::Member,
+                            Stream::Reader,
                             public std::enable_shared_from_this<ClientSession> {
 public:
     // `around` outlives it. `socket`: just accepted.
@@ -44,7 +46,17 @@ public:
 private:
     awaitable<void> run();
     awaitable<bool> start_up();
-    awaitable<void> serve();
+    void readable(error_code error) override;
+    void go_on();
+    using Due = std::optional<Batcher::Step>;
+    [[nodiscard]] bool serve_at_once(Due& due);
+    awaitable<void> serve(Due due);
+    awaitable<bool> take_steps(Due due);
+    Batcher::Step next_step();
+    [[nodiscard]] bool is_backlogged(routing::Slot slot) const;
+    void wait_for_client();
+    void fail(const std::exception& failure);
+    void end();
     awaitable<void> do_step(Batcher::Step step);
     awaitable<bool> more_comes();
     awaitable<void> finish_writes();

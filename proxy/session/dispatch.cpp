@@ -52,6 +52,7 @@ awaitable<void> Dispatch::dispatch() {
     if (client_.closing) co_return;
     if (batcher.skipping() != Skipping::no) co_return batcher.skip_batch();
     place_or_refuse(search, facts);
+    if (has_to_settle()) co_await settled();
 }
 
 // A look is taken again by dispatch(), if it has not found a connection that is held.
@@ -71,13 +72,13 @@ bool Dispatch::dispatch_at_once() {
 }
 
 // What comes behind a read whose replica is being asked could not be taken back with it.
-bool Dispatch::has_room() const {
-    return client_.closing ||
-           (!progress_.is_pipeline_full() && !sides_[streamed_to_].verification.is_pending);
+bool Dispatch::has_to_settle() const {
+    return !client_.closing &&
+           (progress_.is_pipeline_full() || sides_[streamed_to_].verification.is_pending);
 }
 
-awaitable<void> Dispatch::until_room() {
-    while (!has_room()) co_await course_.changed.wait();
+awaitable<void> Dispatch::settled() {
+    while (has_to_settle()) co_await course_.changed.wait();
 }
 
 bool Dispatch::makes_way(const BatchFacts& facts) {

@@ -18,7 +18,7 @@
 
 namespace pgsteer::proxy {
 
-// Called by ClientSession::serve(), one function at a time, each at its Batcher::Step.
+// Called by ClientSession, one function at a time, each at its Batcher::Step.
 // Worker-local.
 class Dispatch {
 public:
@@ -56,12 +56,12 @@ public:
     // The batch that the batcher has: sent, answered, refused or skipped, and consumed when it
     // returns, unless Client::closing.
     awaitable<void> dispatch();
-    // The same where nothing has to be waited for, as a rule; without a coroutine. False: it has
-    // not been sent, and dispatch() looks at it anew.
+    // The same if nothing has to be waited for, as is usual. False: dispatch() is due. settled()
+    // has to follow where has_to_settle().
     [[nodiscard]] bool dispatch_at_once();
-    // Behind either: more may follow.
-    [[nodiscard]] bool has_room() const;
-    awaitable<void> until_room();
+    // More is under way than should be.
+    [[nodiscard]] bool has_to_settle() const;
+    awaitable<void> settled();
     // Passes on what has come of a message that is too large to be kept, to where it began.
     void stream_on();
     // CopyData, CopyDone or CopyFail, to the server of the newest request.

@@ -28,8 +28,11 @@ constexpr std::size_t kKeptItems = 64;
 void Batcher::rest() {
     auto& items = batch_.items;
     if (!items.empty() || items.capacity() == 0) return;
-    if (items.capacity() > kKeptItems) std::vector<BatchItem>{}.swap(items);
-    Lending<std::vector<BatchItem>>::take_back(items);
+    if (items.capacity() > kKeptItems) {
+        std::vector<BatchItem>{}.swap(items);
+    } else {
+        Lending<std::vector<BatchItem>>::take_back(items);
+    }
 }
 
 // The next message, and whether it is one for the batch. Called for each message of the client's.

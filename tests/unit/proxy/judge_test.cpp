@@ -192,6 +192,7 @@ TEST_F(JudgeTest, TellsTheFloor) {
 }
 
 TEST_F(JudgeTest, TellsWhatPinsTheSession) {
+    connect(Slot::primary);
     EXPECT_EQ(view().pin, std::nullopt);
     completed(Slot::primary, "create temp table t (a int)", TransactionStatus::idle);
     EXPECT_EQ(view().pin, routing::Pin::temporary_table);
@@ -218,6 +219,7 @@ TEST_F(JudgeTest, TellsWhichServerWasUsedLast) {
 }
 
 TEST_F(JudgeTest, TellsThatStatementsWerePreparedInSql) {
+    connect(Slot::primary);
     completed(Slot::primary, "prepare s as select 1", TransactionStatus::idle);
     EXPECT_TRUE(view().prepared_in_sql);
 }

@@ -81,12 +81,14 @@ TEST_F(LastRouteTest, TellsThatARequestHasRunAgain) {
 
 TEST_F(LastRouteTest, TellsWhichFunctionPinsTheSession) {
     answered(Slot::primary, Reason::pinned);
+    connect(Slot::primary);
     memory_.state.kept(Slot::primary, {routing::Kept::What::state, "app.keeps"});
     EXPECT_THAT(shown(), HasSubstr(" backend_state=app.keeps"));
 }
 
 TEST_F(LastRouteTest, HoldsNothingThatWouldHaveToBeQuoted) {
     answered(Slot::primary, Reason::pinned);
+    connect(Slot::primary);
     memory_.state.kept(Slot::primary, {routing::Kept::What::state, "o'\\f"});
     EXPECT_THAT(shown(), HasSubstr("backend_state=o??f'"));
 }

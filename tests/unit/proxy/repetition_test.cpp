@@ -164,10 +164,11 @@ TEST_F(RepeatTest, NothingOfItIsTheClients) {
     reads("c");
     knows("");
     EXPECT_EQ(repeat_on(one("c").limited("c").flush(), {kMore}), "PBE");
-    ASSERT_EQ(replies_.size(), 3U);
+    ASSERT_EQ(replies_.entries().size(), 3U);
     for (const auto& owed : replies_.entries()) EXPECT_TRUE(owed.internal);
-    EXPECT_TRUE(replies_.entries().back().limited);
-    EXPECT_EQ(replies_.entries().back().purpose, Purpose::repeat);
+    const auto& last = *(replies_.entries().end() - 1);
+    EXPECT_TRUE(last.limited);
+    EXPECT_EQ(last.purpose, Purpose::repeat);
 }
 
 TEST_F(RepeatTest, AnotherStatementOfThatNameIsClosedBefore) {

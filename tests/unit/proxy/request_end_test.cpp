@@ -72,6 +72,7 @@ TEST_F(RequestEndTest, MeasuresNoTimeBelowZero) {
 }
 
 TEST_F(RequestEndTest, CountsAPinOnce) {
+    connect(Slot::primary);
     completed(Slot::primary, "create temp table t (a int)", TransactionStatus::idle);
     sent(Slot::primary, Reason::write);
     sent(Slot::primary, Reason::pinned);
@@ -81,6 +82,7 @@ TEST_F(RequestEndTest, CountsAPinOnce) {
 }
 
 TEST_F(RequestEndTest, CountsAPinAgainThatHadGone) {
+    connect(Slot::primary);
     completed(Slot::primary, "create temp table t (a int)", TransactionStatus::idle);
     sent(Slot::primary, Reason::write);
     request_end_.finish_front(Slot::primary);

@@ -48,6 +48,7 @@ enum class ProxyErrc : std::uint8_t {
     query_canceled,
     server_process_crashed,
     statement_crashes,
+    other_columns,
 };
 
 struct ErrorInfo {
@@ -118,6 +119,8 @@ inline constexpr std::array kErrors{
     ErrorInfo{ProxyErrc::statement_crashes, "statement_crashes", "08006",
               "this statement has crashed two server processes within a minute",
               "No server gets it before a minute has passed. See the logs of the servers."},
+    ErrorInfo{ProxyErrc::other_columns, "other_columns", "0A000",
+              "cached plan must not change result type"},
 };
 
 [[nodiscard]] constexpr const ErrorInfo& info(ProxyErrc code) {

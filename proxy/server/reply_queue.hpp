@@ -37,6 +37,7 @@ enum class Purpose : std::uint8_t {
     prepare,      // a statement that PREPARE or Parse has prepared on the other connection; also
                   // Parse and the others of the extended protocol
     show,         // the connection gets what SHOW pgsteer.<name> is about to ask for
+    others,       // fails, in the place of what has other columns than the client was told
     settle,       // how many Syncs were ignored by a copy that has failed
 };
 
@@ -50,6 +51,7 @@ struct Expected {
     Purpose purpose = Purpose::setting;  // of an internal one
     bool behind_data = false;            // sync: copy data was sent right before it
     bool doubtful = false;               // sync: ignored if the copy it was sent in still went on
+    bool has_others = false;  // bind, describe: Purpose::others is right behind it, or before it
     std::uint16_t statement_index = 0;   // query: statements completed so far
     SentMessage of_client = {};          // in the log of its statements (ClientStatements)
     SentMessage on_server = {};  // in the ledger; push() fills in what is not told there yet
@@ -147,6 +149,8 @@ public:
     [[nodiscard]] HolderId addressee() const {
         return queue_.empty() ? speaker_ : queue_.front().holder;
     }
+    // The newest, which there is, has other columns than the client was told: Expected::has_others.
+    void has_others() { queue_.back().has_others = true; }
     void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
     [[nodiscard]] std::size_t size() const { return queue_.size(); }

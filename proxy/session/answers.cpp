@@ -62,17 +62,21 @@ Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
     const auto& owed = *replies.front();
     if (!owed.internal && !course_.requests.empty() && !is_description(type))
         course_.requests.front().again.rows_seen = true;
-    const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
+    auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
     switch (type) {
         case backend::kParseComplete:
         case backend::kCloseComplete:
             return on_parse_or_close_complete(slot);
         case backend::kBindComplete:
+            if (owed.has_others) verdict = Verdict::swallow;
             replies.pop();
             return verdict;
         case backend::kRowDescription:
         case backend::kNoData:
-            if (owed.what == Expect::describe) replies.pop();
+            if (owed.what != Expect::describe) return verdict;
+            if (!sides_[slot].tellings.empty()) columns_told(slot, type, body);
+            if (owed.has_others) verdict = Verdict::swallow;
+            replies.pop();
             return verdict;
         case backend::kCommandComplete:
         case backend::kEmptyQueryResponse:
@@ -89,6 +93,24 @@ Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
         default:
             return verdict;
     }
+}
+
+// The answer to a Describe. What was skipped before it tells nothing.
+void Answers::columns_told(Slot slot, std::uint8_t type, wire::Bytes body) {
+    auto& side = sides_[slot];
+    const auto& owed = *side.lease->replies.front();
+    const auto number = owed.on_server.number;
+    const auto first = std::ranges::find_if(side.tellings, [&](const Telling& telling) {
+        return telling.on_server.number >= number;
+    });
+    const bool is_of_it = first != side.tellings.end() && first->on_server.number == number;
+    if (is_of_it) {
+        auto& columns = first->text->columns;
+        const Columns::On on{slot, side.number};
+        const auto digest = digest_of_columns(type, body);
+        owed.internal ? columns.found(on, digest) : columns.told(on, digest);
+    }
+    side.tellings.erase(side.tellings.begin(), is_of_it ? first + 1 : first);
 }
 
 // Which of the Syncs that were sent behind a copy's data will be answered, as far as this message

@@ -51,6 +51,7 @@ public:
 private:
     void settle_doubt(routing::Slot slot, std::uint8_t type);
     [[nodiscard]] Verdict on_asynchronous(routing::Slot slot, std::uint8_t type, wire::Bytes body);
+    void columns_told(routing::Slot slot, std::uint8_t type, wire::Bytes body);
     void show_own_key(routing::Slot slot, wire::Bytes body);
     void completed(const SentMessage& message, std::uint16_t index);
     [[nodiscard]] Verdict on_parse_or_close_complete(routing::Slot slot);

@@ -265,12 +265,20 @@ private:
             strictest_.add(verdicts_.unknown_statement);
             return nothing_;
         }
+        if (known->columns.were_told()) note_columns(known->columns);
         if (known->statement) note_names_in(known->statement->statement);
         const bool can_be_anywhere = known->statement && !known->definition.empty();
         strictest_.add(can_be_anywhere ? known->statement : unread());
         return known->statement;
     }
 
+    void note_columns(const Columns& columns) {
+        for (const auto slot : {routing::Slot::primary, routing::Slot::replica}) {
+            const auto place = static_cast<std::size_t>(slot);
+            facts_.doubtful_on[place] = facts_.doubtful_on[place] ||
+                                        columns.are_doubtful({slot, context_.connections[place]});
+        }
+    }
     void note_names_in(const routing::Statement& statement) {
         for (const auto& name : statement.names_used) note_uncertain(name);
         for (const auto& effect : statement.effects)

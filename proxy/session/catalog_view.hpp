@@ -35,6 +35,8 @@ public:
     }
     [[nodiscard]] std::uint64_t number() const { return number_; }
     [[nodiscard]] const routing::CatalogView& view() const { return view_; }
+    // Counts what may have changed the meaning of statements, as far as it is known.
+    [[nodiscard]] std::uint32_t changes() const { return changes_; }
     // Of transactions about which nothing is said; nullopt: not known.
     [[nodiscard]] const routing::TransactionModes& default_modes() const { return default_modes_; }
 
@@ -63,6 +65,7 @@ private:
     routing::SessionState::SearchPathSetting setting_;
     std::uint64_t version_ = 0;
     std::uint64_t number_ = 0;  // of `view_`; 0: none yet
+    std::uint32_t changes_ = 0;
     std::uint64_t asked_ = 0;   // after DDL of this session's own; 0: none
     routing::CatalogChange change_ = routing::CatalogChange::none;
     bool is_hidden_ = false;

@@ -60,6 +60,14 @@ ClientSession::Sending::Sending(ClientSession& s)
            s.common_.request_end,
            s.common_.progress,
            judge},
+      fitting{s.client_,
+              s.course_,
+              s.memory_,
+              s.sides_,
+              s.common_.control,
+              s.common_.progress,
+              sender,
+              seek},
       recovery{s.lodging_,
                s.client_,
                s.who_,
@@ -73,7 +81,8 @@ ClientSession::Sending::Sending(ClientSession& s)
                s.common_.progress,
                judge,
                sender,
-               seek},
+               seek,
+               fitting},
       dispatch{s.lodging_,
                s.client_,
                s.course_,
@@ -86,7 +95,7 @@ ClientSession::Sending::Sending(ClientSession& s)
                s.common_.progress,
                judge,
                sender,
-               seek,
+               fitting,
                recovery} {}
 
 ClientSession::Answering::Answering(ClientSession& s)

@@ -67,6 +67,7 @@ private:
         Judge judge;
         Sender sender;
         Seek seek;
+        Fitting fitting;
         Recovery recovery;
         Dispatch dispatch;
     };

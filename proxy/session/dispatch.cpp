@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace pgsteer::proxy {
 
 using routing::Access;
@@ -46,9 +48,11 @@ awaitable<void> Dispatch::dispatch() {
                   {.may_verify = judge_.may_verify(batch),
                    .ties = facts.ties || (returns_rows && facts.leaves_portal),
                    .arrived = client_.received_at}};
-    if (const auto next = begin_search(search, facts); next != Next::chosen) {
+    const auto next = begin_search(search, facts);
+    if (next != Next::chosen || Fitting::is_due(facts, search)) {
         course_.choosing = true;
-        co_await seek_.choose(search, next);
+        const Fitting::Messages messages{batch, batcher.bytes()};
+        co_await fitting_.choose(search, next, messages);
         course_.choosing = false;
     }
     if (client_.closing) co_return;
@@ -111,7 +115,7 @@ Next Dispatch::begin_search(Search& search, const BatchFacts& facts) {
             return Next::chosen_in_turn;
         }
     }
-    return seek_.look(search);
+    return fitting_.look(search);
 }
 
 // Sends the batch to the server that was found, as a request of its own or as part of the one that
@@ -162,6 +166,7 @@ void Dispatch::start_request(const Choice& choice) {
     if (!moved) fresh.started = client_.received_at;
     moved.reset();
     fresh.open = true;
+    fresh.own_error = std::exchange(sides_[choice.slot].looking_failed, false);
     fresh.bare = batch.items.size() == 1 && batch.items.front().type == wire::frontend::kSync;
 }
 

@@ -4,6 +4,7 @@
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
 #include "proxy/session/ending.hpp"
+#include "proxy/session/fitting.hpp"
 #include "proxy/session/judge.hpp"
 #include "proxy/session/last_route.hpp"
 #include "proxy/session/lodging.hpp"
@@ -11,7 +12,6 @@
 #include "proxy/session/options.hpp"
 #include "proxy/session/progress.hpp"
 #include "proxy/session/recovery.hpp"
-#include "proxy/session/seek.hpp"
 #include "proxy/session/sender.hpp"
 #include "proxy/session/sides.hpp"
 #include "proxy/session/transaction_control.hpp"
@@ -34,7 +34,7 @@ public:
              const Progress& progress,
              const Judge& judge,
              Sender& sender,
-             Seek& seek,
+             Fitting& fitting,
              Recovery& recovery)
         : lodging_{lodging},
           client_{client},
@@ -48,7 +48,7 @@ public:
           progress_{progress},
           judge_{judge},
           sender_{sender},
-          seek_{seek},
+          fitting_{fitting},
           recovery_{recovery} {}
     Dispatch(const Dispatch&) = delete;
     Dispatch& operator=(const Dispatch&) = delete;
@@ -87,7 +87,7 @@ private:
     const Progress& progress_;
     const Judge& judge_;
     Sender& sender_;
-    Seek& seek_;
+    Fitting& fitting_;
     Recovery& recovery_;
 
     routing::Slot streamed_to_ = routing::Slot::primary;

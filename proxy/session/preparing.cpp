@@ -26,28 +26,42 @@ void Preparing::close(std::uint8_t kind, std::string_view name, wire::Buffer& ou
     expect(Expect::close, kind == 'S' ? ledger_.names().close(name) : SentMessage{});
 }
 
-void Preparing::statement(std::string_view name, wire::Buffer& out) {
+bool Preparing::statement(std::string_view name, wire::Buffer& out) {
     const auto& text = supply(name, out);
-    if (text && text->statement) names_in(text->statement, out);
+    if (!text) return false;
+    if (text->statement) names_in(text->statement, out);
+    return text->columns.fit(on_) == Columns::Fit::others && !replies_.skipping();
+}
+
+SentMessage Preparing::described(std::string_view name, wire::Buffer& out) {
+    const auto& text = client_.find(name);
+    if (!text || replies_.skipping()) return {};
+    if (!name.empty()) close('S', name, out);
+    if (text->statement) names_in(text->statement, out);
+    prepare(*text, out);
+    wire::encode_describe(out, 'S', name);
+    const auto sent = ledger_.names().send(MessageKind::extended);
+    expect(Expect::describe, sent);
+    return sent;
 }
 
 const PreparedTextPtr& Preparing::supply(std::string_view name, wire::Buffer& out) {
-    const auto [lack, text] = client_.needed(name, ledger_);
+    const auto [lack, text] = client_.needed(name, ledger_, on_, changes_);
     if (replies_.skipping()) return text;
     if (lack == Lack::close || lack == Lack::close_and_parse) close('S', name, out);
-    if (lack == Lack::parse || lack == Lack::close_and_parse) {
-        if (text->in_sql) {
-            run(*text, out);
-        } else {
-            parse(*text, out);
-        }
-    }
+    if (lack == Lack::parse || lack == Lack::close_and_parse) prepare(*text, out);
     return text;
+}
+
+void Preparing::prepare(const PreparedText& text, wire::Buffer& out) {
+    text.columns.copied(on_, changes_);
+    if (text.in_sql) return run(text, out);
+    parse(text, out);
 }
 
 void Preparing::parse(const PreparedText& text, wire::Buffer& out) {
     out.insert(out.end(), text.definition.begin(), text.definition.end());
-    expect(Expect::parse, ledger_.names().parse(text.name, {.id = text.id, .is_copy = true}));
+    expect(Expect::parse, ledger_.names().parse(text.name, {.id = text.id}));
 }
 
 // PREPARE by the extended protocol: a Query would end what the client has open.
@@ -60,7 +74,7 @@ void Preparing::run(const PreparedText& text, wire::Buffer& out) {
     expect(Expect::bind, {});
     wire::encode_execute(out, kOurs);
     const auto sent = names.send(MessageKind::extended);
-    names.prepare(text.name, {.id = text.id, .is_copy = true}, 0);
+    names.prepare(text.name, {.id = text.id}, 0);
     expect(Expect::execute, sent);
     close('P', kOurs, out);
     close('S', kOurs, out);

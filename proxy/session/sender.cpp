@@ -17,6 +17,8 @@ using routing::TransactionStatus;
 namespace {
 
 constexpr std::size_t kMaxPortals = 256;
+// A statement that is nowhere: the server's log has an error that names it.
+constexpr std::string_view kOthers = "pgsteer: cached plan must not change result type";
 
 // A malformed message is answered with an error, and behind that as one of its type: with
 // ReadyForQuery, or by skipping to the Sync.
@@ -36,24 +38,10 @@ void Sender::send(const Sent& sent, Slot slot, Request& request) {
     const Target to{sent.bytes, slot, *connection, request};
     if (sent.facts.kept) note_kept(to, *sent.facts.kept);
     wire::Buffer front;
-    const bool starts_request = !sent.continues && !memory_.state.transaction_on() &&
-                                connection->transaction_status == TransactionStatus::idle &&
-                                !owes_client(connection->replies);
-    add_prelude(to, starts_request, front);
-    wire::Buffer lacking;
+    if (!untold_.empty() && memory_.portals.empty()) untold_.clear();
+    add_prelude(to, !sent.continues && may_start_request(to), front);
     std::size_t placed = 0;  // of `bytes`, in `front`
-    bool ended = false;
-    for (const auto& item : sent.batch.items) {
-        add_lacking(to, item, !sent.continues && item.begin == 0, lacking);
-        if (!lacking.empty()) {
-            append(front, sent.bytes.subspan(placed, item.begin - placed));
-            append(front, lacking);
-            placed = item.begin;
-            lacking.clear();
-        }
-        ended = expect_item(to, item) || ended;
-    }
-    if (ended) request.open = false;
+    add_items(sent, to, front, placed);
     wire::Buffer sample;
     if (slot == Slot::primary) questions_.add_sample(sent.facts, request, sample);
     if (front.empty() && sample.empty()) {
@@ -66,6 +54,68 @@ void Sender::send(const Sent& sent, Slot slot, Request& request) {
     sides_.used(slot);
 }
 
+void Sender::add_items(const Sent& sent,
+                       const Target& to,
+                       wire::Buffer& front,
+                       std::size_t& placed) {
+    wire::Buffer lacking;
+    bool ended = false;
+    for (const auto& item : sent.batch.items) {
+        const bool has_others =
+            add_lacking(to, item, !sent.continues && item.begin == 0, lacking);
+        const bool is_whole = item.end <= sent.bytes.size();
+        if (has_others && !is_whole) add_error(to, lacking);  // else behind it
+        if (!lacking.empty()) {
+            append(front, sent.bytes.subspan(placed, item.begin - placed));
+            append(front, lacking);
+            placed = item.begin;
+            lacking.clear();
+        }
+        ended = expect_item(to, item) || ended;
+        if (!has_others || !is_whole) continue;
+        to.connection.replies.has_others();
+        append(front, sent.bytes.subspan(placed, item.end - placed));
+        add_error(to, front);
+        placed = item.end;
+    }
+    if (ended) to.request.open = false;
+}
+
+// Nothing of the client's is in the way there.
+bool Sender::may_start_request(const Target& to) const {
+    return !memory_.state.transaction_on() &&
+           to.connection.transaction_status == TransactionStatus::idle &&
+           !owes_client(to.connection.replies);
+}
+
+// What no server has; the client hears of something else (ErrorAnswers).
+void Sender::add_error(const Target& to, wire::Buffer& out) {
+    wire::encode_bind(out, kOthers, kOthers);
+    to.connection.replies.push(
+        {.what = Expect::bind, .internal = true, .purpose = Purpose::others});
+}
+
+void Sender::look(std::span<const PreparedTextPtr> statements, Slot slot, bool continues) {
+    auto& side = sides_[slot];
+    const auto connection = side.lease.connection();
+    Request nobodys;
+    const Target to{{}, slot, *connection, nobodys};
+    wire::Buffer out;
+    add_prelude(to, !continues && may_start_request(to), out);
+    for (const auto& statement : statements) {
+        const auto sent = preparing(to).described(statement->name, out);
+        if (sent.number != 0) side.tellings.push_back({sent, statement});
+    }
+    if (continues) {
+        wire::encode_flush(out);
+    } else {
+        wire::encode_sync(out);
+        connection->replies.push({.what = Expect::sync, .internal = true});
+    }
+    connection->stream.write(wire::Bytes{out});
+    sides_.used(slot);
+}
+
 void Sender::add_settings(const Target& to, wire::Buffer& out) {
     for (const auto sql : memory_.state.pending_settings(to.slot)) {
         wire::encode_query(out, sql);
@@ -75,7 +125,7 @@ void Sender::add_settings(const Target& to, wire::Buffer& out) {
 }
 
 // What has to be said to this connection before the batch, because it was said to the other one, or
-// is due. `starts_request`: nothing of the client's is in the way.
+// is due.
 void Sender::add_prelude(const Target& to, bool starts_request, wire::Buffer& out) {
     if (starts_request) {
         if (to.connection.ledger.has_leftovers()) preparing(to).close_leftovers(out);
@@ -89,11 +139,16 @@ void Sender::add_prelude(const Target& to, bool starts_request, wire::Buffer& ou
 }
 
 Preparing Sender::preparing(const Target& to) const {
-    return {memory_.statements, to.connection.ledger, to.connection.replies};
+    return {memory_.statements,
+            to.connection.ledger,
+            to.connection.replies,
+            {to.slot, sides_[to.slot].number},
+            memory_.catalog.changes()};
 }
 
 // What `item` needs and this connection lacks. `is_first`: nothing of its request has been sent.
-void Sender::add_lacking(const Target& to,
+// True: it has to fail, for its statement has other columns there than the client was told.
+bool Sender::add_lacking(const Target& to,
                          const BatchItem& item,
                          bool is_first,
                          wire::Buffer& out) const {
@@ -102,8 +157,7 @@ void Sender::add_lacking(const Target& to,
             if (item.target != 'S') break;
             [[fallthrough]];
         case wire::frontend::kBind:
-            preparing(to).statement(name_of(item, to.bytes), out);
-            break;
+            return preparing(to).statement(name_of(item, to.bytes), out);
         case wire::frontend::kParse:
             if (item.name_size > 0) preparing(to).name(name_of(item, to.bytes), out);
             break;
@@ -117,6 +171,7 @@ void Sender::add_lacking(const Target& to,
         default:
             break;
     }
+    return false;
 }
 
 // What the client has closed there is left over on its other connection.
@@ -180,7 +235,7 @@ bool Sender::expect_item(const Target& to, const BatchItem& item) {
             bind_portal(to, item);
             return false;
         case wire::frontend::kDescribe:
-            push(to, Expect::describe, tell(to, MessageKind::extended));
+            expect_describe(to, item);
             return false;
         case wire::frontend::kClose:
             expect_close(to, item);
@@ -235,11 +290,40 @@ void Sender::bind_portal(const Target& to, const BatchItem& item) {
     const auto& known = memory_.statements.find(name_of(item, to.bytes));
     const auto portal = portal_of(item, to.bytes);
     auto& portals = memory_.portals;
+    if (!untold_.empty() || (known && !known->columns.were_told())) note_untold(portal, known);
     const auto bound = find_portal(portals, portal);
     if (bound != portals.end()) {
         bound->second = known ? known->statement : nullptr;
     } else if (portals.size() < kMaxPortals) {
         portals.emplace_back(portal, known ? known->statement : nullptr);
+    }
+}
+
+void Sender::note_untold(std::string_view portal, const PreparedTextPtr& statement) {
+    const bool is_untold = statement && !statement->columns.were_told();
+    const auto known = find_portal(untold_, portal);
+    if (known != untold_.end() && is_untold) {
+        if (known->second != statement) known->second = statement;
+    } else if (known != untold_.end()) {
+        untold_.erase(known);
+    } else if (is_untold && untold_.size() < kMaxPortals) {
+        untold_.emplace_back(portal, statement);
+    }
+}
+
+// The answer may be the first that tells the client of a statement's columns.
+void Sender::expect_describe(const Target& to, const BatchItem& item) {
+    const auto sent = tell(to, MessageKind::extended);
+    push(to, Expect::describe, sent);
+    auto& side = sides_[to.slot];
+    if (item.target == 'S') {
+        const auto& known = memory_.statements.find(name_of(item, to.bytes));
+        const bool is_new =
+            known && known->columns.fit({to.slot, side.number}) == Columns::Fit::unknown;
+        if (is_new) side.tellings.push_back({sent.on_server, known});
+    } else if (!untold_.empty()) {
+        const auto bound = find_portal(untold_, name_of(item, to.bytes));
+        if (bound != untold_.end()) side.tellings.push_back({sent.on_server, bound->second});
     }
 }
 

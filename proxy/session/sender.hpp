@@ -10,6 +10,11 @@
 #include "proxy/session/sides.hpp"
 #include "proxy/session/transaction_control.hpp"
 
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace pgsteer::proxy {
 
 // For Dispatch, and for Recovery what runs again. Waits for nothing. Worker-local.
@@ -39,6 +44,10 @@ public:
     // own bytes, a sample. `request` is the newest in flight; it is open no more if the batch ends
     // it. There is a connection on `slot`.
     void send(const Sent& sent, routing::Slot slot, Request& request);
+    // Asks what columns these statements have there, as they would be prepared now: prepares them,
+    // behind what a request would find done in front of it. `continues`: a request is open there.
+    // Side::tellings have the answers; nothing is owed behind them.
+    void look(std::span<const PreparedTextPtr> statements, routing::Slot slot, bool continues);
 
 private:
     // Of one batch, on its way to one connection.
@@ -49,11 +58,14 @@ private:
         Request& request;
     };
     void add_prelude(const Target& to, bool starts_request, wire::Buffer& out);
+    [[nodiscard]] bool may_start_request(const Target& to) const;
+    void add_items(const Sent& sent, const Target& to, wire::Buffer& front, std::size_t& placed);
     void add_settings(const Target& to, wire::Buffer& out);
-    void add_lacking(const Target& to,
-                     const BatchItem& item,
-                     bool is_first,
-                     wire::Buffer& out) const;
+    [[nodiscard]] bool add_lacking(const Target& to,
+                                   const BatchItem& item,
+                                   bool is_first,
+                                   wire::Buffer& out) const;
+    static void add_error(const Target& to, wire::Buffer& out);
     [[nodiscard]] Preparing preparing(const Target& to) const;
     ClientStatements::Sent tell(const Target& to,
                                 MessageKind kind,
@@ -72,6 +84,8 @@ private:
     void expect_close(const Target& to, const BatchItem& item);
     void expect_execute(const Target& to, std::string_view portal);
     void bind_portal(const Target& to, const BatchItem& item);
+    void expect_describe(const Target& to, const BatchItem& item);
+    void note_untold(std::string_view portal, const PreparedTextPtr& statement);
     [[nodiscard]] routing::StatementPtr effects_of(const Target& to,
                                                    const routing::StatementPtr& statement);
     void note_kept(const Target& to, const routing::Kept& kept);
@@ -83,6 +97,9 @@ private:
     Questions& questions_;
     LastRoute& last_route_;
     TransactionControl& control_;
+
+    // Portals of statements of whose columns the client was told nothing yet.
+    std::vector<std::pair<std::string, PreparedTextPtr>> untold_;
 };
 
 }  // namespace pgsteer::proxy

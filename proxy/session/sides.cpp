@@ -14,6 +14,7 @@ bool Sides::is_held(ServerConnection& connection) const {
 void Sides::connected(Slot slot, Lease lease) {
     auto& side = (*this)[slot];
     side.lease = std::move(lease);
+    side.number = ++connections_;
     memory_.state.connected(slot);
     side.holder = side.lease->exchange.attach(*ears_[static_cast<std::size_t>(slot)]);
 }

@@ -51,6 +51,7 @@ private:
     std::array<Side, 2> sides_;
     std::array<Exchange::Holder*, 2> ears_{};
     std::optional<Slot> last_used_;
+    std::uint32_t connections_ = 0;  // so far
 };
 
 }  // namespace pgsteer::proxy

@@ -149,8 +149,6 @@ public:
     [[nodiscard]] HolderId addressee() const {
         return queue_.empty() ? speaker_ : queue_.front().holder;
     }
-    // The newest, which there is, has other columns than the client was told: Expected::has_others.
-    void has_others() { queue_.back().has_others = true; }
     void copy_data_sent() { data_sent_ = true; }
     [[nodiscard]] bool empty() const { return queue_.empty(); }
     [[nodiscard]] std::size_t size() const { return queue_.size(); }

@@ -74,7 +74,7 @@ Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
         case backend::kRowDescription:
         case backend::kNoData:
             if (owed.what != Expect::describe) return verdict;
-            if (!sides_[slot].tellings.empty()) columns_told(slot, type, body);
+            if (!sides_.learning(slot).tellings.empty()) columns_told(slot, type, body);
             if (owed.has_others) verdict = Verdict::swallow;
             replies.pop();
             return verdict;
@@ -97,20 +97,19 @@ Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
 
 // The answer to a Describe. What was skipped before it tells nothing.
 void Answers::columns_told(Slot slot, std::uint8_t type, wire::Bytes body) {
-    auto& side = sides_[slot];
-    const auto& owed = *side.lease->replies.front();
+    auto& tellings = sides_.learning(slot).tellings;
+    const auto& owed = *sides_[slot].lease->replies.front();
     const auto number = owed.on_server.number;
-    const auto first = std::ranges::find_if(side.tellings, [&](const Telling& telling) {
-        return telling.on_server.number >= number;
-    });
-    const bool is_of_it = first != side.tellings.end() && first->on_server.number == number;
+    const auto first = std::ranges::find_if(
+        tellings, [&](const Telling& telling) { return telling.on_server.number >= number; });
+    const bool is_of_it = first != tellings.end() && first->on_server.number == number;
     if (is_of_it) {
         auto& columns = first->text->columns;
-        const Columns::On on{slot, side.number};
+        const auto on = sides_.connection(slot);
         const auto digest = digest_of_columns(type, body);
         owed.internal ? columns.found(on, digest) : columns.told(on, digest);
     }
-    side.tellings.erase(side.tellings.begin(), is_of_it ? first + 1 : first);
+    tellings.erase(tellings.begin(), is_of_it ? first + 1 : first);
 }
 
 // Which of the Syncs that were sent behind a copy's data will be answered, as far as this message

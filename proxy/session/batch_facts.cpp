@@ -265,14 +265,15 @@ private:
             strictest_.add(verdicts_.unknown_statement);
             return nothing_;
         }
-        if (known->columns.were_told()) note_columns(known->columns);
+        if (known->columns.were_told()) note_columns(known->columns, name.empty());
         if (known->statement) note_names_in(known->statement->statement);
         const bool can_be_anywhere = known->statement && !known->definition.empty();
         strictest_.add(can_be_anywhere ? known->statement : unread());
         return known->statement;
     }
 
-    void note_columns(const Columns& columns) {
+    void note_columns(const Columns& columns, bool is_unnamed) {
+        facts_.uses_told_unnamed = facts_.uses_told_unnamed || is_unnamed;
         for (const auto slot : {routing::Slot::primary, routing::Slot::replica}) {
             const auto place = static_cast<std::size_t>(slot);
             facts_.doubtful_on[place] = facts_.doubtful_on[place] ||

@@ -52,6 +52,9 @@ struct BatchFacts {
     // that is not executed yet, or not to its end.
     bool leaves_portal = false;
     std::array<bool, 2> doubtful_on = {};  // by slot: it uses a statement whose columns are
+    // It uses the unnamed statement of an earlier one, of whose columns the client was told: a
+    // Query in front of it would destroy that.
+    bool uses_told_unnamed = false;
     std::shared_ptr<const routing::Kept> kept;  // by functions of the database's own
 };
 

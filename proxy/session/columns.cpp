@@ -18,7 +18,8 @@ public:
         add_byte(0);
     }
     void add(std::uint32_t number) {
-        for (int shift = 0; shift < 32; shift += 8) add_byte(static_cast<std::uint8_t>(number >> shift));
+        for (int shift = 0; shift < 32; shift += 8)
+            add_byte(static_cast<std::uint8_t>(number >> shift));
     }
     [[nodiscard]] std::uint64_t value() const { return value_ <= kNone ? kNone + 1 : value_; }
 

@@ -46,8 +46,8 @@ public:
     // would be prepared now it may be what the client's own is again.
     [[nodiscard]] bool are_old(const On& on, std::uint32_t changes) const {
         const auto& place = places_[static_cast<std::size_t>(on.slot)];
-        return place.number == on.number && place.is_copy && place.changes != changes &&
-               place.fit != Fit::same;
+        return !were_told() && place.number == on.number && place.is_copy &&
+               place.changes != changes;
     }
 
 private:

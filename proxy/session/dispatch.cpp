@@ -6,8 +6,6 @@
 
 #include <fmt/format.h>
 
-#include <utility>
-
 namespace pgsteer::proxy {
 
 using routing::Access;
@@ -45,7 +43,7 @@ awaitable<void> Dispatch::dispatch() {
     }
     const bool returns_rows = said.may_read() || said.access == Access::begin;
     Search search{*facts.statement,
-                  {.may_verify = judge_.may_verify(batch),
+                  {.may_verify = judge_.may_verify(batch) && !facts.uses_told_unnamed,
                    .ties = facts.ties || (returns_rows && facts.leaves_portal),
                    .arrived = client_.received_at}};
     const auto next = begin_search(search, facts);
@@ -166,7 +164,6 @@ void Dispatch::start_request(const Choice& choice) {
     if (!moved) fresh.started = client_.received_at;
     moved.reset();
     fresh.open = true;
-    fresh.own_error = std::exchange(sides_[choice.slot].looking_failed, false);
     fresh.bare = batch.items.size() == 1 && batch.items.front().type == wire::frontend::kSync;
 }
 

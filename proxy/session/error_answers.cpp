@@ -19,8 +19,7 @@ constexpr std::chrono::seconds kErrorRemembered{10};
 bool is_the_clients(const Expected& owed, const ReplyQueue& replies) {
     if (owed.what == Expect::sync) return true;
     const bool is_in_front = owed.purpose == Purpose::prepare || owed.purpose == Purpose::others;
-    return is_in_front && owed.what != Expect::query &&
-           !skips_to_own_sync(replies);
+    return is_in_front && owed.what != Expect::query && !skips_to_own_sync(replies);
 }
 
 std::string sqlstate_of(wire::Bytes error) {
@@ -55,6 +54,7 @@ Verdict ErrorAnswers::on_error(Slot slot, wire::Bytes body) {
                                   (sqlstate == "26000" || sqlstate == "25P02");
     if (runs_elsewhere(slot, follows_from_own ? sqlstate_of(own_error_) : sqlstate))
         return Verdict::run_again;
+    if (owed->what == Expect::bind) memory_.catalog.bind_failed();
     holding_.outbox().error_comes();
     if (!requests.empty()) note_failure(requests.front(), sqlstate);
     if (ends_session) sides_[slot].has_said_farewell = true;
@@ -145,7 +145,7 @@ Verdict ErrorAnswers::on_own_error(Slot slot,
             log::warning("a transaction could not be opened again as it was", "session", session,
                          "sqlstate", sqlstate);
             if (may_run_again) return Verdict::run_again;
-            sides_[slot].opening_failed = !requests.empty() || sides_[slot].is_looking;
+            sides_[slot].opening_failed = !requests.empty() || sides_.learning(slot).is_looking;
             break;
         case Purpose::setting:
             log::warning("a setting of the session was refused", "session", session, "sqlstate",
@@ -163,17 +163,8 @@ Verdict ErrorAnswers::on_own_error(Slot slot,
     if (!requests.empty()) {
         own_error_ = whole_message(body);
         requests.front().own_error = true;
-    } else if (sides_[slot].is_looking) {
-        note_looking_failed(slot, body);
     }
     return Verdict::swallow;
-}
-
-// In a transaction, which has failed by that: what comes next in it is answered so.
-void ErrorAnswers::note_looking_failed(Slot slot, wire::Bytes body) {
-    if (sides_[slot].lease->transaction_status == routing::TransactionStatus::idle) return;
-    own_error_ = whole_message(body);
-    sides_[slot].looking_failed = true;
 }
 
 // As PostgreSQL says it, where we have made it fail.

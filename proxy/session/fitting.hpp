@@ -50,8 +50,9 @@ public:
     // As Seek::look(). What follows is choose() if it does not say Next::chosen, or if is_due().
     [[nodiscard]] Next look(Search& search) { return seek_.look(search); }
     [[nodiscard]] static bool is_due(const BatchFacts& facts, const Search& search) {
-        return facts.doubtful_on[static_cast<std::size_t>(search.choice.slot)] &&
-               !search.choice.failure;
+        const bool is_doubtful = facts.doubtful_on[static_cast<std::size_t>(search.choice.slot)] ||
+                                 facts.uses_told_unnamed;
+        return is_doubtful && !search.choice.failure;
     }
     // As Seek::choose(), to a connection of whose statements it is known whether they fit. Where
     // that could not be found out they are sent all the same: the server says why.

@@ -32,7 +32,8 @@ BatchFacts Judge::facts_of(const Batch& batch, wire::Bytes bytes) const {
          {catalog.number(), catalog.view(), lodging_.around.statements().judged()},
          who_.shown.can_classify(),
          max_read_bytes(batch),
-         {sides_[routing::Slot::primary].number, sides_[routing::Slot::replica].number}});
+         {sides_.connection(routing::Slot::primary).number,
+          sides_.connection(routing::Slot::replica).number}});
 }
 
 // A read is kept for a retry up to the size of its answer's buffer.

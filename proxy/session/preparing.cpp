@@ -64,17 +64,22 @@ void Preparing::parse(const PreparedText& text, wire::Buffer& out) {
     expect(Expect::parse, ledger_.names().parse(text.name, {.id = text.id}));
 }
 
-// PREPARE by the extended protocol: a Query would end what the client has open.
+// PREPARE.
 void Preparing::run(const PreparedText& text, wire::Buffer& out) {
+    command(sql_of(text.definition), &text, out);
+}
+
+void Preparing::command(std::string_view sql, const PreparedText* prepares, wire::Buffer& out) {
     auto& names = ledger_.names();
+    if (replies_.skipping()) return;
     if (ledger_.lack_of_none(kOurs) != Lack::nothing) close('S', kOurs, out);
-    wire::encode_parse(out, kOurs, sql_of(text.definition), {});
+    wire::encode_parse(out, kOurs, sql, {});
     expect(Expect::parse, names.parse(kOurs, {.id = Ledger::kUnknown}));
     wire::encode_bind(out, kOurs, kOurs);
     expect(Expect::bind, {});
     wire::encode_execute(out, kOurs);
     const auto sent = names.send(MessageKind::extended);
-    names.prepare(text.name, {.id = text.id}, 0);
+    if (prepares != nullptr) names.prepare(prepares->name, {.id = prepares->id}, 0);
     expect(Expect::execute, sent);
     close('P', kOurs, out);
     close('S', kOurs, out);

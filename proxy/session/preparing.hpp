@@ -32,6 +32,9 @@ public:
     // For what only asks whether there is one of that name: Parse, PREPARE, DEALLOCATE. Its text is
     // not needed, which may be wrong by now.
     void name(std::string_view name, wire::Buffer& out);
+    // A statement of our own that returns no rows, in messages of the extended protocol: a Query
+    // would end what the client has open.
+    void command(std::string_view sql, wire::Buffer& out) { command(sql, nullptr, out); }
     // For all names in a statement of the client's.
     void names_in(const routing::StatementPtr& said, wire::Buffer& out);
     // What the client has closed on the other connection. Nothing is in flight on this one.
@@ -44,6 +47,7 @@ private:
     void close(std::uint8_t kind, std::string_view name, wire::Buffer& out);
     void parse(const PreparedText& text, wire::Buffer& out);
     void run(const PreparedText& text, wire::Buffer& out);
+    void command(std::string_view sql, const PreparedText* prepares, wire::Buffer& out);
 
     const ClientStatements& client_;
     Ledger& ledger_;

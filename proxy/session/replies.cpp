@@ -103,7 +103,7 @@ Replies::Outcome Replies::process_replies(Slot slot) {
         const auto available = std::min(rest.size(), message_bytes);
         if (available < message_bytes && message_bytes <= kMaxInspected &&
             (is_inspected(type) || answers_.answers_us(slot) ||
-             (type == backend::kRowDescription && !side.tellings.empty())))
+             (type == backend::kRowDescription && !sides_.learning(slot).tellings.empty())))
             break;
         const auto requests_before = course_.requests.size();
         const auto body = rest.subspan(wire::kHeaderBytes, available - wire::kHeaderBytes);

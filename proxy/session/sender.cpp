@@ -35,7 +35,7 @@ void append(wire::Buffer& out, wire::Bytes bytes) {
 
 void Sender::send(const Sent& sent, Slot slot, Request& request) {
     const auto connection = sides_[slot].lease.connection();
-    const Target to{sent.bytes, slot, *connection, request};
+    Target to{sent.bytes, slot, *connection, request};
     if (sent.facts.kept) note_kept(to, *sent.facts.kept);
     wire::Buffer front;
     if (!untold_.empty() && memory_.portals.empty()) untold_.clear();
@@ -54,15 +54,11 @@ void Sender::send(const Sent& sent, Slot slot, Request& request) {
     sides_.used(slot);
 }
 
-void Sender::add_items(const Sent& sent,
-                       const Target& to,
-                       wire::Buffer& front,
-                       std::size_t& placed) {
+void Sender::add_items(const Sent& sent, Target& to, wire::Buffer& front, std::size_t& placed) {
     wire::Buffer lacking;
     bool ended = false;
     for (const auto& item : sent.batch.items) {
-        const bool has_others =
-            add_lacking(to, item, !sent.continues && item.begin == 0, lacking);
+        const bool has_others = add_lacking(to, item, !sent.continues && item.begin == 0, lacking);
         const bool is_whole = item.end <= sent.bytes.size();
         if (has_others && !is_whole) add_error(to, lacking);  // else behind it
         if (!lacking.empty()) {
@@ -71,9 +67,9 @@ void Sender::add_items(const Sent& sent,
             placed = item.begin;
             lacking.clear();
         }
+        to.has_others = has_others && is_whole;
         ended = expect_item(to, item) || ended;
-        if (!has_others || !is_whole) continue;
-        to.connection.replies.has_others();
+        if (!to.has_others) continue;
         append(front, sent.bytes.subspan(placed, item.end - placed));
         add_error(to, front);
         placed = item.end;
@@ -96,21 +92,31 @@ void Sender::add_error(const Target& to, wire::Buffer& out) {
 }
 
 void Sender::look(std::span<const PreparedTextPtr> statements, Slot slot, bool continues) {
-    auto& side = sides_[slot];
-    const auto connection = side.lease.connection();
+    auto& tellings = sides_.learning(slot).tellings;
+    const auto connection = sides_[slot].lease.connection();
     Request nobodys;
     const Target to{{}, slot, *connection, nobodys};
     wire::Buffer out;
-    add_prelude(to, !continues && may_start_request(to), out);
-    for (const auto& statement : statements) {
-        const auto sent = preparing(to).described(statement->name, out);
-        if (sent.number != 0) side.tellings.push_back({sent, statement});
-    }
-    if (continues) {
-        wire::encode_flush(out);
-    } else {
+    const auto end = [&] {
+        if (continues) return wire::encode_flush(out);
         wire::encode_sync(out);
         connection->replies.push({.what = Expect::sync, .internal = true});
+    };
+    const bool opens = memory_.transaction.is_waiting();
+    add_prelude(to, !continues && may_start_request(to), out);
+    // What fails here must not end the client's transaction: it will fail in its place.
+    const bool is_in_block =
+        !continues && (opens || connection->transaction_status == TransactionStatus::in_block);
+    if (is_in_block) preparing(to).command("SAVEPOINT \"pgsteer.look\"", out);
+    for (const auto& statement : statements) {
+        const auto sent = preparing(to).described(statement->name, out);
+        if (sent.number != 0) tellings.push_back({sent, statement});
+    }
+    end();
+    if (is_in_block) {
+        preparing(to).command("ROLLBACK TO \"pgsteer.look\"", out);
+        preparing(to).command("RELEASE \"pgsteer.look\"", out);
+        end();
     }
     connection->stream.write(wire::Bytes{out});
     sides_.used(slot);
@@ -139,11 +145,8 @@ void Sender::add_prelude(const Target& to, bool starts_request, wire::Buffer& ou
 }
 
 Preparing Sender::preparing(const Target& to) const {
-    return {memory_.statements,
-            to.connection.ledger,
-            to.connection.replies,
-            {to.slot, sides_[to.slot].number},
-            memory_.catalog.changes()};
+    return {memory_.statements, to.connection.ledger, to.connection.replies,
+            sides_.connection(to.slot), memory_.catalog.changes()};
 }
 
 // What `item` needs and this connection lacks. `is_first`: nothing of its request has been sent.
@@ -209,6 +212,7 @@ bool Sender::push(const Target& to,
                   const ClientStatements::Sent& sent,
                   StatementPtr effects) {
     return to.connection.replies.push({.what = what,
+                                       .has_others = to.has_others,
                                        .of_client = sent.of_client,
                                        .on_server = sent.on_server,
                                        .effects = std::move(effects)});
@@ -315,15 +319,15 @@ void Sender::note_untold(std::string_view portal, const PreparedTextPtr& stateme
 void Sender::expect_describe(const Target& to, const BatchItem& item) {
     const auto sent = tell(to, MessageKind::extended);
     push(to, Expect::describe, sent);
-    auto& side = sides_[to.slot];
+    auto& tellings = sides_.learning(to.slot).tellings;
     if (item.target == 'S') {
         const auto& known = memory_.statements.find(name_of(item, to.bytes));
         const bool is_new =
-            known && known->columns.fit({to.slot, side.number}) == Columns::Fit::unknown;
-        if (is_new) side.tellings.push_back({sent.on_server, known});
+            known && known->columns.fit(sides_.connection(to.slot)) == Columns::Fit::unknown;
+        if (is_new) tellings.push_back({sent.on_server, known});
     } else if (!untold_.empty()) {
         const auto bound = find_portal(untold_, name_of(item, to.bytes));
-        if (bound != untold_.end()) side.tellings.push_back({sent.on_server, bound->second});
+        if (bound != untold_.end()) tellings.push_back({sent.on_server, bound->second});
     }
 }
 

@@ -56,10 +56,11 @@ private:
         routing::Slot slot;
         ServerConnection& connection;
         Request& request;
+        bool has_others = false;  // Expected::has_others of the message that is next
     };
     void add_prelude(const Target& to, bool starts_request, wire::Buffer& out);
     [[nodiscard]] bool may_start_request(const Target& to) const;
-    void add_items(const Sent& sent, const Target& to, wire::Buffer& front, std::size_t& placed);
+    void add_items(const Sent& sent, Target& to, wire::Buffer& front, std::size_t& placed);
     void add_settings(const Target& to, wire::Buffer& out);
     [[nodiscard]] bool add_lacking(const Target& to,
                                    const BatchItem& item,

@@ -3,7 +3,6 @@
 
 #include "proxy/errors.hpp"
 #include "proxy/pool/pool.hpp"
-#include "proxy/session/client_statements.hpp"
 #include "proxy/shared/shared_writes.hpp"
 #include "proxy/wire/bytes.hpp"
 #include "routing/lsn.hpp"
@@ -38,16 +37,9 @@ struct Asked {
     bool is_behind = false;  // it has answered, and has not got far enough
 };
 
-// A Describe that has been sent, whose answer says what columns a statement has on this connection.
-struct Telling {
-    SentMessage on_server;
-    PreparedTextPtr text;
-};
-
 // Begins anew with each connection.
 struct Side {
     Lease lease;
-    std::uint32_t number = 0;  // of the session's connections, from 1
     HolderId holder = HolderId::nobody;  // the session, on this connection
     std::uint64_t partial = 0;  // bytes still to come of a message that is passed on in pieces
     bool partial_swallowed = false;
@@ -55,10 +47,7 @@ struct Side {
     bool discarding = false;      // requests run elsewhere: what is still answered here is dropped
     bool setting_failed = false;  // one of our own settings was refused
     bool opening_failed = false;  // of a transaction: an error came in its place
-    bool is_looking = false;      // Fitting: what is owed are answers to it
-    bool looking_failed = false;  // in a transaction, which is to be told the client
     bool asked_about_syncs = false;             // see ErrorAnswers::find_out_about_syncs
-    std::vector<Telling> tellings;              // ascending
     std::vector<std::string> row_values;        // of the row that says what set_config() has set
     wire::Buffer last_words;                    // ErrorResponse that came without a request
     bool has_said_farewell = false;             // a FATAL, which the client has been told

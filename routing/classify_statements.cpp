@@ -193,7 +193,7 @@ Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) 
     if (belongs_to_primary(name)) {
         const Kind kind = node.is_local ? Kind::set_transaction : Kind::set_on_primary;
         Effect effect = context.effect(kind, name);
-        if (!node.is_local) effect.modes = default_modes(name, value_text(node));
+        effect.modes = default_modes(name, value_text(node));
         return session_control_on_primary(std::move(effect));
     }
     if (node.is_local)
@@ -560,6 +560,9 @@ Effect set_config_effect(const PgQuery__FuncCall& call,
     if (local == true) {
         Effect effect = context.effect(Kind::set_local, name != nullptr ? lower(name) : "");
         effect.sql = std::move(sql);
+        const char* constant = constant_string(call.args[1]);
+        if (belongs_to_primary(effect.name) && constant != nullptr)
+            effect.modes = default_modes(effect.name, constant);
         return effect;
     }
     if (!column || name == nullptr || local != false) return context.effect(Kind::opaque_settings);

@@ -221,6 +221,7 @@ Verdict Answers::on_ready(Slot slot, wire::Bytes body) {
 
     memory_.state.ready(slot, *status);
     memory_.transaction.ready(*status);
+    if (slot == Slot::replica) tell_read_only();
     if (*status == TransactionStatus::idle) {
         memory_.catalog.transaction_ended();
         transaction_end_.has_ended();
@@ -238,6 +239,28 @@ Verdict Answers::on_ready(Slot slot, wire::Bytes body) {
     if (*status == TransactionStatus::idle && requests.size() == 1) memory_.portals.clear();
     request_end_.finish_front(slot);
     return Verdict::forward;
+}
+
+// A replica's own value is ours, and says nothing: the client hears what it has made of it itself,
+// when PostgreSQL says it, in front of ReadyForQuery.
+void Answers::tell_read_only() {
+    constexpr std::string_view name = "default_transaction_read_only";
+    const auto said = memory_.transaction.read_only_default();
+    const auto* const shown = who_.shown.reported().find(name);
+    if ((!said && !read_only_before_) || shown == nullptr) return;
+    if (!read_only_before_) read_only_before_ = *shown;
+    auto value = *read_only_before_;
+    if (said) {
+        auto modes = memory_.catalog.default_modes();
+        modes.overlay(memory_.state.startup_modes());
+        value = said->value.value_or(modes.read_only.value_or(false)) ? "on" : "off";
+    } else {
+        read_only_before_.reset();
+    }
+    if (!who_.shown.changed(name, value)) return;
+    wire::Buffer out;
+    wire::encode_parameter_status(out, name, value);
+    holding_.outbox().hold_with(wire::Bytes{out});
 }
 
 // Behind a message of ours. Where a transaction could not be opened, what was to be in it may have

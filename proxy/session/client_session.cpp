@@ -105,7 +105,8 @@ ClientSession::Answering::Answering(ClientSession& s)
               s.common_.questions,
               s.common_.request_end,
               effects,
-              errors},
+              errors,
+              s.common_.holding},
       cancelling{s.lodging_, s.who_, s.course_, s.sides_},
       replies{s.lodging_,        s.client_,           s.course_, s.sides_, s.common_.ending,
               s.common_.holding, s.sending_.recovery, errors,    answers,  cancelling} {}

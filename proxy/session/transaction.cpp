@@ -146,6 +146,7 @@ void Transaction::completed_on_replica(const Effect& effect,
 
 void Transaction::ready(TransactionStatus status) {
     if (status == TransactionStatus::idle && now_.is_open()) now_.clear();
+    if (status == TransactionStatus::failed) now_.failed();
 }
 
 void Transaction::answered(Slot slot, bool queries, bool ties) {

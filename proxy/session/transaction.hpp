@@ -75,6 +75,8 @@ public:
     [[nodiscard]] bool has_to_stay() const { return state_.transaction_on() && !now_.may_move(); }
     // Whether what a replica has of it, before what is in flight, can go on without that replica.
     [[nodiscard]] bool may_reopen() const;
+    // See DeferredTransaction.
+    [[nodiscard]] auto read_only_default() const { return now_.read_only_default(); }
     // What BEGIN's comment asks of its reads; nullptr: nothing that is known.
     [[nodiscard]] const routing::ReadOptions* options() const;
     // For decide(). `statement`: to run next; a BEGIN in it says how.

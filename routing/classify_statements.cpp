@@ -283,6 +283,13 @@ Part listen(const Message* message, const Context& context) {
     return part;
 }
 
+Part notify(const Message* message, const Context& context) {
+    const auto& node = *as<PgQuery__NotifyStmt>(message);
+    Part part = write(Reason::write, "NotifyStmt");
+    part.effects.push_back(context.effect(Kind::notify, node.conditionname));
+    return part;
+}
+
 // Kept and repeated like a statement of the protocol, if it is alone in its text: see classify().
 Part prepare(const Message* message, const Context& context) {
     const auto& node = *as<PgQuery__PrepareStmt>(message);
@@ -426,6 +433,7 @@ constexpr Rule kRules[] = {
     {&pg_query__close_portal_stmt__descriptor, close},
     {&pg_query__listen_stmt__descriptor, listen},
     {&pg_query__unlisten_stmt__descriptor, unlisten},
+    {&pg_query__notify_stmt__descriptor, notify},
     {&pg_query__constraints_set_stmt__descriptor, constraints},
     {&pg_query__load_stmt__descriptor, load},
 };

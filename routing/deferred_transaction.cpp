@@ -135,6 +135,13 @@ std::string DeferredTransaction::opening(bool on_replica) const {
     return text;
 }
 
+std::string DeferredTransaction::kept_for_primary() const {
+    std::string text;
+    for (const Entry& entry : log_)
+        if (entry.for_primary) text.append(text.empty() ? "" : "\n; ").append(entry.sql);
+    return text;
+}
+
 std::optional<DeferredTransaction::ReadOnlyDefault> DeferredTransaction::read_only_default() const {
     for (std::size_t i = log_.size(); i > 0; --i)
         if (log_[i - 1].read_only) return log_[i - 1].read_only;

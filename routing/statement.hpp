@@ -59,6 +59,7 @@ struct Effect {
         listen,            // name
         unlisten,          // name
         unlisten_all,      // UNLISTEN *
+        notify,            // name
         lock,              // pg_advisory_lock() and its like: may hold a lock of the session's from here on
         unlock_all,        // pg_advisory_unlock_all()
         empties_database,  // name: fails (55006) as long as anybody else is connected to that database

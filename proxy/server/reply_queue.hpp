@@ -37,6 +37,7 @@ enum class Purpose : std::uint8_t {
     prepare,      // a statement that PREPARE or Parse has prepared on the other connection; also
                   // Parse and the others of the extended protocol
     show,         // the connection gets what SHOW pgsteer.<name> is about to ask for
+    at_commit,    // what a transaction on a replica has kept for the primary
     others,       // fails, in the place of what has other columns than the client was told
     settle,       // how many Syncs were ignored by a copy that has failed
 };

@@ -62,6 +62,8 @@ ClientSession::Sending::Sending(ClientSession& s)
            judge},
       fitting{s.client_,         s.course_,          s.memory_, s.sides_,
               s.common_.control, s.common_.progress, sender,    seek},
+      kept_back{s.lodging_,        s.client_,         s.course_,          s.memory_, s.sides_,
+                s.common_.options, s.common_.control, s.common_.progress, seek},
       recovery{s.lodging_,
                s.client_,
                s.who_,
@@ -90,7 +92,8 @@ ClientSession::Sending::Sending(ClientSession& s)
                judge,
                sender,
                fitting,
-               recovery} {}
+               recovery,
+               kept_back} {}
 
 ClientSession::Answering::Answering(ClientSession& s)
     : effects{s.course_, s.memory_, s.sides_, s.common_.transaction_end, s.common_.options},

@@ -68,6 +68,7 @@ private:
         Sender sender;
         Seek seek;
         Fitting fitting;
+        KeptBack kept_back;
         Recovery recovery;
         Dispatch dispatch;
     };

@@ -28,7 +28,9 @@ awaitable<void> Dispatch::dispatch() {
     note(facts);
     const auto& said = facts.statement->statement;
     if (TransactionControl::may_answer(said)) {
-        const bool is_answered_here = co_await control_.answer(facts);
+        bool is_answered_here = co_await control_.answer(facts);
+        if (!is_answered_here && !client_.closing && kept_back_.concerns(facts))
+            is_answered_here = co_await kept_back_.answer(facts);
         if (client_.closing) co_return;
         if (is_answered_here) {
             batcher.consume(false);
@@ -92,7 +94,7 @@ void Dispatch::place_or_refuse(Search& search, const BatchFacts& facts) {
     } else {
         refuse(client_.batcher.batch(), *choice.failure);
     }
-    streamed_to_ = choice.slot;
+    sides_.stream_to(choice.slot);
     client_.batcher.consume(is_placed);
 }
 
@@ -206,7 +208,7 @@ awaitable<void> Dispatch::make_way(StatementPtr statement) {
 
 void Dispatch::stream_on() {
     client_.batcher.stream([this](wire::Bytes bytes) {
-        if (const auto& lease = sides_[streamed_to_].lease) lease->stream.write(bytes);
+        if (const auto& lease = sides_[sides_.streams_to()].lease) lease->stream.write(bytes);
     });
 }
 
@@ -217,8 +219,8 @@ void Dispatch::copy_on() {
     const bool is_data = batcher.copy_type() == wire::frontend::kCopyData;
     const bool passes_on = !course_.requests.empty() && !course_.running_again;
     if (passes_on) {
-        streamed_to_ = course_.requests.back().slot;
-        const auto& lease = sides_[streamed_to_].lease;
+        sides_.stream_to(course_.requests.back().slot);
+        const auto& lease = sides_[sides_.streams_to()].lease;
         if (lease && is_data)
             lease->replies.copy_data_sent();
         else if (lease)

@@ -6,6 +6,7 @@
 #include "proxy/session/ending.hpp"
 #include "proxy/session/fitting.hpp"
 #include "proxy/session/judge.hpp"
+#include "proxy/session/kept_back.hpp"
 #include "proxy/session/last_route.hpp"
 #include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
@@ -35,7 +36,8 @@ public:
              const Judge& judge,
              Sender& sender,
              Fitting& fitting,
-             Recovery& recovery)
+             Recovery& recovery,
+             KeptBack& kept_back)
         : lodging_{lodging},
           client_{client},
           course_{course},
@@ -49,7 +51,8 @@ public:
           judge_{judge},
           sender_{sender},
           fitting_{fitting},
-          recovery_{recovery} {}
+          recovery_{recovery},
+          kept_back_{kept_back} {}
     Dispatch(const Dispatch&) = delete;
     Dispatch& operator=(const Dispatch&) = delete;
 
@@ -89,8 +92,7 @@ private:
     Sender& sender_;
     Fitting& fitting_;
     Recovery& recovery_;
-
-    routing::Slot streamed_to_ = routing::Slot::primary;
+    KeptBack& kept_back_;
 };
 
 }  // namespace pgsteer::proxy

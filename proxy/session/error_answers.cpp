@@ -157,6 +157,9 @@ Verdict ErrorAnswers::on_own_error(Slot slot,
             }
             memory_.state.settings_not_applicable();
             return requests.empty() ? Verdict::swallow : Verdict::run_again;
+        case Purpose::at_commit:
+            memory_.at_commit_error = whole_message(body);
+            return Verdict::swallow;
         default:
             return Verdict::swallow;  // no position was told
     }

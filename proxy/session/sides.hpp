@@ -64,6 +64,9 @@ public:
     // Where the last batch was sent; nullopt: that connection is gone.
     [[nodiscard]] std::optional<Slot> last_used() const { return last_used_; }
     void used(Slot slot) { last_used_ = slot; }
+    // Where the last batch would go on, if it was not whole.
+    [[nodiscard]] Slot streams_to() const { return streams_to_; }
+    void stream_to(Slot slot) { streams_to_ = slot; }
 
 private:
     void forget(Slot slot);
@@ -72,6 +75,7 @@ private:
     std::array<Side, 2> sides_;
     std::array<Exchange::Holder*, 2> ears_{};
     std::optional<Slot> last_used_;
+    Slot streams_to_ = Slot::primary;
     std::array<Learning, 2> learning_;
     std::uint32_t connections_ = 0;  // so far
 };

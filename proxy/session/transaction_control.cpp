@@ -30,8 +30,7 @@ awaitable<bool> TransactionControl::answer(const BatchFacts& facts) {
     co_return true;
 }
 
-// In a server's place, to a batch of one statement that returns no rows.
-void TransactionControl::answer_batch(std::string_view tag) {
+void TransactionControl::answer_batch(std::string_view tag, wire::Bytes error) {
     const auto bytes = client_.batcher.bytes();
     wire::Buffer out;
     for (const auto& item : client_.batcher.batch().items) {
@@ -53,7 +52,8 @@ void TransactionControl::answer_batch(std::string_view tag) {
                 memory_.statements.query_here();
                 [[fallthrough]];
             case wire::frontend::kExecute:
-                wire::encode_command_complete(out, tag);
+                if (error.empty()) wire::encode_command_complete(out, tag);
+                out.insert(out.end(), error.begin(), error.end());
                 break;
             default:
                 break;

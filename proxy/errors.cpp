@@ -10,7 +10,7 @@ namespace {
 constexpr bool in_order_of_the_enum() {
     for (std::size_t i = 0; i < kErrors.size(); ++i)
         if (static_cast<std::size_t>(kErrors[i].code) != i) return false;
-    return static_cast<std::size_t>(ProxyErrc::portal_changed) + 1 == kErrors.size();
+    return static_cast<std::size_t>(ProxyErrc::other_columns) + 1 == kErrors.size();
 }
 static_assert(in_order_of_the_enum(), "info() finds an error by its number");
 

@@ -49,6 +49,7 @@ enum class ProxyErrc : std::uint8_t {
     server_process_crashed,
     statement_crashes,
     portal_changed,
+    other_columns,
 };
 
 struct ErrorInfo {
@@ -123,6 +124,8 @@ inline constexpr std::array kErrors{
     ErrorInfo{ProxyErrc::portal_changed, "portal_changed", "40001",
               "what was fetched from a portal has changed on the server where it has to go on",
               "The request has changed nothing. Run it again."},
+    ErrorInfo{ProxyErrc::other_columns, "other_columns", "0A000",
+              "cached plan must not change result type"},
 };
 
 [[nodiscard]] constexpr const ErrorInfo& info(ProxyErrc code) {

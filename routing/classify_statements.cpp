@@ -193,7 +193,7 @@ Part set_variable(const PgQuery__VariableSetStmt& node, const Context& context) 
     if (belongs_to_primary(name)) {
         const Kind kind = node.is_local ? Kind::set_transaction : Kind::set_on_primary;
         Effect effect = context.effect(kind, name);
-        if (!node.is_local) effect.modes = default_modes(name, value_text(node));
+        effect.modes = default_modes(name, value_text(node));
         return session_control_on_primary(std::move(effect));
     }
     if (node.is_local)
@@ -280,6 +280,13 @@ Part listen(const Message* message, const Context& context) {
     Part part = write(Reason::write, "LISTEN");
     part.effects.push_back(
         context.effect(Kind::listen, as<PgQuery__ListenStmt>(message)->conditionname));
+    return part;
+}
+
+Part notify(const Message* message, const Context& context) {
+    const auto& node = *as<PgQuery__NotifyStmt>(message);
+    Part part = write(Reason::write, "NotifyStmt");
+    part.effects.push_back(context.effect(Kind::notify, node.conditionname));
     return part;
 }
 
@@ -426,6 +433,7 @@ constexpr Rule kRules[] = {
     {&pg_query__close_portal_stmt__descriptor, close},
     {&pg_query__listen_stmt__descriptor, listen},
     {&pg_query__unlisten_stmt__descriptor, unlisten},
+    {&pg_query__notify_stmt__descriptor, notify},
     {&pg_query__constraints_set_stmt__descriptor, constraints},
     {&pg_query__load_stmt__descriptor, load},
 };
@@ -560,6 +568,9 @@ Effect set_config_effect(const PgQuery__FuncCall& call,
     if (local == true) {
         Effect effect = context.effect(Kind::set_local, name != nullptr ? lower(name) : "");
         effect.sql = std::move(sql);
+        const char* constant = constant_string(call.args[1]);
+        if (belongs_to_primary(effect.name) && constant != nullptr)
+            effect.modes = default_modes(effect.name, constant);
         return effect;
     }
     if (!column || name == nullptr || local != false) return context.effect(Kind::opaque_settings);

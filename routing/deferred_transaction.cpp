@@ -17,6 +17,17 @@ std::string_view set_isolation(Isolation isolation) {
     return {};
 }
 
+// default_transaction_read_only, by whatever means.
+bool sets_read_only(const Effect& effect) {
+    using Kind = Effect::Kind;
+    constexpr std::string_view name = "default_transaction_read_only";
+    if (effect.kind == Kind::set_on_primary && effect.form == Effect::Form::modes)
+        return effect.modes.read_only.has_value();
+    return effect.name == name && (effect.kind == Kind::set_on_primary ||
+                                   effect.kind == Kind::set_transaction ||
+                                   effect.kind == Kind::set_local);
+}
+
 }  // namespace
 
 std::size_t DeferredTransaction::Entry::bytes() const {
@@ -53,6 +64,10 @@ void DeferredTransaction::begun_on_replica(const Effect& effect, const DefaultMo
 
 void DeferredTransaction::completed(const Effect& effect) {
     using Kind = Effect::Kind;
+    if (sets_read_only(effect)) {
+        keep({false, {}, {}, ReadOnlyDefault{effect.modes.read_only}});
+        return tie();
+    }
     switch (effect.kind) {
         case Kind::savepoint:
             return keep({true, effect.name, effect.sql});
@@ -77,6 +92,11 @@ void DeferredTransaction::completed(const Effect& effect) {
         default:  // what would not be repeated elsewhere
             return tie();
     }
+}
+
+void DeferredTransaction::failed() {
+    for (std::size_t i = log_.size(); i > 0 && !log_[i - 1].is_savepoint; --i)
+        log_[i - 1].read_only.reset();
 }
 
 void DeferredTransaction::keep(Entry entry) {
@@ -110,8 +130,22 @@ std::string DeferredTransaction::opening(bool on_replica) const {
     for (const std::string& sql : opening_) add(sql);
     if (on_replica && sets_isolation_) add(set_isolation(isolation()));
     if (queried_) add("SELECT");
-    for (const Entry& entry : log_) add(entry.sql);
+    for (const Entry& entry : log_)
+        if (!entry.sql.empty()) add(entry.sql);
     return text;
+}
+
+std::string DeferredTransaction::kept_for_primary() const {
+    std::string text;
+    for (const Entry& entry : log_)
+        if (entry.for_primary) text.append(text.empty() ? "" : "\n; ").append(entry.sql);
+    return text;
+}
+
+std::optional<DeferredTransaction::ReadOnlyDefault> DeferredTransaction::read_only_default() const {
+    for (std::size_t i = log_.size(); i > 0; --i)
+        if (log_[i - 1].read_only) return log_[i - 1].read_only;
+    return std::nullopt;
 }
 
 }  // namespace pgsteer::routing

@@ -9,8 +9,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace pgsteer::routing {
@@ -47,6 +49,10 @@ public:
     void tie() { tied_ = stage_ == Stage::open || tied_; }
     // A statement completed on the replica that has it.
     void completed(const Effect& effect);
+    // What is to be done on the primary when it commits; it cannot go there itself.
+    void keep_for_primary(std::string sql) { keep({.sql = std::move(sql), .for_primary = true}); }
+    // An error: what was set since the last savepoint is undone.
+    void failed();
     // It ended, or the primary has it.
     void clear() { *this = DeferredTransaction{}; }
 
@@ -74,6 +80,15 @@ public:
     // COMMIT or ROLLBACK has completed: a BEGIN behind it, in the same request, is another one.
     [[nodiscard]] bool has_ended() const { return has_ended_; }
     [[nodiscard]] const ReadOptions& options() const { return options_; }  // of BEGIN's comment
+    // What has been set in it of default_transaction_read_only, as the client sees it; nullopt:
+    // nothing; no value: it was reset.
+    struct ReadOnlyDefault {
+        std::optional<bool> value;
+        bool operator==(const ReadOnlyDefault&) const = default;
+    };
+    [[nodiscard]] std::optional<ReadOnlyDefault> read_only_default() const;
+    // In the order of the client's; empty: nothing.
+    [[nodiscard]] std::string kept_for_primary() const;
     // The text that opens it, with all that has been done in it so far.
     [[nodiscard]] std::string opening(bool on_replica) const;
     [[nodiscard]] std::size_t memory_bytes() const { return bytes_; }
@@ -82,8 +97,10 @@ public:
 private:
     struct Entry {
         bool is_savepoint = false;
-        std::string name;  // of the savepoint
-        std::string sql;
+        std::string name = {};  // of the savepoint
+        std::string sql = {};   // empty: not to be repeated
+        std::optional<ReadOnlyDefault> read_only = {};  // it sets this
+        bool for_primary = false;
         [[nodiscard]] std::size_t bytes() const;
         bool operator==(const Entry&) const = default;
     };

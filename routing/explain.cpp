@@ -134,6 +134,8 @@ std::string_view name(Effect::Kind kind) {
             return "unlisten";
         case Kind::unlisten_all:
             return "unlisten_all";
+        case Kind::notify:
+            return "notify";
         case Kind::lock:
             return "lock";
         case Kind::unlock_all:

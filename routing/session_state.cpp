@@ -176,6 +176,7 @@ void SessionState::on_effect(Slot slot, const Effect& effect, std::string_view c
         case Effect::Kind::backend_state:
         case Effect::Kind::empties_database:
         case Effect::Kind::changes_logins:
+        case Effect::Kind::notify:
             return;
         case Effect::Kind::set_local:
             return note_used(slot, effect);

@@ -60,6 +60,7 @@ public:
     [[nodiscard]] std::optional<Slot> transaction_on() const;
     // What SET has said of the transactions to come.
     [[nodiscard]] const TransactionModes& default_modes() const { return default_modes_; }
+    [[nodiscard]] const TransactionModes& startup_modes() const { return startup_modes_; }
     void start_with(const TransactionModes& modes) { default_modes_ = startup_modes_ = modes; }
 
     // --- state that lives on one connection only ---

@@ -36,8 +36,9 @@ struct Effect {
         release,           // name
         rollback_to,       // name
         set,               // name; sql = the statement to replay (SET, or SELECT set_config(...) with constants)
-        set_local,         // SET LOCAL: ends with the transaction; sql, to be repeated in it
-        set_transaction,   // form: modes, modes and sql; else SET LOCAL transaction_* and the like, name
+        set_local,         // SET LOCAL: ends with the transaction; sql, to be repeated in it; modes as below
+        set_transaction,   // form: modes, modes and sql; else SET LOCAL transaction_* and the like, name, and
+                           // of default_transaction_* modes
         set_on_primary,    // name: default_transaction_*, or form: modes; never copied; modes: those that
                            // were set, none: DEFAULT
         reset,             // name; sql = the statement to replay
@@ -58,6 +59,7 @@ struct Effect {
         listen,            // name
         unlisten,          // name
         unlisten_all,      // UNLISTEN *
+        notify,            // name
         lock,              // pg_advisory_lock() and its like: may hold a lock of the session's from here on
         unlock_all,        // pg_advisory_unlock_all()
         empties_database,  // name: fails (55006) as long as anybody else is connected to that database

@@ -63,12 +63,6 @@ public:
     // ... for one that is to find none there: what the client has not got.
     [[nodiscard]] Lack lack_of_none(std::string_view name) const;
 
-    // What it has under this name is not what the client has prepared: cached plan must not change
-    // result type (0A000), which is a copy's own. It is to be closed and parsed again; lack_of()
-    // says so from now on.
-    void is_outdated(std::string_view name) { names_.replace(name, {.id = kUnknown}); }
-    [[nodiscard]] bool has_copy(std::string_view name) const { return names_.now(name).is_copy; }
-
     // The client has closed this name on another connection: it is left over here, if it is here.
     void left_over(std::string_view name);
     void all_left_over();  // DEALLOCATE ALL

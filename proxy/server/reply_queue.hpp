@@ -38,6 +38,8 @@ enum class Purpose : std::uint8_t {
     prepare,      // a statement that PREPARE or Parse has prepared on the other connection; also
                   // Parse and the others of the extended protocol
     show,         // the connection gets what SHOW pgsteer.<name> is about to ask for
+    at_commit,    // what a transaction on a replica has kept for the primary
+    others,       // fails, in the place of what has other columns than the client was told
     settle,       // how many Syncs were ignored by a copy that has failed
 };
 
@@ -51,6 +53,7 @@ struct Expected {
     bool limited = false;                // execute: with a limit of rows
     bool behind_data = false;            // sync: copy data was sent right before it
     bool doubtful = false;               // sync: ignored if the copy it was sent in still went on
+    bool has_others = false;  // bind, describe: Purpose::others is right behind it, or before it
     std::uint16_t statement_index = 0;   // query: statements completed so far
     HolderId holder = HolderId::nobody;  // set by push()
     SentMessage of_client = {};          // in the log of its statements (ClientStatements)

@@ -266,14 +266,4 @@ StatementNames::Meaning StatementNames::look(std::string_view name) const {
     return {entry == nullptr ? kNone : at(*entry, entry->after, forecast_.all), next_of(entry)};
 }
 
-void StatementNames::replace(std::string_view name, const NamedStatement& statement) {
-    auto* const entry = const_cast<Entry*>(find(name));
-    if (entry == nullptr) return;
-    if (entry->final) entry->final = statement;
-    for (auto place = queue_.first(); place != unanswered_; ++place) {
-        auto& said = queue_[place];
-        if (said.entry == entry && said.kind == Kind::define) said.statement = statement;
-    }
-}
-
 }  // namespace pgsteer::proxy

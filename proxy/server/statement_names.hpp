@@ -24,9 +24,7 @@ struct PreparedText;  // proxy/session/client_statements.hpp
 
 // What a name means: nothing, or a statement. Equal by its id.
 struct NamedStatement {
-    std::uint64_t id = 0;  // 0: none
-    // Of a connection: it was prepared by a message of ours, maybe later than the client's.
-    bool is_copy = false;
+    std::uint64_t id = 0;                                // 0: none
     std::shared_ptr<const PreparedText> text = nullptr;  // of a client; a connection keeps none
 
     explicit operator bool() const { return id != 0; }
@@ -219,8 +217,6 @@ public:
     // False: there were too many names; those that it does not know may exist.
     [[nodiscard]] bool is_complete() const { return knows_all(); }
     [[nodiscard]] std::size_t size() const { return named_.size(); }  // of the names that it holds
-    // What has this name is taken for another statement from now on.
-    void replace(std::string_view name, const NamedStatement& statement);
 
 private:
     SentMessage send_other(MessageKind kind);

@@ -59,17 +59,21 @@ Verdict Answers::handle_reply(Slot slot, std::uint8_t type, wire::Bytes body) {
 // What precedes rows says nothing about data: it may come twice if it is the same.
 Verdict Answers::on_part(Slot slot, const Expected& owed, std::uint8_t type, wire::Bytes body) {
     auto& replies = sides_[slot].lease->replies;
-    const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
+    auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
     switch (type) {
         case backend::kParseComplete:
         case backend::kCloseComplete:
             return on_parse_or_close_complete(slot);
         case backend::kBindComplete:
+            if (owed.has_others) verdict = Verdict::swallow;
             replies.pop();
             return verdict;
         case backend::kRowDescription:
         case backend::kNoData:
-            if (owed.what == Expect::describe) replies.pop();
+            if (owed.what != Expect::describe) return verdict;
+            if (!sides_.learning(slot).tellings.empty()) columns_told(slot, type, body);
+            if (owed.has_others) verdict = Verdict::swallow;
+            replies.pop();
             return verdict;
         case backend::kParameterDescription:
             return verdict;
@@ -96,6 +100,23 @@ Verdict Answers::on_part(Slot slot, const Expected& owed, std::uint8_t type, wir
         default:
             return verdict;
     }
+}
+
+// The answer to a Describe. What was skipped before it tells nothing.
+void Answers::columns_told(Slot slot, std::uint8_t type, wire::Bytes body) {
+    auto& tellings = sides_.learning(slot).tellings;
+    const auto& owed = *sides_[slot].lease->replies.front();
+    const auto number = owed.on_server.number;
+    const auto first = std::ranges::find_if(
+        tellings, [&](const Telling& telling) { return telling.on_server.number >= number; });
+    const bool is_of_it = first != tellings.end() && first->on_server.number == number;
+    if (is_of_it) {
+        auto& columns = first->text->columns;
+        const auto on = sides_.connection(slot);
+        const auto digest = digest_of_columns(type, body);
+        owed.internal ? columns.found(on, digest) : columns.told(on, digest);
+    }
+    tellings.erase(tellings.begin(), is_of_it ? first + 1 : first);
 }
 
 // Which of the Syncs that were sent behind a copy's data will be answered, as far as this message
@@ -225,6 +246,7 @@ Verdict Answers::on_ready(Slot slot, wire::Bytes body) {
 
     memory_.state.ready(slot, *status);
     memory_.transaction.ready(*status);
+    if (slot == Slot::replica) tell_read_only();
     if (*status == TransactionStatus::idle) {
         memory_.catalog.transaction_ended();
         transaction_end_.has_ended();
@@ -242,6 +264,28 @@ Verdict Answers::on_ready(Slot slot, wire::Bytes body) {
     if (*status == TransactionStatus::idle && requests.size() == 1) memory_.portals.clear();
     request_end_.finish_front(slot);
     return Verdict::forward;
+}
+
+// A replica's own value is ours, and says nothing: the client hears what it has made of it itself,
+// when PostgreSQL says it, in front of ReadyForQuery.
+void Answers::tell_read_only() {
+    constexpr std::string_view name = "default_transaction_read_only";
+    const auto said = memory_.transaction.read_only_default();
+    const auto* const shown = who_.shown.reported().find(name);
+    if ((!said && !read_only_before_) || shown == nullptr) return;
+    if (!read_only_before_) read_only_before_ = *shown;
+    auto value = *read_only_before_;
+    if (said) {
+        auto modes = memory_.catalog.default_modes();
+        modes.overlay(memory_.state.startup_modes());
+        value = said->value.value_or(modes.read_only.value_or(false)) ? "on" : "off";
+    } else {
+        read_only_before_.reset();
+    }
+    if (!who_.shown.changed(name, value)) return;
+    wire::Buffer out;
+    wire::encode_parameter_status(out, name, value);
+    holding_.outbox().hold_with(wire::Bytes{out});
 }
 
 // Behind a message of ours. Where a transaction could not be opened, what was to be in it may have

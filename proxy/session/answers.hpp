@@ -5,12 +5,16 @@
 #include "proxy/session/effects.hpp"
 #include "proxy/session/ending.hpp"
 #include "proxy/session/error_answers.hpp"
+#include "proxy/session/holding.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/questions.hpp"
 #include "proxy/session/request_end.hpp"
 #include "proxy/session/sides.hpp"
 #include "proxy/session/transaction_end.hpp"
 #include "proxy/session/who.hpp"
+
+#include <optional>
+#include <string>
 
 namespace pgsteer::proxy {
 
@@ -26,7 +30,8 @@ public:
             Questions& questions,
             RequestEnd& request_end,
             Effects& effects,
-            ErrorAnswers& errors)
+            ErrorAnswers& errors,
+            Holding& holding)
         : who_{who},
           course_{course},
           memory_{memory},
@@ -36,7 +41,8 @@ public:
           questions_{questions},
           request_end_{request_end},
           effects_{effects},
-          errors_{errors} {}
+          errors_{errors},
+          holding_{holding} {}
     Answers(const Answers&) = delete;
     Answers& operator=(const Answers&) = delete;
 
@@ -57,12 +63,14 @@ private:
                                   wire::Bytes body);
     void settle_doubt(routing::Slot slot, std::uint8_t type);
     [[nodiscard]] Verdict on_asynchronous(routing::Slot slot, std::uint8_t type, wire::Bytes body);
+    void columns_told(routing::Slot slot, std::uint8_t type, wire::Bytes body);
     void show_own_key(routing::Slot slot, wire::Bytes body);
     [[nodiscard]] Fetches* fetches(routing::Slot slot);
     void completed(const SentMessage& message, std::uint16_t index);
     [[nodiscard]] Verdict on_parse_or_close_complete(routing::Slot slot);
     [[nodiscard]] Verdict on_complete(routing::Slot slot, wire::Bytes body, std::uint8_t type);
     [[nodiscard]] Verdict on_ready(routing::Slot slot, wire::Bytes body);
+    void tell_read_only();
     [[nodiscard]] Verdict on_own_ready(routing::Slot slot,
                                        Purpose purpose,
                                        routing::TransactionStatus status);
@@ -78,6 +86,10 @@ private:
     RequestEnd& request_end_;
     Effects& effects_;
     ErrorAnswers& errors_;
+    Holding& holding_;
+
+    // What the client has seen of default_transaction_read_only before it set that on a replica.
+    std::optional<std::string> read_only_before_;
 };
 
 }  // namespace pgsteer::proxy

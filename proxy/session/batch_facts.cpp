@@ -293,11 +293,20 @@ private:
         const auto [known, is_settled] = context_.statements.look(name);
         facts_.names_uncertain = facts_.names_uncertain || !is_settled;
         if (!known) return {name, &nothing_, &verdicts_.unknown_statement};
+        if (known->columns.were_told()) note_columns(known->columns, name.empty());
         if (known->statement) note_names_in(known->statement->statement);
         const bool can_be_anywhere = known->statement && !known->definition.empty();
         return {name, &known->statement, can_be_anywhere ? &known->statement : &unread()};
     }
 
+    void note_columns(const Columns& columns, bool is_unnamed) {
+        facts_.uses_told_unnamed = facts_.uses_told_unnamed || is_unnamed;
+        for (const auto slot : {routing::Slot::primary, routing::Slot::replica}) {
+            const auto place = static_cast<std::size_t>(slot);
+            facts_.doubtful_on[place] = facts_.doubtful_on[place] ||
+                                        columns.are_doubtful({slot, context_.connections[place]});
+        }
+    }
     void note_names_in(const routing::Statement& statement) {
         for (const auto& name : statement.names_used) note_uncertain(name);
         for (const auto& effect : statement.effects)

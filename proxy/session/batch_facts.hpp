@@ -6,6 +6,7 @@
 #include "proxy/session/client_statements.hpp"
 #include "proxy/session/portals.hpp"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 
@@ -27,6 +28,7 @@ struct FactsContext {
     bool has_cursors = false;  // holdable ones are open
     std::size_t max_read_bytes = 0;  // a larger read is not kept for a retry, and goes to the
                                      // primary
+    std::array<std::uint32_t, 2> connections = {};  // by slot: Columns::On::number
 };
 
 struct BatchFacts {
@@ -51,6 +53,10 @@ struct BatchFacts {
     // A portal in it may be used by later requests of the same transaction: one with a name, one
     // that is not executed yet, or not to its end.
     bool leaves_portal = false;
+    std::array<bool, 2> doubtful_on = {};  // by slot: it uses a statement whose columns are
+    // It uses the unnamed statement of an earlier one, of whose columns the client was told: a
+    // Query in front of it would destroy that.
+    bool uses_told_unnamed = false;
     std::shared_ptr<const routing::Kept> kept;  // by functions of the database's own
 };
 

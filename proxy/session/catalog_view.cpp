@@ -14,6 +14,7 @@ void SessionCatalog::start(std::shared_ptr<health::CatalogStore> store,
 }
 
 void SessionCatalog::transaction_ended() {
+    if (change_ != routing::CatalogChange::none) ++changes_;
     if (change_ == routing::CatalogChange::certain) asked_ = store_->ask();
     if (change_ == routing::CatalogChange::possible) store_->ask_some_time();
     change_ = routing::CatalogChange::none;
@@ -23,6 +24,7 @@ void SessionCatalog::rebuild(const routing::SessionState::SearchPathSetting& set
                              bool is_hidden,
                              std::uint64_t version) {
     using Kind = routing::SessionState::SearchPathSetting::Kind;
+    ++changes_;
     if (version != version_) catalog_ = store_->load();
     version_ = version;
     setting_ = setting;

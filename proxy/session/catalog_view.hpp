@@ -35,6 +35,8 @@ public:
     }
     [[nodiscard]] std::uint64_t number() const { return number_; }
     [[nodiscard]] const routing::CatalogView& view() const { return view_; }
+    // Counts what may have changed the meaning of statements, as far as it is known.
+    [[nodiscard]] std::uint32_t changes() const { return changes_; }
     // Of transactions about which nothing is said; nullopt: not known.
     [[nodiscard]] const routing::TransactionModes& default_modes() const { return default_modes_; }
 
@@ -45,7 +47,12 @@ public:
     // looked at again: it knows what it has changed.
     void transaction_ended();
     // A replica could not do what the catalog allowed.
-    void was_wrong() { store_->ask_some_time(); }
+    void was_wrong() {
+        store_->ask_some_time();
+        ++changes_;
+    }
+    // A Bind has failed: what it has bound may be older than some DDL that nobody has seen.
+    void bind_failed() { ++changes_; }
     void does_not_know(std::string_view name) { store_->ask_about(name); }
 
 private:
@@ -63,7 +70,8 @@ private:
     routing::SessionState::SearchPathSetting setting_;
     std::uint64_t version_ = 0;
     std::uint64_t number_ = 0;  // of `view_`; 0: none yet
-    std::uint64_t asked_ = 0;   // after DDL of this session's own; 0: none
+    std::uint32_t changes_ = 0;
+    std::uint64_t asked_ = 0;  // after DDL of this session's own; 0: none
     routing::CatalogChange change_ = routing::CatalogChange::none;
     bool is_hidden_ = false;
 };

@@ -60,6 +60,10 @@ ClientSession::Sending::Sending(ClientSession& s)
            s.common_.request_end,
            s.common_.progress,
            judge},
+      fitting{s.client_,         s.course_,          s.memory_, s.sides_,
+              s.common_.control, s.common_.progress, sender,    seek},
+      kept_back{s.lodging_,        s.client_,         s.course_,          s.memory_, s.sides_,
+                s.common_.options, s.common_.control, s.common_.progress, seek},
       recovery{s.lodging_,
                s.client_,
                s.who_,
@@ -73,7 +77,8 @@ ClientSession::Sending::Sending(ClientSession& s)
                s.common_.progress,
                judge,
                sender,
-               seek},
+               seek,
+               fitting},
       dispatch{s.lodging_,
                s.client_,
                s.course_,
@@ -86,8 +91,9 @@ ClientSession::Sending::Sending(ClientSession& s)
                s.common_.progress,
                judge,
                sender,
-               seek,
-               recovery} {}
+               fitting,
+               recovery,
+               kept_back} {}
 
 ClientSession::Answering::Answering(ClientSession& s)
     : effects{s.course_, s.memory_, s.sides_, s.common_.transaction_end, s.common_.options},
@@ -102,7 +108,8 @@ ClientSession::Answering::Answering(ClientSession& s)
               s.common_.questions,
               s.common_.request_end,
               effects,
-              errors},
+              errors,
+              s.common_.holding},
       cancelling{s.lodging_, s.who_, s.course_, s.sides_},
       replies{s.lodging_,        s.client_,           s.course_, s.sides_, s.common_.ending,
               s.common_.holding, s.sending_.recovery, errors,    answers,  cancelling} {}

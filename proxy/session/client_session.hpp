@@ -80,6 +80,8 @@ private:
         Judge judge;
         Sender sender;
         Seek seek;
+        Fitting fitting;
+        KeptBack kept_back;
         Recovery recovery;
         Dispatch dispatch;
     };

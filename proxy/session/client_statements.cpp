@@ -97,6 +97,18 @@ ClientStatements::Needed ClientStatements::needed(std::string_view name, const L
             means->text};
 }
 
+ClientStatements::Needed ClientStatements::needed(std::string_view name,
+                                                  const Ledger& on,
+                                                  const Columns::On& where,
+                                                  std::uint32_t changes) const {
+    auto found = needed(name, on);
+    const bool is_there = found.lack == Lack::nothing && found.text &&
+                          found.text->columns.are_old(where, changes) &&
+                          names_.next(name) != nullptr;
+    if (is_there) found.lack = name.empty() ? Lack::parse : Lack::close_and_parse;
+    return found;
+}
+
 Lack ClientStatements::lack_of_any(std::string_view name, const Ledger& on) const {
     const auto* const means = names_.next(name);
     if (means == nullptr) return Lack::nothing;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "proxy/server/ledger.hpp"
+#include "proxy/session/columns.hpp"
 #include "proxy/wire/bytes.hpp"
 #include "routing/statement_cache.hpp"
 
@@ -13,7 +14,7 @@
 
 namespace pgsteer::proxy {
 
-// What a client has prepared, once. Immutable.
+// What a client has prepared, once. Immutable but for what is learnt of its columns.
 struct PreparedText {
     std::uint64_t id = 0;  // unique in this process, above Ledger::kUnknown
     std::string name;      // as the server has it
@@ -22,6 +23,9 @@ struct PreparedText {
     wire::Buffer definition;
     bool in_sql = false;              // by PREPARE
     routing::StatementPtr statement;  // null: not classified
+
+    // Of its result. The client's own, and the copies of it.
+    mutable Columns columns;
 
     // Texts that are kept, in bytes: of the session.
     std::shared_ptr<std::size_t> kept_bytes;
@@ -120,6 +124,11 @@ public:
         const PreparedTextPtr& text;  // as find()
     };
     [[nodiscard]] Needed needed(std::string_view name, const Ledger& on) const;  // Bind, Describe
+    // The same where it is known which connection that is, and when: a copy may be too old.
+    [[nodiscard]] Needed needed(std::string_view name,
+                                const Ledger& on,
+                                const Columns::On& where,
+                                std::uint32_t changes) const;
     // Parse, PREPARE, DEALLOCATE: Lack::parse of an empty text, told as Ledger::kUnknown.
     [[nodiscard]] Lack lack_of_any(std::string_view name, const Ledger& on) const;
 

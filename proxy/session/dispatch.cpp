@@ -28,7 +28,9 @@ awaitable<void> Dispatch::dispatch() {
     note(facts);
     const auto& said = facts.statement->statement;
     if (TransactionControl::may_answer(said)) {
-        const bool is_answered_here = co_await control_.answer(facts);
+        bool is_answered_here = co_await control_.answer(facts);
+        if (!is_answered_here && !client_.closing && kept_back_.concerns(facts))
+            is_answered_here = co_await kept_back_.answer(facts);
         if (client_.closing) co_return;
         if (is_answered_here) {
             batcher.consume(false);
@@ -42,9 +44,11 @@ awaitable<void> Dispatch::dispatch() {
         if (client_.closing) co_return;
     }
     Search search = search_for(facts);
-    if (const auto next = begin_search(search, facts); next != Next::chosen) {
+    const auto next = begin_search(search, facts);
+    if (next != Next::chosen || Fitting::is_due(facts, search)) {
         course_.choosing = true;
-        co_await seek_.choose(search, next);
+        const Fitting::Messages messages{batch, batcher.bytes()};
+        co_await fitting_.choose(search, next, messages);
         course_.choosing = false;
     }
     if (client_.closing) co_return;
@@ -66,7 +70,7 @@ bool Dispatch::dispatch_at_once() {
         return false;
     note(facts);
     Search search = search_for(facts);
-    if (begin_search(search, facts) != Next::chosen) return false;
+    if (begin_search(search, facts) != Next::chosen || Fitting::is_due(facts, search)) return false;
     place_or_refuse(search, facts);
     return true;
 }
@@ -74,7 +78,7 @@ bool Dispatch::dispatch_at_once() {
 // What comes behind a read whose replica is being asked could not be taken back with it.
 bool Dispatch::has_to_settle() const {
     return !client_.closing &&
-           (progress_.is_pipeline_full() || sides_[streamed_to_].verification.is_pending);
+           (progress_.is_pipeline_full() || sides_[sides_.streams_to()].verification.is_pending);
 }
 
 awaitable<void> Dispatch::settled() {
@@ -89,7 +93,7 @@ Search Dispatch::search_for(const BatchFacts& facts) const {
     const auto& said = facts.statement->statement;
     const bool returns_rows = said.may_read() || said.access == Access::begin;
     return {*facts.statement,
-            {.may_verify = judge_.may_verify(client_.batcher.batch()),
+            {.may_verify = judge_.may_verify(client_.batcher.batch()) && !facts.uses_told_unnamed,
              .ties = facts.ties || (returns_rows && facts.leaves_portal),
              .arrived = client_.received_at}};
 }
@@ -123,7 +127,7 @@ void Dispatch::place_or_refuse(Search& search, const BatchFacts& facts) {
     } else {
         refuse(client_.batcher.batch(), *choice.failure);
     }
-    streamed_to_ = choice.slot;
+    sides_.stream_to(choice.slot);
     client_.batcher.consume(is_placed);
 }
 
@@ -144,7 +148,7 @@ Next Dispatch::begin_search(Search& search, const BatchFacts& facts) {
             return Next::chosen_in_turn;
         }
     }
-    return seek_.look(search);
+    return fitting_.look(search);
 }
 
 // Sends the batch to the server that was found, as a request of its own or as part of the one that
@@ -272,7 +276,7 @@ awaitable<void> Dispatch::make_way(StatementPtr statement) {
 
 void Dispatch::stream_on() {
     client_.batcher.stream([this](wire::Bytes bytes) {
-        if (const auto& lease = sides_[streamed_to_].lease) lease->stream.write(bytes);
+        if (const auto& lease = sides_[sides_.streams_to()].lease) lease->stream.write(bytes);
     });
 }
 
@@ -283,8 +287,8 @@ void Dispatch::copy_on() {
     const bool is_data = batcher.copy_type() == wire::frontend::kCopyData;
     const bool passes_on = !course_.requests.empty() && !course_.running_again;
     if (passes_on) {
-        streamed_to_ = course_.requests.back().slot;
-        const auto& lease = sides_[streamed_to_].lease;
+        sides_.stream_to(course_.requests.back().slot);
+        const auto& lease = sides_[sides_.streams_to()].lease;
         if (lease && is_data)
             lease->replies.copy_data_sent();
         else if (lease)

@@ -4,14 +4,15 @@
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
 #include "proxy/session/ending.hpp"
+#include "proxy/session/fitting.hpp"
 #include "proxy/session/judge.hpp"
+#include "proxy/session/kept_back.hpp"
 #include "proxy/session/last_route.hpp"
 #include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/options.hpp"
 #include "proxy/session/progress.hpp"
 #include "proxy/session/recovery.hpp"
-#include "proxy/session/seek.hpp"
 #include "proxy/session/sender.hpp"
 #include "proxy/session/sides.hpp"
 #include "proxy/session/transaction_control.hpp"
@@ -34,8 +35,9 @@ public:
              const Progress& progress,
              const Judge& judge,
              Sender& sender,
-             Seek& seek,
-             Recovery& recovery)
+             Fitting& fitting,
+             Recovery& recovery,
+             KeptBack& kept_back)
         : lodging_{lodging},
           client_{client},
           course_{course},
@@ -48,8 +50,9 @@ public:
           progress_{progress},
           judge_{judge},
           sender_{sender},
-          seek_{seek},
-          recovery_{recovery} {}
+          fitting_{fitting},
+          recovery_{recovery},
+          kept_back_{kept_back} {}
     Dispatch(const Dispatch&) = delete;
     Dispatch& operator=(const Dispatch&) = delete;
 
@@ -97,10 +100,9 @@ private:
     const Progress& progress_;
     const Judge& judge_;
     Sender& sender_;
-    Seek& seek_;
+    Fitting& fitting_;
     Recovery& recovery_;
-
-    routing::Slot streamed_to_ = routing::Slot::primary;
+    KeptBack& kept_back_;
 };
 
 }  // namespace pgsteer::proxy

@@ -19,8 +19,13 @@ constexpr std::chrono::seconds kErrorRemembered{10};
 bool is_the_clients(const Expected& owed, const ReplyQueue& replies) {
     if (owed.what == Expect::sync) return true;
     if (owed.purpose == Purpose::repeat) return true;
-    return owed.purpose == Purpose::prepare && owed.what != Expect::query &&
-           !skips_to_own_sync(replies);
+    const bool is_in_front = owed.purpose == Purpose::prepare || owed.purpose == Purpose::others;
+    return is_in_front && owed.what != Expect::query && !skips_to_own_sync(replies);
+}
+
+std::string sqlstate_of(wire::Bytes error) {
+    const auto fields = wire::decode_error(error.subspan(wire::kHeaderBytes));
+    return std::string{fields ? fields->sqlstate : std::string_view{}};
 }
 
 // That it has been executed to its end: what has effects, and runs on a replica, has no other
@@ -41,7 +46,7 @@ Verdict ErrorAnswers::on_error(Slot slot, wire::Bytes body) {
     auto& requests = course_.requests;
     auto* owed = replies.front();
     const auto fields = wire::decode_error(body);
-    const std::string_view sqlstate = fields ? fields->sqlstate : std::string_view{};
+    std::string_view sqlstate = fields ? fields->sqlstate : std::string_view{};
     const bool ends_session = fields && fields->severity != "ERROR";
     if (owed == nullptr || (owed->internal && ends_session)) {  // the server's last words
         sides_[slot].last_words = whole_message(body);
@@ -50,7 +55,13 @@ Verdict ErrorAnswers::on_error(Slot slot, wire::Bytes body) {
     replies.copy_in_failed();
     if (owed->internal && !is_the_clients(*owed, replies))
         return on_own_error(slot, *owed, sqlstate, body);
-    if (runs_elsewhere(slot, sqlstate)) return Verdict::run_again;
+    const bool has_others = owed->internal && owed->purpose == Purpose::others;
+    if (has_others) sqlstate = info(ProxyErrc::other_columns).sqlstate;
+    const bool follows_from_own = !requests.empty() && requests.front().own_error &&
+                                  (sqlstate == "26000" || sqlstate == "25P02");
+    if (runs_elsewhere(slot, follows_from_own ? sqlstate_of(own_error_) : sqlstate))
+        return Verdict::run_again;
+    if (owed->what == Expect::bind) memory_.catalog.bind_failed();
     holding_.outbox().error_comes();
     if (!requests.empty()) note_failure(requests.front(), sqlstate);
     if (ends_session) sides_[slot].has_said_farewell = true;
@@ -61,7 +72,10 @@ Verdict ErrorAnswers::on_error(Slot slot, wire::Bytes body) {
     auto& failed = requests.front();
     if (!failed.again.retryable) memory_.statements.commit();
     if (requests.back().open && requests.back().failed) client_.batcher.skip(Skipping::for_server);
-    const bool follows_from_own = failed.own_error && (sqlstate == "26000" || sqlstate == "25P02");
+    if (has_others) {
+        say_other_columns();
+        return answer_with_own_error();
+    }
     return follows_from_own ? answer_with_own_error() : Verdict::forward;
 }
 
@@ -134,7 +148,7 @@ Verdict ErrorAnswers::on_own_error(Slot slot,
             log::warning("a transaction could not be opened again as it was", "session", session,
                          "sqlstate", sqlstate);
             if (may_run_again) return Verdict::run_again;
-            sides_[slot].opening_failed = !requests.empty();
+            sides_[slot].opening_failed = !requests.empty() || sides_.learning(slot).is_looking;
             break;
         case Purpose::setting:
             log::warning("a setting of the session was refused", "session", session, "sqlstate",
@@ -146,6 +160,9 @@ Verdict ErrorAnswers::on_own_error(Slot slot,
             }
             memory_.state.settings_not_applicable();
             return requests.empty() ? Verdict::swallow : Verdict::run_again;
+        case Purpose::at_commit:
+            memory_.at_commit_error = whole_message(body);
+            return Verdict::swallow;
         default:
             return Verdict::swallow;  // no position was told
     }
@@ -154,6 +171,14 @@ Verdict ErrorAnswers::on_own_error(Slot slot,
         requests.front().own_error = true;
     }
     return Verdict::swallow;
+}
+
+// As PostgreSQL says it, where we have made it fail.
+void ErrorAnswers::say_other_columns() {
+    const auto& error = info(ProxyErrc::other_columns);
+    client_.counters.errors[static_cast<std::size_t>(ProxyErrc::other_columns)].add();
+    own_error_.clear();
+    wire::encode_error(own_error_, {"ERROR", error.sqlstate, error.message, {}, {}});
 }
 
 // The server speaks of what an error of ours has led to: the client hears of that one.

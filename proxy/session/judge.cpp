@@ -32,7 +32,9 @@ BatchFacts Judge::facts_of(const Batch& batch, wire::Bytes bytes) const {
          {catalog.number(), catalog.view(), lodging_.around.statements().judged()},
          who_.shown.can_classify(),
          memory_.state.cursor_on().has_value(),
-         max_read_bytes(batch)});
+         max_read_bytes(batch),
+         {sides_.connection(routing::Slot::primary).number,
+          sides_.connection(routing::Slot::replica).number}});
 }
 
 // A read is kept for a retry up to the size of its answer's buffer.

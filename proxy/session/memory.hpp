@@ -20,6 +20,7 @@ struct Memory {
     SessionCatalog catalog;          // what statements are judged by
     ClientStatements statements;
     Portals portals;
+    wire::Buffer at_commit_error;  // of what KeptBack has the primary do
 };
 
 }  // namespace pgsteer::proxy

@@ -1,7 +1,7 @@
 // What the client has bound. Pure.
 #pragma once
 
-#include "routing/statement_cache.hpp"
+#include "proxy/session/client_statements.hpp"
 
 #include <algorithm>
 #include <string>
@@ -15,6 +15,7 @@ namespace pgsteer::proxy {
 struct BoundPortal {
     std::string name;
     routing::StatementPtr statement;  // that it runs; null: not known
+    PreparedTextPtr untold;           // the same, if the client has not been told of its columns
     bool is_executed = false;
     bool is_here = false;  // answered in a server's place: none has it yet
 };

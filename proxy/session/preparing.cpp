@@ -26,29 +26,42 @@ void Preparing::close(std::uint8_t kind, std::string_view name, wire::Buffer& ou
     expect(Expect::close, kind == 'S' ? ledger_.names().close(name) : SentMessage{});
 }
 
-const PreparedTextPtr& Preparing::statement(std::string_view name, wire::Buffer& out) {
+Preparing::Supplied Preparing::statement(std::string_view name, wire::Buffer& out) {
     const auto& text = supply(name, out);
-    if (text && text->statement) names_in(text->statement, out);
-    return text;
+    if (!text) return {text, false};
+    if (text->statement) names_in(text->statement, out);
+    return {text, text->columns.fit(on_) == Columns::Fit::others && !replies_.skipping()};
+}
+
+SentMessage Preparing::described(std::string_view name, wire::Buffer& out) {
+    const auto& text = client_.find(name);
+    if (!text || replies_.skipping()) return {};
+    if (!name.empty()) close('S', name, out);
+    if (text->statement) names_in(text->statement, out);
+    prepare(*text, out);
+    wire::encode_describe(out, 'S', name);
+    const auto sent = ledger_.names().send(MessageKind::extended);
+    expect(Expect::describe, sent);
+    return sent;
 }
 
 const PreparedTextPtr& Preparing::supply(std::string_view name, wire::Buffer& out) {
-    const auto [lack, text] = client_.needed(name, ledger_);
+    const auto [lack, text] = client_.needed(name, ledger_, on_, changes_);
     if (replies_.skipping()) return text;
     if (lack == Lack::close || lack == Lack::close_and_parse) close('S', name, out);
-    if (lack == Lack::parse || lack == Lack::close_and_parse) {
-        if (text->in_sql) {
-            run(*text, out);
-        } else {
-            parse(*text, out);
-        }
-    }
+    if (lack == Lack::parse || lack == Lack::close_and_parse) prepare(*text, out);
     return text;
+}
+
+void Preparing::prepare(const PreparedText& text, wire::Buffer& out) {
+    text.columns.copied(on_, changes_);
+    if (text.in_sql) return run(text, out);
+    parse(text, out);
 }
 
 void Preparing::parse(const PreparedText& text, wire::Buffer& out) {
     out.insert(out.end(), text.definition.begin(), text.definition.end());
-    expect(Expect::parse, ledger_.names().parse(text.name, {.id = text.id, .is_copy = true}));
+    expect(Expect::parse, ledger_.names().parse(text.name, {.id = text.id}));
 }
 
 // By the extended protocol: a Query would end what the client has open. The statement is left.
@@ -65,9 +78,15 @@ SentMessage Preparing::execute_ours(std::string_view sql,
     return names.send(MessageKind::extended);
 }
 
+// PREPARE.
 void Preparing::run(const PreparedText& text, wire::Buffer& out) {
-    const auto sent = execute_ours(sql_of(text.definition), kOurs, out);
-    ledger_.names().prepare(text.name, {.id = text.id, .is_copy = true}, 0);
+    command(sql_of(text.definition), &text, out);
+}
+
+void Preparing::command(std::string_view sql, const PreparedText* prepares, wire::Buffer& out) {
+    if (replies_.skipping()) return;
+    const auto sent = execute_ours(sql, kOurs, out);
+    if (prepares != nullptr) ledger_.names().prepare(prepares->name, {.id = prepares->id}, 0);
     expect(Expect::execute, sent);
     close('P', kOurs, out);
     close('S', kOurs, out);

@@ -187,7 +187,7 @@ awaitable<void> Recovery::run_elsewhere(Why why, routing::ServerSet avoid) {
                    .avoid = avoid,
                    .may_verify = false,  // it would be run in vain again: the clock tells
                    .arrived = arrived}};
-    co_await seek_.choose(search, Next::look_again);
+    co_await choose(search, again);
     auto& choice = search.choice;
     if (client_.closing) co_return;
     course_.running_again = false;
@@ -201,6 +201,16 @@ awaitable<void> Recovery::run_elsewhere(Why why, routing::ServerSet avoid) {
     course_.changed.notify_all();
 }
 
+// Where all of them go.
+awaitable<void> Recovery::choose(Search& search, const Flight::Requests& again) {
+    wire::Buffer bytes;
+    for (const auto& request : again)
+        bytes.insert(bytes.end(), request.again.messages.begin(), request.again.messages.end());
+    const auto batch = judge_.parse_batch(bytes);
+    const Fitting::Messages messages{batch, bytes};
+    co_await fitting_.choose(search, Next::look_again, messages);
+}
+
 // As they were before they were sent.
 Flight::Requests Recovery::take_all(Why why) {
     auto again = course_.requests.take_all();
@@ -209,6 +219,7 @@ Flight::Requests Recovery::take_all(Why why) {
         request.again.rows_seen = false;
         request.needed = {};
         request.again.retried = true;
+        request.own_error = false;
     }
     return again;
 }

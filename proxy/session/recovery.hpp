@@ -6,14 +6,13 @@
 #include "proxy/session/client.hpp"
 #include "proxy/session/course.hpp"
 #include "proxy/session/ending.hpp"
+#include "proxy/session/fitting.hpp"
 #include "proxy/session/holding.hpp"
 #include "proxy/session/judge.hpp"
 #include "proxy/session/lodging.hpp"
 #include "proxy/session/memory.hpp"
 #include "proxy/session/options.hpp"
 #include "proxy/session/progress.hpp"
-#include "proxy/session/seek.hpp"
-#include "proxy/session/sender.hpp"
 #include "proxy/session/sides.hpp"
 #include "proxy/session/transaction_control.hpp"
 #include "proxy/session/who.hpp"
@@ -37,7 +36,8 @@ public:
              const Progress& progress,
              const Judge& judge,
              Sender& sender,
-             Seek& seek)
+             Seek& seek,
+             Fitting& fitting)
         : lodging_{lodging},
           client_{client},
           who_{who},
@@ -51,7 +51,8 @@ public:
           progress_{progress},
           judge_{judge},
           sender_{sender},
-          seek_{seek} {}
+          seek_{seek},
+          fitting_{fitting} {}
     Recovery(const Recovery&) = delete;
     Recovery& operator=(const Recovery&) = delete;
 
@@ -94,6 +95,7 @@ private:
     void lose_transaction(bool busy, bool crashed);
     void fail_cancelled();
     awaitable<void> run_elsewhere(Why why, routing::ServerSet avoid);
+    awaitable<void> choose(Search& search, const Flight::Requests& again);
     [[nodiscard]] Flight::Requests take_all(Why why);
     void place_again(Flight::Requests again, Choice& choice, Why why);
     void send_again(Request& placed);
@@ -113,6 +115,7 @@ private:
     const Judge& judge_;
     Sender& sender_;
     Seek& seek_;
+    Fitting& fitting_;
 };
 
 }  // namespace pgsteer::proxy

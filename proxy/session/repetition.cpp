@@ -123,7 +123,7 @@ bool uses_unnamed_portal(const Batch& batch, wire::Bytes bytes) {
     return false;
 }
 
-void repeat(const Repetition& repetition,
+bool repeat(const Repetition& repetition,
             const Batch& sent,
             wire::Bytes bytes,
             Preparing preparing,
@@ -133,7 +133,7 @@ void repeat(const Repetition& repetition,
         const auto message = bytes.subspan(item.begin, item.end - item.begin);
         switch (step.what) {
             case What::statement:
-                preparing.statement(name_of(item, bytes), out);
+                if (preparing.statement(name_of(item, bytes), out).has_others) return false;
                 break;
             case What::parse:
                 preparing.parse_again(name_of(item, bytes), message, out);
@@ -146,6 +146,7 @@ void repeat(const Repetition& repetition,
                 break;
         }
     }
+    return true;
 }
 
 }  // namespace pgsteer::proxy

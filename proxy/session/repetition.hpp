@@ -46,11 +46,12 @@ struct Repetition {
 [[nodiscard]] bool uses_unnamed_portal(const Batch& batch, wire::Bytes bytes);
 
 // Appends the messages, and what they are answered with. Their answers are nobody's; an error is
-// the client's. `sent`, `bytes`: as above.
-void repeat(const Repetition& repetition,
-            const Batch& sent,
-            wire::Bytes bytes,
-            Preparing preparing,
-            wire::Buffer& out);
+// the client's. `sent`, `bytes`: as above. False: it ends in front of a Bind of a statement that
+// has other columns there than the client was told.
+[[nodiscard]] bool repeat(const Repetition& repetition,
+                          const Batch& sent,
+                          wire::Bytes bytes,
+                          Preparing preparing,
+                          wire::Buffer& out);
 
 }  // namespace pgsteer::proxy

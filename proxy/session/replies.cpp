@@ -102,7 +102,8 @@ Replies::Outcome Replies::process_replies(Slot slot) {
         const auto message_bytes = (*header)->message_bytes();
         const auto available = std::min(rest.size(), message_bytes);
         if (available < message_bytes && message_bytes <= kMaxInspected &&
-            (is_inspected(type) || answers_.answers_us(slot) || answers_.needs_whole_row(slot)))
+            (is_inspected(type) || answers_.answers_us(slot) || answers_.needs_whole_row(slot) ||
+             (type == backend::kRowDescription && !sides_.learning(slot).tellings.empty())))
             break;
         const auto ended_before = course_.requests.ended();
         const auto body = rest.subspan(wire::kHeaderBytes, available - wire::kHeaderBytes);

@@ -17,6 +17,9 @@ using routing::TransactionStatus;
 namespace {
 
 const StatementPtr kNothing;
+const PreparedTextPtr kNoText;
+// A statement that is nowhere: the server's log has an error that names it.
+constexpr std::string_view kOthers = "pgsteer: cached plan must not change result type";
 
 // A malformed message is answered with an error, and behind that as one of its type: with
 // ReadyForQuery, or by skipping to the Sync.
@@ -33,25 +36,13 @@ void append(wire::Buffer& out, wire::Bytes bytes) {
 
 void Sender::send(const Sent& sent, Slot slot, Request& request) {
     const auto& connection = sides_[slot].lease.connection();
-    const Target to{sent.bytes, slot, *connection, request};
+    Target to{sent.bytes, slot, *connection, request};
     if (sent.facts.kept) note_kept(to, *sent.facts.kept);
     wire::Buffer front;
     add_prelude(to, sent.continues, front);
     connection->replies.expect_more(sent.batch.items.size());
-    wire::Buffer lacking;
     std::size_t placed = 0;  // of `bytes`, in `front`
-    bool ended = false;
-    for (const auto& item : sent.batch.items) {
-        add_lacking(to, item, !sent.continues && item.begin == 0, lacking);
-        if (!lacking.empty()) {
-            append(front, sent.bytes.subspan(placed, item.begin - placed));
-            append(front, lacking);
-            placed = item.begin;
-            lacking.clear();
-        }
-        ended = expect_item(to, item) || ended;
-    }
-    if (ended) request.open = false;
+    add_items(sent, to, front, placed);
     wire::Buffer sample;
     if (slot == Slot::primary) questions_.add_sample(sent.facts, request, sample);
     if (front.empty() && sample.empty()) {
@@ -70,12 +61,76 @@ void Sender::repeat(
     const Target to{sent.bytes, slot, *connection, request};
     wire::Buffer out;
     add_prelude(to, false, out);
-    proxy::repeat(again, sent.batch, sent.bytes, preparing(to), out);
+    if (!proxy::repeat(again, sent.batch, sent.bytes, preparing(to), out)) add_error(to, out);
     for (const auto& item : next.items)
         if (item.type == wire::frontend::kQuery) preparing(to).names_in(item.statement, out);
     if (!again.rows.empty()) {
         request.fetches->repeat(again.rows);
         wire::encode_flush(out);
+    }
+    connection->stream.write(wire::Bytes{out});
+    sides_.used(slot);
+}
+
+inline void Sender::add_items(const Sent& sent,
+                              Target& to,
+                              wire::Buffer& front,
+                              std::size_t& placed) {
+    wire::Buffer lacking;
+    bool ended = false;
+    for (const auto& item : sent.batch.items) {
+        const bool has_others = add_lacking(to, item, !sent.continues && item.begin == 0, lacking);
+        const bool is_whole = item.end <= sent.bytes.size();
+        if (has_others && !is_whole) add_error(to, lacking);  // else behind it
+        if (!lacking.empty()) {
+            append(front, sent.bytes.subspan(placed, item.begin - placed));
+            append(front, lacking);
+            placed = item.begin;
+            lacking.clear();
+        }
+        to.has_others = has_others && is_whole;
+        ended = expect_item(to, item) || ended;
+        if (!to.has_others) continue;
+        append(front, sent.bytes.subspan(placed, item.end - placed));
+        add_error(to, front);
+        placed = item.end;
+    }
+    if (ended) to.request.open = false;
+}
+
+// What no server has; the client hears of something else (ErrorAnswers).
+void Sender::add_error(const Target& to, wire::Buffer& out) {
+    wire::encode_bind(out, kOthers, kOthers);
+    to.connection.replies.push(
+        {.what = Expect::bind, .internal = true, .purpose = Purpose::others});
+}
+
+void Sender::look(std::span<const PreparedTextPtr> statements, Slot slot, bool continues) {
+    auto& tellings = sides_.learning(slot).tellings;
+    const auto connection = sides_[slot].lease.connection();
+    Request nobodys;
+    const Target to{{}, slot, *connection, nobodys};
+    wire::Buffer out;
+    const auto end = [&] {
+        if (continues) return wire::encode_flush(out);
+        wire::encode_sync(out);
+        connection->replies.push({.what = Expect::sync, .internal = true});
+    };
+    const bool opens = memory_.transaction.is_waiting();
+    add_prelude(to, continues, out);
+    // What fails here must not end the client's transaction: it will fail in its place.
+    const bool is_in_block =
+        !continues && (opens || connection->transaction_status == TransactionStatus::in_block);
+    if (is_in_block) preparing(to).command("SAVEPOINT \"pgsteer.look\"", out);
+    for (const auto& statement : statements) {
+        const auto sent = preparing(to).described(statement->name, out);
+        if (sent.number != 0) tellings.push_back({sent, statement});
+    }
+    end();
+    if (is_in_block) {
+        preparing(to).command("ROLLBACK TO \"pgsteer.look\"", out);
+        preparing(to).command("RELEASE \"pgsteer.look\"", out);
+        end();
     }
     connection->stream.write(wire::Bytes{out});
     sides_.used(slot);
@@ -108,11 +163,13 @@ void Sender::add_prelude(const Target& to, bool continues, wire::Buffer& out) {
 }
 
 Preparing Sender::preparing(const Target& to) const {
-    return {memory_.statements, to.connection.ledger, to.connection.replies};
+    return {memory_.statements, to.connection.ledger, to.connection.replies,
+            sides_.connection(to.slot), memory_.catalog.changes()};
 }
 
 // What `item` needs and this connection lacks. `is_first`: nothing of its request has been sent.
-void Sender::add_lacking(const Target& to,
+// True: it has to fail, for its statement has other columns there than the client was told.
+bool Sender::add_lacking(const Target& to,
                          const BatchItem& item,
                          bool is_first,
                          wire::Buffer& out) const {
@@ -121,8 +178,7 @@ void Sender::add_lacking(const Target& to,
             if (item.target != 'S') break;
             [[fallthrough]];
         case wire::frontend::kBind:
-            add_statement(to, name_of(item, to.bytes), out);
-            break;
+            return add_statement(to, name_of(item, to.bytes), out);
         case wire::frontend::kParse:
             if (item.name_size > 0) preparing(to).name(name_of(item, to.bytes), out);
             break;
@@ -136,15 +192,17 @@ void Sender::add_lacking(const Target& to,
         default:
             break;
     }
+    return false;
 }
 
 // Most messages of a batch name the same statement, which is there.
-void Sender::add_statement(const Target& to, std::string_view name, wire::Buffer& out) const {
+bool Sender::add_statement(const Target& to, std::string_view name, wire::Buffer& out) const {
     const bool is_settled = is_quiet(to);
-    if (is_settled && to.settled.text != nullptr && to.settled.name == name) return;
-    const auto& text = preparing(to).statement(name, out);
+    if (is_settled && to.settled.text != nullptr && to.settled.name == name) return false;
+    const auto [text, has_others] = preparing(to).statement(name, out);
     to.settled = {};
-    if (is_settled && out.empty()) to.settled = {name, &text};
+    if (is_settled && out.empty() && !has_others) to.settled = {name, &text};
+    return has_others;
 }
 
 bool Sender::is_quiet(const Target& to) const {
@@ -199,6 +257,7 @@ inline bool Sender::push(const Target& to,
     auto* const entry = to.connection.replies.add(what);
     if (entry == nullptr) return false;
     entry->limited = limited;
+    entry->has_others = to.has_others;
     entry->of_client = sent.of_client;
     entry->on_server = sent.on_server;
     entry->effects = std::move(effects);
@@ -231,7 +290,7 @@ bool Sender::expect_item(const Target& to, const BatchItem& item) {
             bind_portal(to, item);
             return false;
         case wire::frontend::kDescribe:
-            expect_plain(to, Expect::describe);
+            expect_describe(to, item);
             return false;
         case wire::frontend::kClose:
             expect_close(to, item);
@@ -287,10 +346,30 @@ void Sender::bind_portal(const Target& to, const BatchItem& item) {
     const auto& statement = known ? known->statement : kNothing;
     const auto portal = portal_of(item, to.bytes);
     const auto bound = find_portal(memory_.portals, portal);
+    const bool is_untold = known && !known->columns.were_told();
+    const auto& untold = is_untold ? known : kNoText;
     if (bound == memory_.portals.end())
-        return put_portal(memory_.portals, {std::string{portal}, statement});
+        return put_portal(memory_.portals, {std::string{portal}, statement, untold});
     if (bound->statement != statement) bound->statement = statement;
+    if (bound->untold != untold) bound->untold = untold;
     bound->is_executed = bound->is_here = false;
+}
+
+// The answer may be the first that tells the client of a statement's columns.
+void Sender::expect_describe(const Target& to, const BatchItem& item) {
+    const auto sent = tell(to, MessageKind::extended, kNothing);
+    push(to, Expect::describe, sent);
+    auto& tellings = sides_.learning(to.slot).tellings;
+    if (item.target == 'S') {
+        const auto& known = memory_.statements.find(name_of(item, to.bytes));
+        const bool is_new =
+            known && known->columns.fit(sides_.connection(to.slot)) == Columns::Fit::unknown;
+        if (is_new) tellings.push_back({sent.on_server, known});
+        return;
+    }
+    const auto bound = find_portal(memory_.portals, name_of(item, to.bytes));
+    if (bound != memory_.portals.end() && bound->untold)
+        tellings.push_back({sent.on_server, bound->untold});
 }
 
 void Sender::expect_execute(const Target& to, const BatchItem& item) {

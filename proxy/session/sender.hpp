@@ -11,6 +11,11 @@
 #include "proxy/session/sides.hpp"
 #include "proxy/session/transaction_control.hpp"
 
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace pgsteer::proxy {
 
 // For Dispatch, and for Recovery what runs again. Waits for nothing. Worker-local.
@@ -48,6 +53,10 @@ public:
                 const Batch& next,
                 routing::Slot slot,
                 Request& request);
+    // Asks what columns these statements have there, as they would be prepared now: prepares them,
+    // behind what a request would find done in front of it. `continues`: a request is open there.
+    // Side::tellings have the answers; nothing is owed behind them.
+    void look(std::span<const PreparedTextPtr> statements, routing::Slot slot, bool continues);
 
 private:
     // The statement that was named last, where nothing is under way that touches names, here or
@@ -64,14 +73,19 @@ private:
         ServerConnection& connection;
         Request& request;
         mutable Settled settled{};
+        bool has_others = false;  // Expected::has_others of the message that is next
     };
     void add_prelude(const Target& to, bool continues, wire::Buffer& out);
+    void add_items(const Sent& sent, Target& to, wire::Buffer& front, std::size_t& placed);
     void add_settings(const Target& to, wire::Buffer& out);
-    void add_lacking(const Target& to,
-                     const BatchItem& item,
-                     bool is_first,
-                     wire::Buffer& out) const;
-    void add_statement(const Target& to, std::string_view name, wire::Buffer& out) const;
+    [[nodiscard]] bool add_lacking(const Target& to,
+                                   const BatchItem& item,
+                                   bool is_first,
+                                   wire::Buffer& out) const;
+    static void add_error(const Target& to, wire::Buffer& out);
+    [[nodiscard]] bool add_statement(const Target& to,
+                                     std::string_view name,
+                                     wire::Buffer& out) const;
     [[nodiscard]] bool is_quiet(const Target& to) const;
     [[nodiscard]] const PreparedTextPtr& meant_by(const Target& to, std::string_view name) const;
     [[nodiscard]] Preparing preparing(const Target& to) const;
@@ -94,6 +108,7 @@ private:
     void expect_close(const Target& to, const BatchItem& item);
     void expect_execute(const Target& to, const BatchItem& item);
     void bind_portal(const Target& to, const BatchItem& item);
+    void expect_describe(const Target& to, const BatchItem& item);
     [[nodiscard]] routing::StatementPtr effects_of(const Target& to,
                                                    const routing::StatementPtr& statement);
     void note_kept(const Target& to, const routing::Kept& kept);
@@ -105,6 +120,9 @@ private:
     Questions& questions_;
     LastRoute& last_route_;
     TransactionControl& control_;
+
+    // Portals of statements of whose columns the client was told nothing yet.
+    std::vector<std::pair<std::string, PreparedTextPtr>> untold_;
 };
 
 }  // namespace pgsteer::proxy

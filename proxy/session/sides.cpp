@@ -14,6 +14,7 @@ bool Sides::is_held(ServerConnection& connection) const {
 void Sides::connected(Slot slot, Lease lease) {
     auto& side = (*this)[slot];
     side.lease = std::move(lease);
+    learning(slot).number = ++connections_;
     memory_.state.connected(slot, side.lease->ledger.state());
     side.holder = side.lease->exchange.attach(*ears_[static_cast<std::size_t>(slot)]);
 }
@@ -40,6 +41,7 @@ void Sides::discard(Slot slot) {
 
 void Sides::forget(Slot slot) {
     (*this)[slot] = Side{};
+    learning(slot) = {};
     memory_.state.disconnected(slot);
     if (last_used_ == slot) last_used_.reset();
 }

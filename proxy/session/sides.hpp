@@ -6,8 +6,22 @@
 
 #include <array>
 #include <optional>
+#include <vector>
 
 namespace pgsteer::proxy {
+
+// A Describe that has been sent, whose answer says what columns a statement has on its connection.
+struct Telling {
+    SentMessage on_server;
+    PreparedTextPtr text;
+};
+
+// What is being learnt of columns on a connection.
+struct Learning {
+    std::uint32_t number = 0;            // Columns::On::number
+    bool is_looking = false;             // Fitting: what is owed are answers to it
+    std::vector<Telling> tellings = {};  // ascending
+};
 
 // Owns the leases. What a session has on a connection is forgotten with it. Worker-local.
 class Sides {
@@ -22,6 +36,13 @@ public:
     [[nodiscard]] Side& operator[](Slot slot) { return sides_[static_cast<std::size_t>(slot)]; }
     [[nodiscard]] const Side& operator[](Slot slot) const {
         return sides_[static_cast<std::size_t>(slot)];
+    }
+    [[nodiscard]] Learning& learning(Slot slot) {
+        return learning_[static_cast<std::size_t>(slot)];
+    }
+    // As statements' columns know the connection on `slot`.
+    [[nodiscard]] Columns::On connection(Slot slot) const {
+        return {slot, learning_[static_cast<std::size_t>(slot)].number};
     }
 
     // Who is told what a connection says, from connected() on. Once, before the first.
@@ -43,6 +64,9 @@ public:
     // Where the last batch was sent; nullopt: that connection is gone.
     [[nodiscard]] std::optional<Slot> last_used() const { return last_used_; }
     void used(Slot slot) { last_used_ = slot; }
+    // Where the last batch would go on, if it was not whole.
+    [[nodiscard]] Slot streams_to() const { return streams_to_; }
+    void stream_to(Slot slot) { streams_to_ = slot; }
 
 private:
     void forget(Slot slot);
@@ -51,6 +75,9 @@ private:
     std::array<Side, 2> sides_;
     std::array<Exchange::Holder*, 2> ears_{};
     std::optional<Slot> last_used_;
+    Slot streams_to_ = Slot::primary;
+    std::array<Learning, 2> learning_;
+    std::uint32_t connections_ = 0;  // so far
 };
 
 }  // namespace pgsteer::proxy

@@ -1,5 +1,7 @@
 #include "proxy/session/transaction.hpp"
 
+#include <utility>
+
 namespace pgsteer::proxy {
 
 using routing::Effect;
@@ -21,6 +23,21 @@ std::string_view tag_of(const Effect& effect) {
             return "ROLLBACK";
         default:
             return "SET";
+    }
+}
+
+// "": it is another one.
+std::string_view tag_for_primary(const Effect& effect) {
+    switch (effect.kind) {
+        case Effect::Kind::listen:
+            return "LISTEN";
+        case Effect::Kind::unlisten:
+        case Effect::Kind::unlisten_all:
+            return "UNLISTEN";
+        case Effect::Kind::notify:
+            return "NOTIFY";
+        default:
+            return {};
     }
 }
 
@@ -80,6 +97,24 @@ std::string_view Transaction::end(const Effect& effect) {
     }
     settle();
     return tag_of(effect);
+}
+
+bool Transaction::is_for_primary(const routing::Statement& statement) {
+    return statement.statement_count == 1 && statement.effects.size() == 1 &&
+           !tag_for_primary(statement.effects.front()).empty();
+}
+
+std::string_view Transaction::keep_for_primary(const routing::Statement& statement,
+                                               std::string sql) {
+    constexpr std::size_t kMaxPayload = 7'999;  // of NOTIFY: more is an error
+    if (!now_->is_open() || now_->may_move() || now_->is_full() || sql.size() > kMaxPayload ||
+        state_.transaction_status() != TransactionStatus::in_block)
+        return {};
+    const auto tag = tag_for_primary(statement.effects.front());
+    now_.edit().keep_for_primary(std::move(sql));
+    settle();
+    state_.completed(Slot::primary, statement, 0, tag);
+    return tag;
 }
 
 std::optional<ProxyErrc> Transaction::refusal(const routing::Statement& statement) {
@@ -146,6 +181,7 @@ void Transaction::completed_on_replica(const Effect& effect,
 
 void Transaction::ready(TransactionStatus status) {
     if (status == TransactionStatus::idle && now_->is_open()) now_.clear();
+    if (status == TransactionStatus::failed && now_->stage() != Stage::none) now_.edit().failed();
 }
 
 void Transaction::answered(Slot slot, bool queries, bool ties) {

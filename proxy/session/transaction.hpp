@@ -33,6 +33,14 @@ public:
     [[nodiscard]] std::string_view answer(const routing::Statement& statement,
                                           conf::Transactions policy,
                                           const routing::DefaultModes& defaults);
+    // LISTEN, UNLISTEN or NOTIFY by itself, in a transaction that a replica has for good: the
+    // primary does it when it commits, in these words. The command tag; "": it is not kept, and
+    // nothing has changed. While nothing is in flight.
+    [[nodiscard]] std::string_view keep_for_primary(const routing::Statement& statement,
+                                                    std::string sql);
+    [[nodiscard]] std::string kept_for_primary() const { return now_->kept_for_primary(); }
+    // It is one that keep_for_primary() may keep.
+    [[nodiscard]] static bool is_for_primary(const routing::Statement& statement);
     // The error of a statement that follows the loss of its transaction; nullopt: it may go on.
     // COMMIT or ROLLBACK ends what was lost.
     [[nodiscard]] std::optional<ProxyErrc> refusal(const routing::Statement& statement);
@@ -76,6 +84,8 @@ public:
     [[nodiscard]] bool has_to_stay() const { return state_.transaction_on() && !now_->may_move(); }
     // Whether what a replica has of it, before what is in flight, can go on without that replica.
     [[nodiscard]] bool may_reopen() const;
+    // See DeferredTransaction.
+    [[nodiscard]] auto read_only_default() const { return now_->read_only_default(); }
     // What BEGIN's comment asks of its reads; nullptr: nothing that is known.
     [[nodiscard]] const routing::ReadOptions* options() const;
     // For decide(). `statement`: to run next; a BEGIN in it says how.

@@ -32,8 +32,7 @@ awaitable<bool> TransactionControl::answer(const BatchFacts& facts) {
     co_return true;
 }
 
-// In a server's place, to a batch of one statement that returns no rows.
-void TransactionControl::answer_batch(std::string_view tag) {
+void TransactionControl::answer_batch(std::string_view tag, wire::Bytes error) {
     const auto bytes = client_.batcher.bytes();
     wire::Buffer out;
     for (const auto& item : client_.batcher.batch().items) {
@@ -55,7 +54,8 @@ void TransactionControl::answer_batch(std::string_view tag) {
                 memory_.statements.query_here();
                 [[fallthrough]];
             case wire::frontend::kExecute:
-                wire::encode_command_complete(out, tag);
+                if (error.empty()) wire::encode_command_complete(out, tag);
+                out.insert(out.end(), error.begin(), error.end());
                 break;
             default:
                 break;
@@ -72,7 +72,7 @@ void TransactionControl::note_portal(const StatementPtr& statement, std::string_
     if (is_query || tag == "COMMIT" || tag == "ROLLBACK")
         memory_.portals.clear();
     else
-        put_portal(memory_.portals, {{}, statement, true, true});
+        put_portal(memory_.portals, {{}, statement, {}, true, true});
 }
 
 void TransactionControl::open(Slot slot, wire::Buffer& out) {
@@ -84,7 +84,9 @@ void TransactionControl::open(Slot slot, wire::Buffer& out) {
     const auto portal = find_portal(memory_.portals, "");
     if (portal == memory_.portals.end() || !portal->is_here) return;
     portal->is_here = false;
-    Preparing{memory_.statements, connection.ledger, connection.replies}.portal_at_end(out);
+    Preparing{memory_.statements, connection.ledger, connection.replies, sides_.connection(slot),
+              memory_.catalog.changes()}
+        .portal_at_end(out);
 }
 
 void TransactionControl::leave_replica() {

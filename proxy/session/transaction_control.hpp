@@ -40,6 +40,9 @@ public:
     // Waits for the answers to what came before. True: the client has its answer, and the batch is
     // to be consumed. False: a server has to have it, and nothing has changed but the time.
     awaitable<bool> answer(const BatchFacts& facts);
+    // In a server's place, to the client's batch, which is one statement that returns no rows:
+    // `error`, if there is one, is the answer to its execution.
+    void answer_batch(std::string_view tag, wire::Bytes error = {});
     // Whether answer() may have something to do.
     [[nodiscard]] static bool may_answer(const routing::Statement& statement) {
         return statement.access != routing::Access::read_only;  // no reads: these need no server
@@ -57,7 +60,6 @@ public:
     void fail();
 
 private:
-    void answer_batch(std::string_view tag);
     void note_portal(const routing::StatementPtr& statement, std::string_view tag);
 
     // All of them outlive it.

@@ -124,6 +124,10 @@ void encode_close(Buffer& out, std::uint8_t kind, std::string_view name) {
     BodyWriter{out, frontend::kClose}.u8(kind).cstr(name);
 }
 
+void encode_describe(Buffer& out, std::uint8_t kind, std::string_view name) {
+    BodyWriter{out, frontend::kDescribe}.u8(kind).cstr(name);
+}
+
 void encode_sync(Buffer& out) { BodyWriter{out, frontend::kSync}; }
 
 void encode_flush(Buffer& out) { BodyWriter{out, frontend::kFlush}; }

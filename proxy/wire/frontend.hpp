@@ -53,6 +53,7 @@ void encode_parse(Buffer& out,
 void encode_bind(Buffer& out, std::string_view portal, std::string_view statement);  // no values
 void encode_execute(Buffer& out, std::string_view portal);                           // all rows
 void encode_close(Buffer& out, std::uint8_t kind, std::string_view name);
+void encode_describe(Buffer& out, std::uint8_t kind, std::string_view name);
 void encode_sync(Buffer& out);
 void encode_flush(Buffer& out);
 void encode_terminate(Buffer& out);

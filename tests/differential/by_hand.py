@@ -8,6 +8,8 @@ every answer is compared.
     Cs name         Close a statement; Cp portal             end has read what it was sent
     ! "sql"         what somebody else does, straight on the primary, at the next packet; replicas have replayed it then
     & "sql"         the same by another client of the same address
+    ^ name          straight to the server alone: the statement is prepared anew, and nothing of that compared. Where pgsteer
+                    has prepared it anew by itself, for a client that was never told of its columns, this is what it does
     ~               until a replica reads {t} again, as it has to be known anew after DDL
 
 A name that is left out is the unnamed one; `B name` binds to the unnamed portal, `B portal -` the unnamed statement. In the
@@ -36,7 +38,7 @@ DIRECT = "direct"
 WAYS = ("read_only", "lazy")  # routing.transactions
 USER = "trust_user"
 _WORDS = re.compile(r'"([^"]*)"|(\S+)')
-_LETTERS = frozenset(["P", "B", "Ds", "Dp", "E", "Cs", "Cp", "H", "S", "Q", "|", "!", "&", "~"])
+_LETTERS = frozenset(["P", "B", "Ds", "Dp", "E", "Cs", "Cp", "H", "S", "Q", "|", "!", "&", "~", "^"])
 _LONG = re.compile(r"\{(\d+)\}")
 _PLACES = re.compile(r"\{([rp])\}")
 _PREPARED = re.compile(r"\bprepare (\w+)")
@@ -77,10 +79,10 @@ def parse(text: str) -> list:
     """Steps: a list of messages to be sent in one packet, or (letter, sql)."""
     steps, packet = [], []
     for letter, arguments in _letters(text):
-        if letter in "|!&~":
+        if letter in "|!&~^":
             steps += [packet] if packet else []
             packet = []
-            steps += [] if letter == "|" else [(letter, *arguments)]
+            steps += [] if letter == "|" else [(letter, *(arguments or ([""] if letter == "^" else [])))]
         else:
             packet.append(_message(letter, arguments))
     return steps + ([packet] if packet else [])
@@ -180,7 +182,7 @@ class Stage:
         script = _PLACES.sub(lambda match: f"/* {match[1]}{case.marker} */", script)
         self._cluster.forget_logs()
         player = Player(address, f"hand_{side}", lambda sql: self._run_past(side, sql),
-                        (lambda: self._wait_until_known(address, side, case.table)) if proxy else lambda: None)
+                        (lambda: self._wait_until_known(address, side, case.table)) if proxy else None)
         transcript = player.play(parse(script))
         if proxy:
             self._check_places(case)
@@ -218,7 +220,7 @@ def compare_sides(case: Case, direct: tuple, through: tuple) -> None:
 
 
 class Player:
-    """Plays steps in one session. run_past(sql) is somebody else's; wait_until_known() is `~`."""
+    """Plays steps in one session. run_past(sql) is somebody else's; wait_until_known() is `~`; None: straight to a server."""
 
     def __init__(self, address: tuple, database: str, run_past, wait_until_known):
         self._address = address
@@ -228,9 +230,11 @@ class Player:
 
     def play(self, steps: list):
         with _Asking(self._address, self._database) as asking:
-            for step in steps:
+            for number, step in enumerate(steps):
                 if isinstance(step, list):
                     asking.say(step)
+                elif step[0] == "^":
+                    self._prepare_anew(asking, steps[:number], step[1])
                 else:
                     self._others(*step)
             self._end(asking, names_of(steps))
@@ -240,11 +244,26 @@ class Player:
         if letter == "!":
             self._run_past(sql)
         elif letter == "~":
-            self._wait_until_known()
+            if self._wait_until_known:
+                self._wait_until_known()
         else:
             with _Asking(self._address, self._database) as other:
                 answers = other.ask(sql)
                 assert "E" not in [kind for kind, _ in answers], answers
+            self._run_past("select 1")  # replicas have replayed it
+
+    def _prepare_anew(self, asking, steps: list, name: str) -> None:
+        """As the last of `steps` that does."""
+        if self._wait_until_known:
+            return
+        said = asking.session.transcript.messages
+        length = len(said)
+        messages = [message for step in steps if isinstance(step, list) for message in step]
+        *_, last = [message for message in messages if message[:2] == ["P", name]
+                    or (message[0] == "Q" and message[1].startswith(f"prepare {name} "))]
+        asking.say([["Q", f"deallocate {name}"], last] if last[0] == "Q" else [["C", "S", name], last, ["S"]])
+        assert "E" not in [kind for kind, _ in said[length:]], said[length:]
+        del said[length:]
 
     @staticmethod
     def _end(asking, names: list) -> None:

@@ -35,6 +35,9 @@ class Texts:
     def _key(self):
         return self._n + 1 + 3 * self._rng.randrange(2 if self._apart else 4)
 
+    def any_key(self):
+        return self._key()
+
     def _new(self):
         return 20 + self._n + 3 * self._rng.randrange(2)
 
@@ -142,6 +145,17 @@ class Texts:
             "ALTER TABLE moving RENAME TO moved", "ALTER TABLE moved RENAME TO moving", "CREATE TABLE other.moving AS SELECT 1 AS k",
             "CREATE INDEX ON moving (v)", "ALTER TABLE other.t RENAME COLUMN v TO vv")
 
+    def reshaping(self) -> str:
+        """DDL by which a statement of shaped() returns other columns, or those that it had."""
+        return self._one(
+            "ALTER TABLE moving ADD COLUMN x int DEFAULT 7", "ALTER TABLE moving DROP COLUMN x", "ALTER TABLE moving DROP COLUMN IF EXISTS x",
+            "ALTER TABLE moving ALTER COLUMN v TYPE bigint", "ALTER TABLE moving ALTER COLUMN v TYPE int",
+            "ALTER TABLE moving RENAME COLUMN w TO y", "ALTER TABLE moving RENAME COLUMN y TO w")
+
+    def shaped(self) -> str:
+        return self._one("SELECT * FROM moving ORDER BY k", "SELECT * FROM moving WHERE k = 1", "SELECT * FROM moving WHERE k = $1",
+                         "SELECT m.* FROM moving m WHERE k < 3 ORDER BY k", f"UPDATE moving SET k = k WHERE k = {self._n + 1} RETURNING *")
+
     def copy_in(self) -> tuple:
         """(statement, lines of data that fit)"""
         new = self._new()
@@ -158,6 +172,7 @@ class Speech:
         self.texts = texts
         self._wildness = wildness
         self._known = {}  # statement name -> how many parameters
+        self._describes = rng.choice([0, 0.5, 1])  # statements of shaped()
 
     def phrase(self) -> list:
         if self._rng.random() < self._wildness:
@@ -165,9 +180,36 @@ class Speech:
         return self._rng.choices([self._simple, self._extended, self._again, self._portal, self._copy, self._call, self._pipeline],
                                  [8, 8, 4, 3, 2, 1, 4])[0]()
 
-    def ddl(self) -> list:
-        text = self.texts.ddl()
+    def ddl(self, text=None) -> list:
+        text = text or self.texts.ddl()
         return [["Q", text]] if self._rng.random() < 0.7 else [["P", "", text], ["B", "", "", [], 0], ["E", "", 0], ["S"]]
+
+    def shaped(self) -> list:
+        """Statements whose columns change, prepared, described or not, and executed again in all places."""
+        kind = self._rng.choices([self._prepare_shaped, self._use_shaped, self._describe_shaped, self._use_in_block, self.phrase],
+                                 [4, 8, 2, 4, 2])[0]
+        return kind()
+
+    def _prepare_shaped(self) -> list:
+        name = self._statement()
+        result = [["C", "S", name], self._parse(name, self.texts.shaped())]
+        result += [["D", "S", name]] if self._rng.random() < self._describes else []
+        return result + (self._use_shaped(name) if self._rng.random() < 0.6 else [["S"]])
+
+    def _use_shaped(self, name=None) -> list:
+        portal, before = self._portal_name(), []
+        if name is None and self._rng.random() < 0.3:
+            before = [["Q", f"UPDATE t SET v = 1 WHERE k = {self.texts.any_key()}"]]
+        result = [*before, self._bind(portal, name), ["E", portal, 0]]
+        result[-1:-1] = [["D", "P", portal]] if self._rng.random() < self._describes / 2 else []
+        return result + self._rng.choices([[["S"]], [["H"], ["S"]], [["H"]], []], [8, 1, 1, 0.5])[0]
+
+    def _describe_shaped(self) -> list:
+        return [["D", "S", self._statement()], ["S"]] if self._rng.random() < self._describes else self._use_shaped()
+
+    def _use_in_block(self) -> list:
+        begin = self._rng.choice([[["Q", "BEGIN"]], [["Q", "BEGIN READ ONLY"]], [["Q", "BEGIN"], ["Q", "INSERT INTO log VALUES (3)"]]])
+        return [*begin, *self._use_shaped(), *self._use_shaped(), ["S"], ["Q", self._rng.choice(["COMMIT", "ROLLBACK"])]]
 
     def _statement(self) -> str:
         return self._rng.choice(["", "", "s1", "s2"])
@@ -272,12 +314,18 @@ def make(seed: int, exchange=True) -> Script:
     wildness = rng.choice([0, 0.1, 0.4])
     speeches = [Speech(rng, Texts(rng, number, sessions, apart), wildness) for number in range(sessions)]
     with_ddl, with_pauses = not apart and rng.random() < 0.25, rng.random() < 0.3
+    reshapes = not apart and rng.random() < 0.15
     steps = []
     for _ in range(rng.randint(3, 14)):
         if with_pauses and rng.random() < 0.25:
             steps.append({rng.choice(["pause", "pause", "resume"]): rng.randrange(2)})
         number = rng.randrange(sessions)
-        if with_ddl and rng.random() < 0.3:
+        if reshapes:
+            if rng.random() < 0.35:
+                steps.append({"on": number, "send": speeches[number].ddl(speeches[number].texts.reshaping()), "alone": True})
+            else:
+                steps += _steps(rng, number, speeches[number].shaped(), sessions)
+        elif with_ddl and rng.random() < 0.3:
             steps.append({"on": number, "send": speeches[number].ddl(), "alone": True})
         else:
             steps += _steps(rng, number, speeches[number].phrase(), sessions)

@@ -7,9 +7,6 @@ from differential.by_hand import Case, Stage, parameters
 
 pytestmark = pytest.mark.core
 
-SWALLOWED = "ParameterStatus of default_transaction_read_only is swallowed in a replica's transaction"
-RECOVERY = "a snapshot that has been read on a replica stays there, where LISTEN and NOTIFY fail"
-UNHEARD = "UNLISTEN in a replica's transaction does nothing on the primary, where the session listens"
 
 READ = '"select v from {t} where k = 1"'
 ON_REPLICA = '"select v from {t} where k = 1 {r}"'
@@ -147,7 +144,7 @@ MOVED = [
          'Q "begin" | P "select k from {t} order by k" B c - E c 2 S | Q "update {t} set v = 0" | E c 1 S | E c S | '
          'Q "rollback"'),
     Case("a portal of a read only transaction that listens",
-         f'Q "begin read only" | P {BIG_READ} B c - E c 2 S | Q "listen a" | E c 1 S | Q "rollback"', RECOVERY),
+         f'Q "begin read only" | P {BIG_READ} B c - E c 2 S | Q "listen a" | E c 1 S | Q "rollback"'),
     Case("a portal of a read only transaction that listens, flushed",
          f'Q "begin read only" | P {BIG_READ} B c - E c 2 H | P "listen a" B E S | E c 1 S | '
          'Q "rollback"'),
@@ -194,27 +191,27 @@ SNAPSHOT = f'Q "{RR} read only" | Q {ON_REPLICA}'
 READ_ONLY = f'Q "begin read only" | Q {ON_REPLICA}'
 SET, SHOW = "set default_transaction_read_only = on", 'Q "show default_transaction_read_only"'
 REPORTED = [
-    Case("set in a snapshot", f'{SNAPSHOT} | Q "{SET}" | Q "rollback" | {SHOW}', SWALLOWED),
-    Case("set in a snapshot by Parse", f'{SNAPSHOT} | P "{SET}" B E S | Q "rollback" | {SHOW}', SWALLOWED),
+    Case("set in a snapshot", f'{SNAPSHOT} | Q "{SET}" | Q "rollback" | {SHOW}'),
+    Case("set in a snapshot by Parse", f'{SNAPSHOT} | P "{SET}" B E S | Q "rollback" | {SHOW}'),
     Case("set in a snapshot by set_config",
          f'{SNAPSHOT} | Q "select set_config(\'default_transaction_read_only\', \'on\', false)" | '
-         'Q "rollback"', SWALLOWED),
+         'Q "rollback"'),
     Case("set in a snapshot, locally",
-         f'{SNAPSHOT} | Q "set local default_transaction_read_only = on" | Q "commit" | {SHOW}', SWALLOWED),
+         f'{SNAPSHOT} | Q "set local default_transaction_read_only = on" | Q "commit" | {SHOW}'),
     Case("set in a snapshot, locally by set_config",
          f'{SNAPSHOT} | Q "select set_config(\'default_transaction_read_only\', \'on\', true)" | '
-         f'Q "commit" | {SHOW}', SWALLOWED),
+         f'Q "commit" | {SHOW}'),
     Case("set in a snapshot, and rolled back to a savepoint",
-         f'{SNAPSHOT} | Q "savepoint a" | Q "{SET}" | Q "rollback to a" | Q "commit" | {SHOW}', SWALLOWED),
+         f'{SNAPSHOT} | Q "savepoint a" | Q "{SET}" | Q "rollback to a" | Q "commit" | {SHOW}'),
     Case("set in a snapshot, behind a failure",
-         f'{SNAPSHOT} | Q "savepoint a" | Q "{SET}" | Q "select 1/0" | Q "rollback" | {SHOW}', SWALLOWED),
+         f'{SNAPSHOT} | Q "savepoint a" | Q "{SET}" | Q "select 1/0" | Q "rollback" | {SHOW}'),
     Case("set and reset in a snapshot",
-         f'{SNAPSHOT} | Q "{SET}" | Q "reset default_transaction_read_only" | Q "commit" | {SHOW}', SWALLOWED),
+         f'{SNAPSHOT} | Q "{SET}" | Q "reset default_transaction_read_only" | Q "commit" | {SHOW}'),
     Case("set in a snapshot with another statement",
-         f'{SNAPSHOT} | Q "{SET}; select 1" | Q "rollback" | {SHOW}', SWALLOWED),
+         f'{SNAPSHOT} | Q "{SET}; select 1" | Q "rollback" | {SHOW}'),
     Case("reset in a snapshot",
          f'Q "{SET}" | Q "{RR}" | Q {ON_REPLICA} | Q "set local default_transaction_read_only = off" | '
-         f'Q "commit" | {SHOW}', SWALLOWED),
+         f'Q "commit" | {SHOW}'),
     Case("another setting in a snapshot",
          f'{SNAPSHOT} | Q "set local application_name = \'other\'" | Q "commit" | Q "show application_name"'),
     Case("set in a read only transaction", f'{READ_ONLY} | Q "{SET}" | Q "commit" | {SHOW}'),
@@ -241,23 +238,43 @@ REPORTED = [
 
 HEARD = 'Q "notify a" | Q "unlisten a"'
 LISTENING = [
-    Case("LISTEN in a snapshot", f'{SNAPSHOT} | Q "listen a" | Q "commit" | {HEARD}', RECOVERY),
-    Case("LISTEN in a snapshot by Parse", f'{SNAPSHOT} | P "listen a" B E S | Q "commit" | {HEARD}', RECOVERY),
+    Case("LISTEN in a snapshot", f'{SNAPSHOT} | Q "listen a" | Q "commit" | {HEARD}'),
+    Case("LISTEN in a snapshot by Parse", f'{SNAPSHOT} | P "listen a" B E S | Q "commit" | {HEARD}'),
     Case("LISTEN in a snapshot, in one packet",
-         f'Q "{RR} read only" Q {ON_REPLICA} Q "listen a" Q "commit" | {HEARD}', RECOVERY),
+         f'Q "{RR} read only" Q {ON_REPLICA} Q "listen a" Q "commit" | {HEARD}'),
     Case("LISTEN in a snapshot, in one batch",
          f'Q "{RR} read only" | P {READ} B E P "listen a" B E S | Q "commit" | {HEARD}'),
-    Case("LISTEN in a snapshot, rolled back", f'{SNAPSHOT} | Q "listen a" | Q "rollback" | {HEARD}', RECOVERY),
+    Case("LISTEN in a snapshot, rolled back", f'{SNAPSHOT} | Q "listen a" | Q "rollback" | {HEARD}'),
     Case("LISTEN in a snapshot, rolled back to a savepoint",
-         f'{SNAPSHOT} | Q "savepoint a" | Q "listen a" | Q "rollback to a" | Q "commit" | {HEARD}', RECOVERY),
+         f'{SNAPSHOT} | Q "savepoint a" | Q "listen a" | Q "rollback to a" | Q "commit" | {HEARD}'),
     Case("LISTEN in a snapshot beside a portal",
-         f'Q "{RR} read only" | P {BIG_READ} B c - E c 2 S | Q "listen a" | E c 2 S | Q "commit" | {HEARD}', RECOVERY),
+         f'Q "{RR} read only" | P {BIG_READ} B c - E c 2 S | Q "listen a" | E c 2 S | Q "commit" | {HEARD}'),
     Case("LISTEN in a snapshot, and a read",
-         f'{SNAPSHOT} | Q "listen a" | {CHANGE} Q {READ} | Q "commit" | {HEARD}', RECOVERY),
+         f'{SNAPSHOT} | Q "listen a" | {CHANGE} Q {READ} | Q "commit" | {HEARD}'),
     Case("LISTEN in a snapshot before it reads", f'Q "{RR} read only" | Q "listen a" | Q {READ} | Q "commit" | {HEARD}'),
-    Case("NOTIFY in a snapshot", f'Q "listen a" | {SNAPSHOT} | Q "notify a" | Q "commit" | {HEARD}', RECOVERY),
-    Case("UNLISTEN in a snapshot", f'Q "listen a" | {SNAPSHOT} | Q "unlisten a" | Q "commit" | {HEARD}', UNHEARD),
-    Case("UNLISTEN * in a snapshot", f'Q "listen a" | {SNAPSHOT} | Q "unlisten *" | Q "commit" | {HEARD}', UNHEARD),
+    Case("NOTIFY in a snapshot", f'Q "listen a" | {SNAPSHOT} | Q "notify a" | Q "commit" | {HEARD}'),
+    Case("UNLISTEN in a snapshot", f'Q "listen a" | {SNAPSHOT} | Q "unlisten a" | Q "commit" | {HEARD}'),
+    Case("UNLISTEN * in a snapshot", f'Q "listen a" | {SNAPSHOT} | Q "unlisten *" | Q "commit" | {HEARD}'),
+    Case("NOTIFY with a payload", f'Q "listen a" | {SNAPSHOT} | Q "notify a, \'it\'\'s\'" Q "notify a" | Q "commit" | {HEARD}'),
+    Case("all of them, in their order",
+         f'{SNAPSHOT} | Q "listen a" | Q "unlisten a" | Q "listen b" | Q "notify b, \'1\'" | Q "unlisten *" | Q "listen a" | '
+         f'Q "commit" | Q "notify b" | {HEARD}'),
+    Case("savepoints", f'{SNAPSHOT} | Q "listen a" | Q "savepoint x" | Q "unlisten a" | Q "savepoint y" | Q "listen b" | '
+         f'Q "release y" | Q "rollback to x" | Q "commit" | Q "notify b" | {HEARD}'),
+    Case("by name, described", f'P s1 "listen a" Ds s1 S | {SNAPSHOT} | B s1 Dp E S | B s1 E S | Q "commit" | {HEARD}'),
+    Case("by Parse, described, COMMIT by Parse",
+         f'{SNAPSHOT} | P "listen a" Ds B Dp E S | P "commit" B Dp E S | {HEARD}'),
+    Case("COMMIT AND CHAIN", f'{SNAPSHOT} | Q "listen a" | Q "commit and chain" | Q "rollback" | {HEARD}'),
+    Case("in a transaction that has failed", f'{SNAPSHOT} | Q "select 1/0" | Q "listen a" | Q "commit" | {HEARD}'),
+    Case("in a transaction that fails later", f'{SNAPSHOT} | Q "listen a" | Q "select 1/0" | Q "commit" | {HEARD}'),
+    Case("in a transaction that fails and goes on",
+         f'{SNAPSHOT} | Q "listen a" | Q "savepoint x" | Q "listen b" | Q "select 1/0" | Q "rollback to x" | Q "commit" | '
+         f'Q "notify b" | {HEARD}'),
+    Case("END, in one packet", f'{SNAPSHOT} | Q "listen a" Q "notify a" Q {READ} Q "end" | {HEARD}'),
+    Case("COMMIT with another statement", f'{SNAPSHOT} | Q "listen a" | Q "select 1; commit" | {HEARD}'),
+    Case("a cursor beside it", f'Q "begin read only" | Q "declare c cursor for select k from {{t}} order by k" | Q "fetch 2 c" | '
+         f'Q "listen a" | Q "fetch 1 c" | Q "commit" | {HEARD}'),
+    Case("no name", f'{SNAPSHOT} | Q "listen" | Q "commit" | {HEARD}'),
     Case("UNLISTEN in a snapshot, rolled back", f'Q "listen a" | {SNAPSHOT} | Q "unlisten a" | Q "rollback" | {HEARD}'),
     Case("UNLISTEN in a snapshot of what was not listened to", f'{SNAPSHOT} | Q "unlisten a" | Q "commit" | {HEARD}'),
     Case("UNLISTEN in a read only transaction", f'Q "listen a" | {READ_ONLY} | Q "unlisten a" | Q "commit" | {HEARD}'),

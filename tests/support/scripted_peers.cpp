@@ -244,12 +244,14 @@ private:
             servers_.statements_[which_].push_back(sql);
         }
         const auto word = first_word(sql);
-        const bool ends = word == "COMMIT" || word == "ROLLBACK";
-        if (status_ == 'E' && !ends) return send('E', error("25P02")), false;
+        const bool goes_back = sql.starts_with("ROLLBACK TO");
+        const bool ends = word == "COMMIT" || (word == "ROLLBACK" && !goes_back);
+        if (status_ == 'E' && !ends && !goes_back) return send('E', error("25P02")), false;
         if (sql.find("1/0") != std::string::npos) return send('E', error("22012")), false;
         const bool was_failed = status_ == 'E';
         if (word == "BEGIN" || word == "START") status_ = 'T';
         if (ends) status_ = 'I';
+        if (goes_back) status_ = 'T';
         if (word == "SELECT") {
             const auto values = values_of(sql);
             if (describes) send('T', row_description(values.size()));

@@ -35,7 +35,7 @@ protected:
         batch_ = read_batch(wire::Bytes{messages_.bytes}, classified);
         return facts_of(
             batch_, wire::Bytes{messages_.bytes},
-            {statements_, portals_, {1, view_, shared_}, can_classify_, has_cursors_, kMaxRead});
+            {statements_, portals_, {1, view_, shared_}, can_classify_, has_cursors_, kMaxRead, connections_});
     }
     Reason reason(const Messages& messages) { return facts(messages).statement->statement.reason; }
     // A statement that the client has prepared before.
@@ -61,9 +61,34 @@ protected:
     Portals portals_;
     bool can_classify_ = true;
     bool has_cursors_ = false;
+    std::array<std::uint32_t, 2> connections_{};
     Messages messages_;
     Batch batch_;
 };
+
+TEST_F(BatchFactsTest, ColumnsAreDoubtfulWhereTheClientWasToldThemElsewhere) {
+    using Pair = std::array<bool, 2>;
+    prepare("s", "SELECT * FROM t");
+    const auto use = Messages{}.bind("", "s").execute("").sync();
+    EXPECT_EQ(facts(use).doubtful_on, (Pair{false, false})) << "told nothing";
+    auto& columns = statements_.find("s")->columns;
+    columns.told({routing::Slot::replica, 2}, 5);
+    connections_ = {1, 2};
+    EXPECT_EQ(facts(use).doubtful_on, (Pair{true, false}));
+    connections_ = {1, 3};
+    EXPECT_EQ(facts(use).doubtful_on, (Pair{true, true})) << "another connection";
+    columns.found({routing::Slot::primary, 1}, 5);
+    EXPECT_EQ(facts(use).doubtful_on, (Pair{false, true}));
+    columns.found({routing::Slot::primary, 1}, 6);
+    EXPECT_EQ(facts(use).doubtful_on, (Pair{true, true}));
+    EXPECT_FALSE(facts(use).uses_told_unnamed);
+    prepare("", "SELECT * FROM t");
+    statements_.find("")->columns.told({routing::Slot::replica, 3}, 5);
+    EXPECT_TRUE(facts(Messages{}.bind("", "").execute("").sync()).uses_told_unnamed);
+    const auto parsed = Messages{}.parse("", "SELECT 1").bind("", "").execute("").sync();
+    EXPECT_FALSE(facts(parsed).uses_told_unnamed);
+    EXPECT_EQ(facts(parsed).doubtful_on, (Pair{false, false}));
+}
 
 TEST_F(BatchFactsTest, TheFirstThatNeedsThePrimaryDecides) {
     EXPECT_EQ(reason(Messages{}.query("SELECT 1")), Reason::fresh_replica);

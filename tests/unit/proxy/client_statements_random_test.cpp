@@ -223,7 +223,7 @@ private:
         message.name = name;
         const auto text = is_text_needed ? client_.find(name) : nullptr;
         message.text = text ? number_in(*text) : kEmptyText;
-        const NamedStatement has{.id = text ? text->id : Ledger::kUnknown, .is_copy = true};
+        const NamedStatement has{.id = text ? text->id : Ledger::kUnknown};
         SentMessage told;
         if (text && text->in_sql) {
             message.kind = Kind::execute;

@@ -13,12 +13,12 @@ using testing::IsEmpty;
 
 class LedgerTest : public testing::Test {
 protected:
-    SentMessage parse(std::string_view name, std::uint64_t id, bool is_copy = false) {
-        return ledger.names().parse(name, {.id = id, .is_copy = is_copy});
+    SentMessage parse(std::string_view name, std::uint64_t id) {
+        return ledger.names().parse(name, {.id = id});
     }
     void sync() { ledger.skipped(ledger.names().send(MessageKind::sync)); }
-    void have(std::string_view name, std::uint64_t id, bool is_copy = false) {
-        ledger.completed(parse(name, id, is_copy));
+    void have(std::string_view name, std::uint64_t id) {
+        ledger.completed(parse(name, id));
         sync();
     }
     Ledger::Leftovers take_leftovers(std::string_view used = {}) {
@@ -76,7 +76,7 @@ TEST_F(LedgerTest, TrustsNoParseOfARequestBeforeThatMayFail) {
 TEST_F(LedgerTest, TrustsWhatOneOfOursHasClosedAndParsedInTheSameRequest) {
     have("a", 4);
     ledger.names().close("a");
-    parse("a", 5, true);
+    parse("a", 5);
     EXPECT_EQ(ledger.lack_of("a", 5), Lack::nothing);
     EXPECT_EQ(ledger.lack_of("a", 4), Lack::close_and_parse);
 }
@@ -85,22 +85,6 @@ TEST_F(LedgerTest, LacksTheUnnamedOneBehindAQuery) {
     have("", 6);
     ledger.names().send(MessageKind::query);
     EXPECT_EQ(ledger.lack_of("", 6), Lack::parse);
-}
-
-TEST_F(LedgerTest, KnowsCopiesFromOriginals) {
-    have("a", 5);
-    have("b", 6, true);
-    EXPECT_FALSE(ledger.has_copy("a"));
-    EXPECT_TRUE(ledger.has_copy("b"));
-    EXPECT_FALSE(ledger.has_copy("c"));
-}
-
-TEST_F(LedgerTest, PreparesAgainWhatIsOutdated) {
-    have("b", 6, true);
-    ledger.is_outdated("b");
-    EXPECT_EQ(ledger.lack_of("b", 6), Lack::close_and_parse);
-    EXPECT_EQ(ledger.lack_of_any("b"), Lack::nothing);
-    EXPECT_FALSE(ledger.has_copy("b"));
 }
 
 TEST_F(LedgerTest, ClosesWhatIsLeftOver) {

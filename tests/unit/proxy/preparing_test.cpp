@@ -244,6 +244,67 @@ TEST_F(PreparingTest, NothingIsSentWhereTheServerSkips) {
     EXPECT_EQ(sent(), "");
 }
 
+TEST_F(PreparingTest, WhatIsDescribedIsPreparedAnewWhateverIsThere) {
+    define("s1");
+    EXPECT_NE(preparing_.described("s1", out_).number, 0U);
+    EXPECT_EQ(sent(), "CPD");
+    sync();
+    answer();
+    EXPECT_NE(preparing_.described("s1", out_).number, 0U);
+    EXPECT_EQ(sent(), "CPD");
+    define("");
+    EXPECT_NE(preparing_.described("", out_).number, 0U);
+    EXPECT_EQ(sent(), "PD");
+    define_in_sql("s2");
+    EXPECT_NE(preparing_.described("s2", out_).number, 0U);
+    EXPECT_EQ(sent(), "CPBECCD");
+    EXPECT_EQ(preparing_.described("s3", out_).number, 0U) << "nothing is known of it";
+    EXPECT_EQ(sent(), "");
+}
+
+TEST_F(PreparingTest, OnlyWhatHasOtherColumnsIsToFail) {
+    const Columns::On on{routing::Slot::replica, 3};
+    const Columns::On other{routing::Slot::primary, 1};
+    Preparing preparing{client_, ledger_, replies_, on, 1};
+    define("s1");
+    auto& columns = client_.find("s1")->columns;
+    EXPECT_FALSE(preparing.statement("s1", out_));
+    columns.told(other, 5);
+    EXPECT_FALSE(preparing.statement("s1", out_)) << "not known";
+    columns.found(on, 5);
+    EXPECT_FALSE(preparing.statement("s1", out_));
+    columns.found(on, 6);
+    EXPECT_TRUE(preparing.statement("s1", out_));
+    EXPECT_FALSE(preparing_.statement("s1", out_)) << "another connection";
+}
+
+TEST_F(PreparingTest, AnOldCopyOfWhatTheClientWasNotToldIsMadeAnew) {
+    const Columns::On on{routing::Slot::replica, 3};
+    define("s1");
+    Preparing{client_, ledger_, replies_, on, 1}.statement("s1", out_);
+    EXPECT_EQ(sent(), "P");
+    sync();
+    answer();
+    Preparing{client_, ledger_, replies_, on, 1}.statement("s1", out_);
+    EXPECT_EQ(sent(), "");
+    Preparing{client_, ledger_, replies_, on, 2}.statement("s1", out_);
+    EXPECT_EQ(sent(), "CP");
+    client_.find("s1")->columns.told(on, 5);
+    Preparing{client_, ledger_, replies_, on, 3}.statement("s1", out_);
+    EXPECT_EQ(sent(), "") << "it has been told what this one has";
+}
+
+TEST_F(PreparingTest, ACommandLeavesNothing) {
+    preparing_.command("SAVEPOINT a", out_);
+    EXPECT_EQ(sent(), "PBECC");
+    sync();
+    answer();
+    replies_.push({.what = Expect::bind});
+    replies_.skip_to_sync([](const Expected&) {});
+    preparing_.command("SAVEPOINT a", out_);
+    EXPECT_EQ(sent(), "");
+}
+
 TEST_F(PreparingTest, LeftoversAreClosedInARequestOfTheirOwn) {
     define("s1");
     define("s2");

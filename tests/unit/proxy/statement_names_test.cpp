@@ -428,17 +428,6 @@ TEST_F(StatementNamesTest, AreIncompleteIfANameWasForgottenBehindDeallocateAll) 
     EXPECT_FALSE(few.is_complete());
 }
 
-TEST_F(StatementNamesTest, TakeWhatIsThereForAnother) {
-    have("a", 1);
-    names.completed(parse("b", 2));
-    names.replace("a", make(7));
-    names.replace("b", make(8));
-    names.replace("c", make(9));
-    EXPECT_EQ(now("a"), 7U);
-    EXPECT_EQ(now("b"), 8U);
-    EXPECT_EQ(now("c"), 0U);
-}
-
 TEST_F(StatementNamesTest, AreAsCheapInLongPipelines) {
     std::vector<SentMessage> sent;
     for (std::uint64_t i = 1; i <= 50'000; ++i) {

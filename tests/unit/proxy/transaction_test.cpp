@@ -225,5 +225,82 @@ TEST_F(TransactionTest, WhatATransactionTiesKeepsIt) {
     EXPECT_FALSE(view("SELECT 1", conf::Transactions::lazy).may_move);
 }
 
+// One that has read on a replica at REPEATABLE READ.
+class TransactionOfASnapshot : public TransactionTest {
+protected:
+    void SetUp() override {
+        answer("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+        static_cast<void>(transaction_.open(Slot::replica));
+        ran(Slot::replica, "SELECT 1", TransactionStatus::in_block, true);
+    }
+    std::string keep(const std::string& sql) {
+        const auto statement = routing::classify(sql);
+        EXPECT_TRUE(Transaction::is_for_primary(statement)) << sql;
+        return std::string{transaction_.keep_for_primary(statement, sql)};
+    }
+    // What the client sees of default_transaction_read_only: as set; '-': nothing is; '?': reset.
+    [[nodiscard]] std::string read_only() const {
+        const auto said = transaction_.read_only_default();
+        if (!said) return "-";
+        return !said->value ? "?" : *said->value ? "on" : "off";
+    }
+};
+
+TEST_F(TransactionOfASnapshot, KeepsWhatThePrimaryHasToDo) {
+    EXPECT_EQ(keep("LISTEN a"), "LISTEN");
+    ran(Slot::replica, "SAVEPOINT x");
+    EXPECT_EQ(keep("NOTIFY b, 'c'"), "NOTIFY");
+    ran(Slot::replica, "ROLLBACK TO x");
+    EXPECT_EQ(keep("UNLISTEN *"), "UNLISTEN");
+    EXPECT_EQ(transaction_.kept_for_primary(), "LISTEN a\n; UNLISTEN *");
+    EXPECT_FALSE(state_.irreplaceable(Slot::primary)) << "not yet";
+    ran(Slot::replica, "ROLLBACK", TransactionStatus::idle);
+    EXPECT_EQ(transaction_.kept_for_primary(), "");
+}
+
+TEST_F(TransactionOfASnapshot, ListensOnThePrimaryOnceItHasCommitted) {
+    keep("LISTEN a");
+    ran(Slot::replica, "COMMIT", TransactionStatus::idle);
+    EXPECT_TRUE(state_.irreplaceable(Slot::primary));
+    EXPECT_FALSE(state_.irreplaceable(Slot::replica));
+}
+
+TEST_F(TransactionOfASnapshot, KeepsNothingThatFails) {
+    EXPECT_EQ(keep("NOTIFY a, '" + std::string(8'000, 'x') + "'"), "");
+    ran(Slot::replica, "SELECT 1", TransactionStatus::failed);
+    EXPECT_EQ(keep("LISTEN a"), "");
+    EXPECT_FALSE(Transaction::is_for_primary(routing::classify("SELECT 1")));
+    EXPECT_FALSE(Transaction::is_for_primary(routing::classify("LISTEN a; LISTEN b")));
+}
+
+TEST_F(TransactionTest, KeepsNothingThatCanRunOnThePrimaryItself) {
+    const auto listen = routing::classify("LISTEN a");
+    EXPECT_EQ(transaction_.keep_for_primary(listen, "LISTEN a"), "") << "no transaction";
+    answer("BEGIN READ ONLY");
+    EXPECT_EQ(transaction_.keep_for_primary(listen, "LISTEN a"), "") << "no server has it";
+    static_cast<void>(transaction_.open(Slot::replica));
+    EXPECT_EQ(transaction_.keep_for_primary(listen, "LISTEN a"), "") << "it may move";
+}
+
+TEST_F(TransactionOfASnapshot, KnowsWhatItsClientSeesOfTheReadOnlyDefault) {
+    EXPECT_EQ(read_only(), "-");
+    ran(Slot::replica, "SET default_transaction_read_only = on");
+    EXPECT_EQ(read_only(), "on");
+    ran(Slot::replica, "SAVEPOINT x");
+    ran(Slot::replica, "SET LOCAL default_transaction_read_only = off");
+    EXPECT_EQ(read_only(), "off");
+    ran(Slot::replica, "SELECT 1", TransactionStatus::failed);
+    EXPECT_EQ(read_only(), "on") << "an error undoes it at once";
+    ran(Slot::replica, "ROLLBACK TO x");
+    ran(Slot::replica, "RESET default_transaction_read_only");
+    EXPECT_EQ(read_only(), "?");
+    ran(Slot::replica, "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE");
+    EXPECT_EQ(read_only(), "off");
+    ran(Slot::replica, "SELECT set_config('default_transaction_read_only', 'on', true)");
+    EXPECT_EQ(read_only(), "on");
+    ran(Slot::replica, "COMMIT", TransactionStatus::idle);
+    EXPECT_EQ(read_only(), "-");
+}
+
 }  // namespace
 }  // namespace pgsteer::proxy

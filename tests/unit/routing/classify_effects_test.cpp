@@ -211,6 +211,7 @@ const Row kRows[] = {
     {"CLOSE C", {{Kind::close, 0, "c", ""}}},
     {"CLOSE ALL", {{Kind::close_all, 0, "", ""}}},
     {"LISTEN \"Ch\"", {{Kind::listen, 0, "Ch", ""}}},
+    {"NOTIFY \"Ch\", 'x'", {{Kind::notify, 0, "Ch", ""}}},
     {"UNLISTEN ch", {{Kind::unlisten, 0, "ch", ""}}},
     {"UNLISTEN *", {{Kind::unlisten_all, 0, "", ""}}},
     // Newer syntax than ours may well run on the server.
@@ -257,7 +258,8 @@ const ModesRow kModes[] = {
     {"SET default_transaction_read_only = true", kReadOnly},
     {"SELECT set_config('default_transaction_read_only', 'yes', false)", kReadOnly},
     {"RESET default_transaction_read_only", {}},
-    {"SET LOCAL default_transaction_read_only = on", {}},
+    {"SET LOCAL default_transaction_read_only = on", kReadOnly},
+    {"SELECT set_config('default_transaction_read_only', 'on', true)", kReadOnly},
 };
 INSTANTIATE_TEST_SUITE_P(Texts, ClassifyModesOf, testing::ValuesIn(kModes));
 

@@ -268,14 +268,14 @@ TEST_F(PreparingTest, OnlyWhatHasOtherColumnsIsToFail) {
     Preparing preparing{client_, ledger_, replies_, on, 1};
     define("s1");
     auto& columns = client_.find("s1")->columns;
-    EXPECT_FALSE(preparing.statement("s1", out_));
+    EXPECT_FALSE(preparing.statement("s1", out_).has_others);
     columns.told(other, 5);
-    EXPECT_FALSE(preparing.statement("s1", out_)) << "not known";
+    EXPECT_FALSE(preparing.statement("s1", out_).has_others) << "not known";
     columns.found(on, 5);
-    EXPECT_FALSE(preparing.statement("s1", out_));
+    EXPECT_FALSE(preparing.statement("s1", out_).has_others);
     columns.found(on, 6);
-    EXPECT_TRUE(preparing.statement("s1", out_));
-    EXPECT_FALSE(preparing_.statement("s1", out_)) << "another connection";
+    EXPECT_TRUE(preparing.statement("s1", out_).has_others);
+    EXPECT_FALSE(preparing_.statement("s1", out_).has_others) << "another connection";
 }
 
 TEST_F(PreparingTest, AnOldCopyOfWhatTheClientWasNotToldIsMadeAnew) {

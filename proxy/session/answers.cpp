@@ -93,7 +93,7 @@ Verdict Answers::on_part(Slot slot, const Expected& owed, std::uint8_t type, wir
         case backend::kDataRow:
             if (owed.effects && owed.effects->statement.row_tells_settings)
                 effects_.note_set_values(slot, body);
-            if (owed.limited && fetches(slot) != nullptr) fetches(slot)->row(body);
+            note_fetched(slot, body);
             if (owed.internal && owed.purpose != Purpose::repeat)
                 questions_.note_position(slot, body);
             return verdict;
@@ -180,9 +180,10 @@ Verdict Answers::on_parse_or_close_complete(Slot slot) {
     return Verdict::forward;
 }
 
-bool Answers::needs_whole_row(Slot slot) {
+void Answers::note_fetched(Slot slot, wire::Bytes bytes) {
     const auto* owed = sides_[slot].lease->replies.front();
-    return owed != nullptr && owed->limited && fetches(slot) != nullptr;
+    if (owed == nullptr || !owed->limited) return;
+    if (auto* const fetched = fetches(slot)) fetched->bytes(bytes);
 }
 
 // Where the front's rows are to be remembered: it has no Sync yet, and may go on elsewhere, or has

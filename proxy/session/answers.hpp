@@ -53,8 +53,8 @@ public:
     [[nodiscard]] Verdict on_parameter(routing::Slot slot, wire::Bytes body);
     // What comes next answers a message of ours.
     [[nodiscard]] bool answers_us(routing::Slot slot);
-    // A row that comes next is read, and has to be there whole.
-    [[nodiscard]] bool needs_whole_row(routing::Slot slot);
+    // As much as has come of a row.
+    void note_fetched(routing::Slot slot, wire::Bytes bytes);
 
 private:
     [[nodiscard]] Verdict on_part(routing::Slot slot,

@@ -5,7 +5,6 @@
 #include "proxy/wire/bytes.hpp"
 
 #include <cstdint>
-#include <functional>
 #include <utility>
 #include <vector>
 
@@ -21,13 +20,12 @@ struct FetchedRows {
 // Told of the answers in their order. Worker-local.
 class Fetches {
 public:
-    // `body`: all of a DataRow.
-    void row(wire::Bytes body) {
-        const auto one = std::hash<std::string_view>{}(wire::as_text(body));
-        digest_ = (digest_ ^ one) * 0x9e3779b97f4a7c15u + 1;  // their order counts
+    // Of the bodies of DataRow, which tell their own lengths, in any pieces: FNV-1a.
+    void bytes(wire::Bytes piece) {
+        for (const auto byte : piece) digest_ = (digest_ ^ byte) * 0x100000001b3u;
     }
     void executed(bool suspended) {
-        (repeats_ ? repeated_ : first_).push_back({std::exchange(digest_, 0), suspended});
+        (repeats_ ? repeated_ : first_).push_back({std::exchange(digest_, kNoBytes), suspended});
     }
     // By the client, oldest first.
     [[nodiscard]] const std::vector<FetchedRows>& all() const { return first_; }
@@ -45,7 +43,9 @@ public:
     }
 
 private:
-    std::uint64_t digest_ = 0;  // of the answer under way
+    static constexpr std::uint64_t kNoBytes = 0xcbf29ce484222325u;
+
+    std::uint64_t digest_ = kNoBytes;  // of the answer under way
     std::vector<FetchedRows> first_;
     std::vector<FetchedRows> expected_;
     std::vector<FetchedRows> repeated_;

@@ -102,7 +102,7 @@ Replies::Outcome Replies::process_replies(Slot slot) {
         const auto message_bytes = (*header)->message_bytes();
         const auto available = std::min(rest.size(), message_bytes);
         if (available < message_bytes && message_bytes <= kMaxInspected &&
-            (is_inspected(type) || answers_.answers_us(slot) || answers_.needs_whole_row(slot) ||
+            (is_inspected(type) || answers_.answers_us(slot) ||
              (type == backend::kRowDescription && !sides_.learning(slot).tellings.empty())))
             break;
         const auto ended_before = course_.requests.ended();
@@ -137,6 +137,7 @@ std::size_t Replies::pass_partial(Slot slot, std::size_t position, std::size_t e
     auto& side = sides_[slot];
     const auto count = std::min<std::uint64_t>(side.partial, end - position);
     if (!side.partial_swallowed) holding_.outbox().forward(position, position + count);
+    answers_.note_fetched(slot, side.lease->in.data().subspan(position, count));
     side.partial -= count;
     return position + count;
 }

@@ -32,6 +32,17 @@ void append(wire::Buffer& out, wire::Bytes bytes) {
     out.insert(out.end(), bytes.begin(), bytes.end());
 }
 
+// What the client has closed, on its other connection, if there is one.
+void close_left_over(Ledger* other, std::string_view name) {
+    if (other != nullptr) other->left_over(name);
+}
+
+// Of what no server has; the client hears of something else (ErrorAnswers).
+void add_failing_bind(ServerConnection& connection, wire::Buffer& out) {
+    wire::encode_bind(out, kOthers, kOthers);
+    connection.replies.push({.what = Expect::bind, .internal = true, .purpose = Purpose::others});
+}
+
 }  // namespace
 
 void Sender::send(const Sent& sent, Slot slot, Request& request) {
@@ -61,7 +72,8 @@ void Sender::repeat(
     const Target to{sent.bytes, slot, *connection, request};
     wire::Buffer out;
     add_prelude(to, false, out);
-    if (!proxy::repeat(again, sent.batch, sent.bytes, preparing(to), out)) add_error(to, out);
+    if (!proxy::repeat(again, sent.batch, sent.bytes, preparing(to), out))
+        add_failing_bind(to.connection, out);
     for (const auto& item : next.items)
         if (item.type == wire::frontend::kQuery) preparing(to).names_in(item.statement, out);
     if (!again.rows.empty()) {
@@ -81,7 +93,7 @@ inline void Sender::add_items(const Sent& sent,
     for (const auto& item : sent.batch.items) {
         const bool has_others = add_lacking(to, item, !sent.continues && item.begin == 0, lacking);
         const bool is_whole = item.end <= sent.bytes.size();
-        if (has_others && !is_whole) add_error(to, lacking);  // else behind it
+        if (has_others && !is_whole) add_failing_bind(to.connection, lacking);  // else behind it
         if (!lacking.empty()) {
             append(front, sent.bytes.subspan(placed, item.begin - placed));
             append(front, lacking);
@@ -92,17 +104,10 @@ inline void Sender::add_items(const Sent& sent,
         ended = expect_item(to, item) || ended;
         if (!to.has_others) continue;
         append(front, sent.bytes.subspan(placed, item.end - placed));
-        add_error(to, front);
+        add_failing_bind(to.connection, front);
         placed = item.end;
     }
     if (ended) to.request.open = false;
-}
-
-// What no server has; the client hears of something else (ErrorAnswers).
-void Sender::add_error(const Target& to, wire::Buffer& out) {
-    wire::encode_bind(out, kOthers, kOthers);
-    to.connection.replies.push(
-        {.what = Expect::bind, .internal = true, .purpose = Purpose::others});
 }
 
 void Sender::look(std::span<const PreparedTextPtr> statements, Slot slot, bool continues) {
@@ -222,15 +227,11 @@ void Sender::note_closed(const Target& to, const StatementPtr& runs) {
     if (!runs) return;
     for (const auto& effect : runs->statement.effects) {
         if (effect.kind == Effect::Kind::deallocate)
-            left_over(to, effect.name);
+            close_left_over(other_ledger(to), effect.name);
         else if (effect.kind == Effect::Kind::deallocate_all ||
                  effect.kind == Effect::Kind::discard_all)
             if (auto* const ledger = other_ledger(to)) ledger->all_left_over();
     }
-}
-
-void Sender::left_over(const Target& to, std::string_view name) {
-    if (auto* const ledger = other_ledger(to)) ledger->left_over(name);
 }
 
 Ledger* Sender::other_ledger(const Target& to) {
@@ -335,7 +336,7 @@ void Sender::expect_close(const Target& to, const BatchItem& item) {
         return;
     }
     const auto name = name_of(item, to.bytes);
-    left_over(to, name);
+    close_left_over(other_ledger(to), name);
     const auto sent = memory_.statements.close(name, to.connection.ledger);
     to.request.last = sent.of_client;
     push(to, Expect::close, sent);

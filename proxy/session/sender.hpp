@@ -82,7 +82,6 @@ private:
                                    const BatchItem& item,
                                    bool is_first,
                                    wire::Buffer& out) const;
-    static void add_error(const Target& to, wire::Buffer& out);
     [[nodiscard]] bool add_statement(const Target& to,
                                      std::string_view name,
                                      wire::Buffer& out) const;
@@ -93,7 +92,6 @@ private:
                                 MessageKind kind,
                                 const routing::StatementPtr& runs = nullptr);
     void note_closed(const Target& to, const routing::StatementPtr& runs);
-    void left_over(const Target& to, std::string_view name);
     [[nodiscard]] Ledger* other_ledger(const Target& to);
     static bool push(const Target& to,
                      Expect what,

@@ -76,7 +76,8 @@ class Relay(threading.Thread):
         return result
 
     def _sent(self, data: bytes) -> bytes:
-        if data[:1] == b"Q" and data.startswith(b"INSERT INTO log", 5) and b";" not in data:
+        is_whole_query = len(data) >= 5 and data[:1] == b"Q" and struct.unpack_from("!I", data, 1)[0] + 1 == len(data)
+        if is_whole_query and data.startswith(b"INSERT INTO log", 5) and b";" not in data:
             if self._kind == "runs_twice":
                 return data * 2
             if self._kind == "writes_once_more":

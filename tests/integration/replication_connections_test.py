@@ -71,6 +71,7 @@ def test_it_leaves_a_superseded_primary(leases, tmp_path):
                 until(lambda: _receivers(former) == 1, "WAL is received from the primary")
                 session.send(raw.query("INSERT INTO kept VALUES (1)"))
                 assert raw.sqlstates(session.read_until_ready()) == []
+                until(lambda: successor.value("SELECT count(*) FROM kept") == 1, "the successor has it")
                 successor.promote()
                 until(lambda: proxy.status()["primary"] == successor.name, "the new primary is known", 30)
                 until(lambda: _receivers(former) == 0, "WAL is not received from the former one", 30)

@@ -273,14 +273,6 @@ private:
         strictest_.add(is_known ? known->statement : verdicts_.unknown_portal);
     }
 
-    // It returns no rows, and is not executed twice.
-    static bool is_at_end(const BoundPortal& portal) {
-        const auto access = portal.statement->statement.access;
-        return portal.is_executed &&
-               (access == Access::begin || access == Access::begin_read_only ||
-                access == Access::session_control);
-    }
-
     // The statement that Bind or Describe names: counted where the batch parses it, else here.
     const StatementPtr& uses(const BatchItem& item) {
         const auto name = name_of(item, bytes_);

@@ -210,17 +210,15 @@ void Dispatch::start_request(const Choice& choice) {
 // waited for if the client has seen a part of it.
 awaitable<void> Dispatch::go_on_elsewhere(Search& search) {
     const auto& choice = search.choice;
-    const auto messages = course_.moved->again.messages;
-    const bool is_whole = course_.moved->again.whole;
+    const auto messages =
+        course_.moved->again.whole ? course_.moved->again.messages : wire::Buffer{};
     start_request(choice);
     auto& request = course_.requests.back();
-    if (!is_whole) co_return;
     const auto& next = client_.batcher.batch();
     const auto sent = judge_.parse_batch(messages);
     const auto fetched = request.fetches ? request.fetches->all() : std::vector<FetchedRows>{};
     const auto again = repetition_of(sent, messages, fetched, memory_.portals,
                                      uses_unnamed_portal(next, client_.batcher.bytes()));
-    if (again.steps.empty()) co_return;
     const auto facts = judge_.facts_of(sent, messages);
     sender_.repeat(again, {sent, messages, facts, false}, next, choice.slot, request);
     if (again.rows.empty()) co_return;

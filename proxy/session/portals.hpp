@@ -17,8 +17,15 @@ struct BoundPortal {
     routing::StatementPtr statement;  // that it runs; null: not known
     PreparedTextPtr untold;           // the same, if the client has not been told of its columns
     bool is_executed = false;
-    bool is_here = false;  // answered in a server's place: none has it yet
 };
+// It returns no rows and has been executed: it is there, and cannot be executed again.
+[[nodiscard]] inline bool is_at_end(const BoundPortal& portal) {
+    using routing::Access;
+    if (!portal.is_executed || !portal.statement) return false;
+    const auto access = portal.statement->statement.access;
+    return access == Access::begin || access == Access::begin_read_only ||
+           access == Access::session_control;
+}
 using Portals = std::vector<BoundPortal>;
 
 template <class AnyPortals>

@@ -92,10 +92,15 @@ void Preparing::command(std::string_view sql, const PreparedText* prepares, wire
     close('S', kOurs, out);
 }
 
-void Preparing::portal_at_end(wire::Buffer& out) {
-    expect(Expect::execute, execute_ours("SET LOCAL pgsteer.portal TO ''", {}, out));
+void Preparing::portal_at_end(std::string_view name, wire::Buffer& out) {
+    expect(Expect::execute, execute_ours("SET LOCAL pgsteer.portal TO ''", name, out));
     close('S', kOurs, out);
-    wire::encode_sync(out);  // a Query must not be skipped with it
+    is_to_end_ = true;
+}
+
+void Preparing::sync(wire::Buffer& out) {
+    if (!std::exchange(is_to_end_, false)) return;
+    wire::encode_sync(out);
     replies_.push({.what = Expect::sync, .internal = true});
 }
 

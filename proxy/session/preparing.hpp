@@ -42,9 +42,10 @@ public:
     void command(std::string_view sql, wire::Buffer& out) { command(sql, nullptr, out); }
     // For all names in a statement of the client's.
     void names_in(const routing::StatementPtr& said, wire::Buffer& out);
-    // The unnamed portal, as it is when a statement without rows has been executed by it. In a
-    // transaction.
-    void portal_at_end(wire::Buffer& out);
+    // This portal, as it is when a statement without rows has been executed by it.
+    void portal_at_end(std::string_view name, wire::Buffer& out);
+    // Behind what was appended, if anything was: a Query must not be skipped with it.
+    void sync(wire::Buffer& out);
     // What the client has closed on the other connection. Nothing is in flight on this one.
     void close_leftovers(wire::Buffer& out);
 
@@ -70,6 +71,7 @@ private:
     ReplyQueue& replies_;
     Columns::On on_;
     std::uint32_t changes_;
+    bool is_to_end_ = false;  // by sync()
 };
 
 }  // namespace pgsteer::proxy

@@ -92,13 +92,19 @@ Repetition repetition_of(const Batch& sent,
                          bool uses_unnamed) {
     const LivePortals live{sent, bytes, fetched};
     Repetition repetition;
+    auto& steps = repetition.steps;
+    bool executes = false;
     for (const auto& portal : live.portals()) {
         const auto known = find_portal(portals, portal.name);
-        const bool reads =
-            known != portals.end() && known->statement && known->statement->statement.may_read();
+        if (known == portals.end() || !known->statement) continue;
+        if (is_at_end(*known)) {
+            steps.push_back({What::at_end, portal.bind});
+            executes = true;
+            continue;
+        }
+        const bool reads = known->statement->statement.may_read();
         const auto source = source_of(sent, bytes, portal.bind);
-        if (!reads || !source) continue;
-        auto& steps = repetition.steps;
+        if (!source || (!reads && !portal.executions.empty())) continue;
         steps.push_back(*source);
         steps.push_back({What::message, portal.bind});
         if (portal.name.empty() && portal.is_at_end && !uses_unnamed) {
@@ -106,8 +112,13 @@ Repetition repetition_of(const Batch& sent,
             continue;
         }
         for (const auto at : portal.executions) steps.push_back({What::message, at});
+        executes = executes || !portal.executions.empty();
         repetition.rows.insert(repetition.rows.end(), portal.rows.begin(), portal.rows.end());
     }
+    const auto is_execute = [](const BatchItem& item) { return item.type == frontend::kExecute; };
+    const auto last = std::ranges::find_if(sent.items, is_execute);
+    if (!executes && last != sent.items.end())
+        steps.push_back({What::executed, static_cast<std::size_t>(last - sent.items.begin())});
     return repetition;
 }
 
@@ -143,6 +154,12 @@ bool repeat(const Repetition& repetition,
                 break;
             case What::close:
                 preparing.close_portal(portal_of(item, bytes), out);
+                break;
+            case What::at_end:
+                preparing.portal_at_end(portal_of(item, bytes), out);
+                break;
+            case What::executed:
+                preparing.command("SET LOCAL pgsteer.portal TO ''", out);
                 break;
         }
     }

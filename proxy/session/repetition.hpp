@@ -21,6 +21,8 @@ struct RepeatedStep {
         parse,      // this Parse: its name means something else by now
         message,    // this Bind or Execute, as it was
         close,      // the portal that this Bind has made
+        at_end,     // that portal, which has been executed and returns no rows
+        executed,   // nothing of the kind, but something had been executed before what follows
     };
     What what{};
     std::size_t item = 0;  // of the batch
@@ -33,9 +35,9 @@ struct Repetition {
 };
 
 // `sent`: all of the request's messages, answered without an error; `fetched`: by its Executes with
-// a limit. Only reads are repeated: `portals` tells what is. `uses_unnamed`: what goes on needs the
-// unnamed portal also if it has been executed to its end, which else nobody wants again: it is
-// closed then.
+// a limit. Only reads are executed again: `portals` tells what is. `uses_unnamed`: what goes on
+// needs the unnamed portal also if it has been executed to its end, which else nobody wants again:
+// it is closed then.
 [[nodiscard]] Repetition repetition_of(const Batch& sent,
                                        wire::Bytes bytes,
                                        std::span<const FetchedRows> fetched,

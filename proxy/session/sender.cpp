@@ -80,7 +80,7 @@ void Sender::repeat(
         request.fetches->repeat(again.rows);
         wire::encode_flush(out);
     }
-    connection->stream.write(wire::Bytes{out});
+    if (!out.empty()) connection->stream.write(wire::Bytes{out});
     sides_.used(slot);
 }
 
@@ -353,7 +353,7 @@ void Sender::bind_portal(const Target& to, const BatchItem& item) {
         return put_portal(memory_.portals, {std::string{portal}, statement, untold});
     if (bound->statement != statement) bound->statement = statement;
     if (bound->untold != untold) bound->untold = untold;
-    bound->is_executed = bound->is_here = false;
+    bound->is_executed = false;
 }
 
 // The answer may be the first that tells the client of a statement's columns.

@@ -72,7 +72,7 @@ void TransactionControl::note_portal(const StatementPtr& statement, std::string_
     if (is_query || tag == "COMMIT" || tag == "ROLLBACK")
         memory_.portals.clear();
     else
-        put_portal(memory_.portals, {{}, statement, {}, true, true});
+        put_portal(memory_.portals, {{}, statement, {}, true});
 }
 
 void TransactionControl::open(Slot slot, wire::Buffer& out) {
@@ -81,12 +81,11 @@ void TransactionControl::open(Slot slot, wire::Buffer& out) {
             {.what = Expect::query, .internal = true, .purpose = Purpose::transaction}))
         return;
     wire::encode_query(out, memory_.transaction.open(slot));
-    const auto portal = find_portal(memory_.portals, "");
-    if (portal == memory_.portals.end() || !portal->is_here) return;
-    portal->is_here = false;
-    Preparing{memory_.statements, connection.ledger, connection.replies, sides_.connection(slot),
-              memory_.catalog.changes()}
-        .portal_at_end(out);
+    Preparing preparing{memory_.statements, connection.ledger, connection.replies,
+                        sides_.connection(slot), memory_.catalog.changes()};
+    for (const auto& portal : memory_.portals)
+        if (is_at_end(portal)) preparing.portal_at_end(portal.name, out);
+    preparing.sync(out);
 }
 
 void TransactionControl::leave_replica() {

@@ -35,13 +35,13 @@ protected:
             repetition_of(batch_, wire::Bytes{messages_.bytes}, fetched, portals_, uses_unnamed);
         return repetition_;
     }
-    // The letter of each step with the item that it is of: s: statement, p: parse, c: close.
+    // The letter of each step with the item that it is of: s: statement, p: parse, c: close, e: at its end, x: executed.
     std::string steps(const Messages& messages,
                       std::vector<FetchedRows> fetched = {},
                       bool uses_unnamed = false) {
         std::string text;
         for (const auto& step : of(messages, std::move(fetched), uses_unnamed).steps)
-            text += "spmc"[static_cast<int>(step.what)] + std::to_string(step.item) + ' ';
+            text += "spmcex"[static_cast<int>(step.what)] + std::to_string(step.item) + ' ';
         return text;
     }
 

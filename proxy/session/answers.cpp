@@ -119,6 +119,15 @@ void Answers::columns_told(Slot slot, std::uint8_t type, wire::Bytes body) {
     tellings.erase(tellings.begin(), is_of_it ? first + 1 : first);
 }
 
+// Those of Describes up to this message: they have been skipped.
+void Answers::forget_tellings(Slot slot, std::uint64_t number) {
+    auto& tellings = sides_.learning(slot).tellings;
+    if (tellings.empty()) return;
+    const auto left = std::ranges::find_if(
+        tellings, [&](const Telling& telling) { return telling.on_server.number > number; });
+    tellings.erase(tellings.begin(), left);
+}
+
 // Which of the Syncs that were sent behind a copy's data will be answered, as far as this message
 // tells.
 void Answers::settle_doubt(Slot slot, std::uint8_t type) {
@@ -236,6 +245,7 @@ Verdict Answers::on_ready(Slot slot, wire::Bytes body) {
     const auto purpose = owed.purpose;
     const bool was_doubtful = owed.doubtful;
     const auto of_client = owed.of_client;
+    forget_tellings(slot, owed.on_server.number);
     connection.replies.pop();
     if (connection.replies.in_doubt() || (was_doubtful && !connection.replies.empty()))
         errors_.find_out_about_syncs(slot);

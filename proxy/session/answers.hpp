@@ -64,6 +64,7 @@ private:
     void settle_doubt(routing::Slot slot, std::uint8_t type);
     [[nodiscard]] Verdict on_asynchronous(routing::Slot slot, std::uint8_t type, wire::Bytes body);
     void columns_told(routing::Slot slot, std::uint8_t type, wire::Bytes body);
+    void forget_tellings(routing::Slot slot, std::uint64_t number);
     void show_own_key(routing::Slot slot, wire::Bytes body);
     [[nodiscard]] Fetches* fetches(routing::Slot slot);
     void completed(const SentMessage& message, std::uint16_t index);

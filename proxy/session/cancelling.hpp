@@ -19,13 +19,14 @@ public:
     // A CancelRequest with the number of this session.
     void requested(std::uint32_t secret_key);
     // Passes on what was asked, once the client's own message is being answered: what we have sent
-    // in front of it is not to be hit.
+    // in front of it is not to be hit, unless the client's batch waits for it.
     void pass_on_if_asked() {
         if (course_.cancel == Cancel::asked) pass_on();
     }
 
 private:
     void pass_on();
+    void end_questions();
 
     // All of them outlive it.
     const Lodging& lodging_;

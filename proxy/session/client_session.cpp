@@ -330,11 +330,27 @@ void ClientSession::servers_changed(const routing::Topology& topology) {
 }
 
 void ClientSession::check_timeouts(routing::TimePoint now) {
-    if (course_.requests.empty()) return;
+    if (course_.requests.empty()) return check_questions(now);
     const auto& request = course_.requests.front();
     const auto limit = lodging_.server(request.server).query_timeout;
     if (limit.count() == 0 || request.again.rows_seen || now - request.started < limit) return;
-    auto& side = sides_[request.slot];
+    close_late(request.slot);
+}
+
+// What is asked before the client's batch is sent.
+void ClientSession::check_questions(routing::TimePoint now) {
+    for (const Slot slot : {Slot::primary, Slot::replica}) {
+        const bool is_asked = sides_.learning(slot).is_looking || sides_.asks_for_client(slot);
+        if (!is_asked || !sides_[slot].lease) continue;
+        const auto limit = lodging_.server(sides_[slot].lease->server).query_timeout;
+        if (limit.count() == 0 || now - client_.received_at < limit) continue;
+        course_.question_timed_out = true;
+        close_late(slot);
+    }
+}
+
+void ClientSession::close_late(Slot slot) {
+    auto& side = sides_[slot];
     if (!side.lease) return;
     send_cancel(lodging_.around, side.lease.connection());
     side.lost_because = ProxyErrc::server_timeout;

@@ -55,6 +55,8 @@ private:
     Batcher::Step next_step();
     [[nodiscard]] bool is_backlogged(routing::Slot slot) const;
     void wait_for_client();
+    void check_questions(routing::TimePoint now);
+    void close_late(routing::Slot slot);
     void fail(const std::exception& failure);
     void end();
     awaitable<void> do_step(Batcher::Step step);

@@ -32,9 +32,10 @@ struct Course {
     std::unique_ptr<Request> moved;  // the open request: Seek has taken it from its replica, and
                                      // Dispatch starts it where it goes
     bool running_again = false;      // what was in flight is between two servers
-    bool choosing = false;           // a batch of serve() waits in Seek::choose()
+    bool choosing = false;           // a batch of serve() waits for what is chosen for it
     Cancel cancel = Cancel::none;
     bool names_may_change = false;    // by what is in flight: reads have no catalog meanwhile
+    bool question_timed_out = false;  // what the batch of serve() waits for, by query_timeout
     routing::TimePoint replies_at{};  // read after the last recv from a server
     Pool::Place place_in_pool;        // while a connection is waited for
     // Notified whenever something that is waited for may have come: an answer, the end of a

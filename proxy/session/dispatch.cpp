@@ -49,10 +49,10 @@ awaitable<void> Dispatch::dispatch() {
         course_.choosing = true;
         const Fitting::Messages messages{batch, batcher.bytes()};
         co_await fitting_.choose(search, next, messages);
+        if (course_.moved && !client_.closing && !search.choice.failure)
+            co_await go_on_elsewhere(search);
         course_.choosing = false;
     }
-    if (client_.closing) co_return;
-    if (course_.moved && !search.choice.failure) co_await go_on_elsewhere(search);
     if (client_.closing) co_return;
     if (batcher.skipping() != Skipping::no) co_return batcher.skip_batch();
     place_or_refuse(search, facts);
@@ -229,9 +229,11 @@ awaitable<void> Dispatch::go_on_elsewhere(Search& search) {
     if (choice.slot == Slot::primary) fetches.reset();
 }
 
-// It has read something else there. The transaction that it has begun there has changed nothing.
+// It has read something else there. The transaction that it has begun there has changed nothing,
+// and ends; the client's own has failed.
 void Dispatch::fail_there(Search& search) {
     end_by_sync(*sides_[search.choice.slot].lease.connection());
+    if (search.choice.slot == Slot::primary) control_.fail_on_primary();
     search.fail(ProxyErrc::portal_changed);
 }
 

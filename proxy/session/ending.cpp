@@ -21,7 +21,8 @@ void Ending::leave() {
     for (const Slot slot : {Slot::primary, Slot::replica}) {
         const auto& lease = sides_[slot].lease;
         if (!lease) continue;
-        if (!lease->replies.empty() && !course_.requests.empty())
+        const bool is_busy = !lease->replies.empty() && !course_.requests.empty();
+        if (is_busy || sides_.asks_for_client(slot))
             send_cancel(lodging_.around, lease.connection());
         sides_.release(slot);
     }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 namespace pgsteer::proxy {
 
@@ -34,6 +35,14 @@ awaitable<void> Fitting::choose(Search& search, Next next, const Messages& messa
         if (statements.empty() || progress_.is_copying_in()) co_return;
         co_await look_at(statements, slot, search.demand.again);
         if (client_.closing) co_return;
+        if (const auto refused = memory_.transaction.refusal(search.statement.statement)) {
+            search.fail(*refused);  // it was lost meanwhile
+            co_return;
+        }
+        if (std::exchange(course_.question_timed_out, false)) {
+            search.fail(ProxyErrc::server_timeout);
+            co_return;
+        }
         next = Next::look_again;  // time has passed
     }
 }

@@ -115,7 +115,9 @@ awaitable<wire::Buffer> KeptBack::do_on_primary(const BatchFacts& facts) {
     };
     while (!client_.closing && is_there() && !lease->replies.empty())
         co_await course_.changed.wait();
-    if (!client_.closing && !is_there()) co_return error_of(ProxyErrc::server_lost);
+    const bool is_late = std::exchange(course_.question_timed_out, false);
+    if (!client_.closing && !is_there())
+        co_return error_of(is_late ? ProxyErrc::server_timeout : ProxyErrc::server_lost);
     co_return std::exchange(memory_.at_commit_error, {});
 }
 

@@ -220,6 +220,7 @@ Flight::Requests Recovery::take_all(Why why) {
         request.needed = {};
         request.again.retried = true;
         request.own_error = false;
+        request.fetches.reset();
     }
     return again;
 }

@@ -11,6 +11,14 @@ bool Sides::is_held(ServerConnection& connection) const {
     });
 }
 
+bool Sides::asks_for_client(Slot slot) const {
+    const auto& lease = (*this)[slot].lease;
+    const auto* const owed = lease ? lease->replies.front() : nullptr;
+    if (owed == nullptr || !owed->internal) return false;
+    const bool is_looking = learning_[static_cast<std::size_t>(slot)].is_looking;
+    return owed->purpose == Purpose::at_commit || (is_looking && owed->purpose == Purpose::prepare);
+}
+
 void Sides::connected(Slot slot, Lease lease) {
     auto& side = (*this)[slot];
     side.lease = std::move(lease);

@@ -52,6 +52,10 @@ public:
     // Whether these hear the connection still: after a wait it may be the pool's, or another's.
     [[nodiscard]] bool is_held(ServerConnection& connection) const;
 
+    // Whether a question is being answered there that the client's batch waits for, before it is
+    // sent: Fitting's, KeptBack's.
+    [[nodiscard]] bool asks_for_client(Slot slot) const;
+
     // A new connection, where there is none. What it says is heard from now on.
     void connected(Slot slot, Lease lease);
     // Back to the pool, or closed if it is in the middle of a message. No-op if there is none.

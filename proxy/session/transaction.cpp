@@ -167,6 +167,11 @@ void Transaction::fail() {
     loss_ = Loss::reported;
 }
 
+void Transaction::fail_on_primary() {
+    state_.transaction_dropped();
+    loss_ = Loss::reported;
+}
+
 void Transaction::lose(bool client_was_told) {
     loss_ = client_was_told ? Loss::reported : Loss::to_report;
     now_.clear();

@@ -60,6 +60,7 @@ public:
     // An error that no server knows of has ended it, and the client has been told: only its end is
     // heard from here on.
     void fail();
+    void fail_on_primary();  // the same of one that the primary had, and has no more
     // A READ ONLY one has ended with its replica.
     void lose(bool client_was_told);
 

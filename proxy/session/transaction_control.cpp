@@ -93,16 +93,24 @@ void TransactionControl::leave_replica() {
     memory_.transaction.leave_replica();
 }
 
-void TransactionControl::roll_back_on_replica() {
-    const auto& lease = sides_[Slot::replica].lease;
+void TransactionControl::roll_back_on_replica() { roll_back_on(Slot::replica); }
+
+void TransactionControl::roll_back_on(Slot slot) {
+    const auto& lease = sides_[slot].lease;
     if (!lease || lease->transaction_status == TransactionStatus::idle) return;
     if (!lease->replies.push(
             {.what = Expect::query, .internal = true, .purpose = Purpose::transaction}))
-        return sides_.release(Slot::replica);
+        return sides_.release(slot);
     wire::Buffer out;
     wire::encode_query(out, "ROLLBACK");
     lease->stream.write(wire::Bytes{out});
     lease->transaction_status = TransactionStatus::idle;
+}
+
+void TransactionControl::fail_on_primary() {
+    if (memory_.state.transaction_on() != Slot::primary) return;
+    roll_back_on(Slot::primary);
+    memory_.transaction.fail_on_primary();
 }
 
 void TransactionControl::fail() {

@@ -58,8 +58,11 @@ public:
     // An error that no server knows of ends the transaction, if there is one of which it is known
     // how.
     void fail();
+    // The same where the primary has it, of which nothing is owed: it is rolled back there.
+    void fail_on_primary();
 
 private:
+    void roll_back_on(routing::Slot slot);
     void note_portal(const routing::StatementPtr& statement, std::string_view tag);
 
     // All of them outlive it.

@@ -1,8 +1,10 @@
 """An open request that has fetched a part of a portal on a replica goes on with it on the primary, or tells that it cannot."""
 
+import socket
+
 import pytest
 
-from support import raw
+from support import raw, waiting, wire_client
 from support.proxy import Pgsteer
 
 pytestmark = pytest.mark.core
@@ -15,12 +17,12 @@ WRITE = (raw.parse("", "UPDATE moved SET n = n"), raw.bind("", ""), raw.execute(
 @pytest.fixture
 def table(cluster):
     cluster.primary.sql("CREATE TABLE moved (n int); INSERT INTO moved VALUES (1), (2), (3), (4);"
-                        "GRANT ALL ON moved TO app")
+                        "CREATE TABLE moved_locked (n int); GRANT ALL ON moved, moved_locked TO app")
     cluster.wait_until_replayed()
     yield
     for replica in cluster.replicas:
         replica.resume_replay()
-    cluster.primary.sql("DROP TABLE moved")
+    cluster.primary.sql("DROP TABLE moved, moved_locked")
 
 
 @pytest.fixture
@@ -38,7 +40,6 @@ def fetched(messages):
 def begin(session, sql=READ, portal="c", rows=2):
     session.send(raw.parse("", sql), raw.bind(portal, ""), raw.execute(portal, rows), raw.FLUSH)
     return until(session, "s")
-
 
 
 def behind(cluster, sql):
@@ -130,3 +131,63 @@ def test_a_request_that_is_too_long_leaves_them_behind(session):
         until(session, "C")
     session.send(*WRITE, raw.execute("c"), raw.SYNC)
     assert raw.sqlstates(session.read_until_ready()) == ["34000"]
+
+
+def test_what_was_fetched_in_a_run_that_was_lost_does_not_count(cluster, session):
+    """The answer of the first replica comes with its last words; another one has the request then."""
+    in_line = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'app'"
+    with cluster.primary.connect() as holder:
+        holder.autocommit = False
+        holder.execute("LOCK TABLE moved_locked IN ACCESS EXCLUSIVE MODE")
+        for replica in cluster.replicas:
+            waiting.until(lambda server=replica: server.value(
+                "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND locktype = 'relation'"),
+                "the replica has the lock")
+        session.send(raw.parse("", READ), raw.bind("c", ""), raw.execute("c", 2),
+                     raw.parse("", f"SELECT count(*) FROM moved_locked {EVENTUAL}"), raw.bind("", ""), raw.execute(""),
+                     raw.FLUSH)
+        waiting.until(lambda: any(server.value(f"SELECT count(*) {in_line}") for server in cluster.replicas),
+                      "a replica has it")
+        for replica in cluster.replicas:
+            replica.sql(f"SELECT pg_terminate_backend(pid) {in_line}")
+        holder.rollback()
+    assert fetched(until(session, "C")) == [b"1", b"2", b"0"]
+    session.send(raw.execute("c", 1), raw.FLUSH)
+    assert fetched(until(session, "s")) == [b"3"]
+    session.send(*WRITE, raw.execute("c"), raw.SYNC)
+    answer = session.read_until_ready()
+    assert fetched(answer) == [b"4"], answer
+
+
+def test_it_fails_in_a_transaction(cluster, session):
+    session.send(raw.query("BEGIN READ ONLY"))
+    session.read_until_ready()
+    behind(cluster, "INSERT INTO moved VALUES (0)")
+    begin(session)
+    session.send(*WRITE, raw.execute("c"), raw.SYNC)
+    answer = session.read_until_ready()
+    assert raw.sqlstates(answer) == ["40001"] and answer[-1][1] == b"E", answer
+    session.send(raw.query("SELECT 1"))
+    assert raw.sqlstates(session.read_until_ready()) == ["25P02"]
+    session.send(raw.query("COMMIT"))
+    assert session.read_until_ready() == [("C", b"ROLLBACK\0"), ("Z", b"I")]
+
+
+def test_what_is_made_again_is_cancelled(cluster, leases, table):
+    in_line = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'app'"
+    with Pgsteer(cluster, leases=leases) as proxy:
+        with wire_client.log_in(proxy.host, proxy.port, "app", "app", "app") as session:
+            begin(session)
+            with cluster.primary.connect() as holder:
+                holder.autocommit = False
+                holder.execute("LOCK TABLE moved IN ACCESS EXCLUSIVE MODE")
+                session.send(*WRITE, raw.execute("c"), raw.SYNC)
+                waiting.until(lambda: cluster.primary.value(in_line), "it waits")
+                with socket.create_connection((proxy.host, proxy.port), 20) as sender:
+                    sender.sendall(raw.cancel_request(*session.key))
+                    sender.recv(1)
+                session.socket.settimeout(5 * waiting.SLOWDOWN)
+                assert raw.sqlstates(session.read_until_ready()) == ["57014"]
+                holder.rollback()
+            session.send(raw.query("SELECT 1"))
+            assert raw.kinds(session.read_until_ready()) == "TDCZ"

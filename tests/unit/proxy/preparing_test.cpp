@@ -90,11 +90,15 @@ TEST_F(PreparingTest, WhatTheClientHasNotGotIsNotPrepared) {
 }
 
 TEST_F(PreparingTest, APortalAtItsEndIsLeftByAStatementOfOurs) {
-    preparing_.portal_at_end(out_);
-    EXPECT_EQ(sent(), "PBECS");
+    preparing_.sync(out_);
+    EXPECT_EQ(sent(), "");
+    preparing_.portal_at_end("", out_);
+    preparing_.portal_at_end("c", out_);
+    preparing_.sync(out_);
+    EXPECT_EQ(sent(), "PBECPBECS");
     answer();
-    preparing_.portal_at_end(out_);
-    EXPECT_EQ(sent(), "PBECS") << "nothing is left of the first one";
+    preparing_.sync(out_);
+    EXPECT_EQ(sent(), "") << "nothing is behind the last one";
 }
 
 TEST_F(PreparingTest, TwoUsesInOneRequestNeedItOnce) {

@@ -35,7 +35,8 @@ protected:
             repetition_of(batch_, wire::Bytes{messages_.bytes}, fetched, portals_, uses_unnamed);
         return repetition_;
     }
-    // The letter of each step with the item that it is of: s: statement, p: parse, c: close, e: at its end, x: executed.
+    // The letter of each step with the item that it is of: s: statement, p: parse, c: close, e: at
+    // its end, x: executed.
     std::string steps(const Messages& messages,
                       std::vector<FetchedRows> fetched = {},
                       bool uses_unnamed = false) {
@@ -82,7 +83,7 @@ TEST_F(RepetitionTest, APortalWithANameIsExecutedToItsEndAgain) {
 
 TEST_F(RepetitionTest, TheUnnamedPortalAtItsEndIsExecutedAgainOnlyIfItIsUsed) {
     reads("");
-    EXPECT_EQ(steps(one("").execute("").flush()), "s1 m1 c1 ");
+    EXPECT_EQ(steps(one("").execute("").flush()), "s1 m1 c1 x2 ");
     EXPECT_EQ(steps(one("").execute("").flush(), {}, true), "s1 m1 m2 ");
     EXPECT_EQ(steps(one("").limited("").flush(), {kMore}), "s1 m1 m2 ");
     EXPECT_EQ(steps(one("").flush()), "s1 m1 ");
@@ -90,7 +91,7 @@ TEST_F(RepetitionTest, TheUnnamedPortalAtItsEndIsExecutedAgainOnlyIfItIsUsed) {
 
 TEST_F(RepetitionTest, TheLastOfAName) {
     reads("");
-    EXPECT_EQ(steps(one("").limited("").bind("", "").flush(), {kMore}), "s3 m3 ");
+    EXPECT_EQ(steps(one("").limited("").bind("", "").flush(), {kMore}), "s3 m3 x2 ");
     EXPECT_TRUE(repetition_.rows.empty());
 }
 
@@ -110,13 +111,27 @@ TEST_F(RepetitionTest, WhatCannotBeKnownIsLeftBehind) {
     EXPECT_EQ(steps(Messages{}.bind("c", "s").flush()), "s0 m0 ") << "it is still that";
 }
 
-TEST_F(RepetitionTest, OnlyReadsAreRepeated) {
-    runs("c", "SET work_mem = '1MB'");
-    EXPECT_EQ(steps(one("c").execute("c").flush()), "");
+TEST_F(RepetitionTest, OnlyReadsAreExecutedAgain) {
+    runs("c", "INSERT INTO t VALUES (1)");
+    EXPECT_EQ(steps(one("c").execute("c").flush()), "x2 ") << "on a replica it has failed";
+    EXPECT_EQ(steps(one("c").flush()), "s1 m1 ") << "what is bound does nothing";
     put_portal(portals_, {"c", nullptr});
-    EXPECT_EQ(steps(one("c").execute("c").flush()), "");
+    EXPECT_EQ(steps(one("c").flush()), "");
     portals_.clear();
-    EXPECT_EQ(steps(one("c").execute("c").flush()), "");
+    EXPECT_EQ(steps(one("c").flush()), "");
+}
+
+TEST_F(RepetitionTest, WhatReturnsNoRowsIsAtItsEnd) {
+    runs("c", "SET work_mem = '1MB'");
+    EXPECT_EQ(steps(one("c").flush()), "s1 m1 ");
+    portals_.front().is_executed = true;
+    EXPECT_EQ(steps(one("c").execute("c").flush()), "e1 ");
+}
+
+TEST_F(RepetitionTest, WhatWasExecutedCountsForWhatFollows) {
+    reads("");
+    EXPECT_EQ(steps(one("").execute("").bind("", "").flush()), "s3 m3 x2 ");
+    EXPECT_EQ(steps(one("").execute("").close('P', "").flush()), "x2 ");
 }
 
 TEST_F(RepetitionTest, WhoUsesTheUnnamedPortal) {
@@ -185,7 +200,7 @@ TEST_F(RepeatTest, AnotherStatementOfThatNameIsClosedBefore) {
 TEST_F(RepeatTest, ThePortalAtItsEndIsClosed) {
     reads("");
     knows("");
-    EXPECT_EQ(repeat_on(one("").execute("").flush()), "PBC");
+    EXPECT_EQ(repeat_on(one("").execute("").flush()), "PBCPBECC") << "and a statement of ours";
 }
 
 TEST(Fetches, RowsAndTheirOrderCount) {

@@ -22,9 +22,12 @@ struct BoundPortal {
 [[nodiscard]] inline bool is_at_end(const BoundPortal& portal) {
     using routing::Access;
     if (!portal.is_executed || !portal.statement) return false;
-    const auto access = portal.statement->statement.access;
-    return access == Access::begin || access == Access::begin_read_only ||
-           access == Access::session_control;
+    const auto& said = portal.statement->statement;
+    return said.access == Access::begin || said.access == Access::begin_read_only ||
+           said.access == Access::session_control ||
+           std::ranges::any_of(said.effects, [](const routing::Effect& effect) {
+               return effect.kind == routing::Effect::Kind::set_transaction;
+           });
 }
 using Portals = std::vector<BoundPortal>;
 

@@ -115,6 +115,14 @@ Repetition repetition_of(const Batch& sent,
         executes = executes || !portal.executions.empty();
         repetition.rows.insert(repetition.rows.end(), portal.rows.begin(), portal.rows.end());
     }
+    // It has taken a snapshot: for SET TRANSACTION it is too late.
+    const auto reads = [](const BatchItem& item) {
+        return item.type == frontend::kParse && item.statement &&
+               item.statement->statement.may_read();
+    };
+    const auto parsed = std::ranges::find_if(sent.items, reads);
+    if (steps.empty() && parsed != sent.items.end())
+        steps.push_back({What::parse, static_cast<std::size_t>(parsed - sent.items.begin())});
     const auto is_execute = [](const BatchItem& item) { return item.type == frontend::kExecute; };
     const auto last = std::ranges::find_if(sent.items, is_execute);
     if (!executes && last != sent.items.end())

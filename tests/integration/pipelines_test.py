@@ -101,6 +101,11 @@ MOVED = [
          f'P {ON_REPLICA} B E H | P "begin" B E P "set transaction isolation level repeatable read" B E S | '
          'Q "commit"'),
     Case("BEGIN without a level", f'P {ON_REPLICA} B E H | P "begin" B E S | Q {READ} | Q "commit"'),
+    Case("BEGIN with a level behind a Parse", f'P "select 1" H | P "{RR}" B E S | Q "rollback"'),
+    Case("what must be alone", f'P {ON_REPLICA} B E H | P "commit prepared \'x\'" B E S'),
+    Case("EXECUTE by Query", f'P s2 {ON_REPLICA} B s2 E S | P {ON_REPLICA} B E H | P "commit" B E Q "execute s2" S'),
+    Case("a portal of SET", f'P "set local work_mem = \'1MB\'" B c - E c P {READ} B E H | {UPDATE} E c S'),
+    Case("a portal of SET, bound", f'P "set local work_mem = \'1MB\'" B c - P {READ} B E H | {UPDATE} B c - S'),
     Case("a portal goes on, then a write",
          'P "select k from {t} order by k" B c - E c 2 H | E c 1 P "set local timezone to \'UTC\'" B E S'),
     Case("a portal goes on behind a write", f'P {BIG_READ} B c - E c 2 H | {UPDATE} E c S'),

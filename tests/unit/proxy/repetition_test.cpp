@@ -113,12 +113,12 @@ TEST_F(RepetitionTest, WhatCannotBeKnownIsLeftBehind) {
 
 TEST_F(RepetitionTest, OnlyReadsAreExecutedAgain) {
     runs("c", "INSERT INTO t VALUES (1)");
-    EXPECT_EQ(steps(one("c").execute("c").flush()), "x2 ") << "on a replica it has failed";
+    EXPECT_EQ(steps(one("c").execute("c").flush()), "p0 x2 ") << "on a replica it has failed";
     EXPECT_EQ(steps(one("c").flush()), "s1 m1 ") << "what is bound does nothing";
     put_portal(portals_, {"c", nullptr});
-    EXPECT_EQ(steps(one("c").flush()), "");
+    EXPECT_EQ(steps(one("c").flush()), "p0 ");
     portals_.clear();
-    EXPECT_EQ(steps(one("c").flush()), "");
+    EXPECT_EQ(steps(one("c").flush()), "p0 ");
 }
 
 TEST_F(RepetitionTest, WhatReturnsNoRowsIsAtItsEnd) {
@@ -131,7 +131,9 @@ TEST_F(RepetitionTest, WhatReturnsNoRowsIsAtItsEnd) {
 TEST_F(RepetitionTest, WhatWasExecutedCountsForWhatFollows) {
     reads("");
     EXPECT_EQ(steps(one("").execute("").bind("", "").flush()), "s3 m3 x2 ");
-    EXPECT_EQ(steps(one("").execute("").close('P', "").flush()), "x2 ");
+    EXPECT_EQ(steps(one("").execute("").close('P', "").flush()), "p0 x2 ");
+    EXPECT_EQ(steps(Messages{}.parse("", "SELECT 1").flush()), "p0 ");
+    EXPECT_EQ(steps(Messages{}.parse("", "BEGIN").flush()), "");
 }
 
 TEST_F(RepetitionTest, WhoUsesTheUnnamedPortal) {

@@ -51,6 +51,7 @@ void Sender::send(const Sent& sent, Slot slot, Request& request) {
     if (sent.facts.kept) note_kept(to, *sent.facts.kept);
     wire::Buffer front;
     add_prelude(to, sent.continues, front);
+    if (!sent.continues) add_names_of_query(to, sent.batch, front);
     connection->replies.expect_more(sent.batch.items.size());
     std::size_t placed = 0;  // of `bytes`, in `front`
     add_items(sent, to, front, placed);
@@ -72,10 +73,9 @@ void Sender::repeat(
     const Target to{sent.bytes, slot, *connection, request};
     wire::Buffer out;
     add_prelude(to, false, out);
+    add_names_of_query(to, next, out);
     if (!proxy::repeat(again, sent.batch, sent.bytes, preparing(to), out))
         add_failing_bind(to.connection, out);
-    for (const auto& item : next.items)
-        if (item.type == wire::frontend::kQuery) preparing(to).names_in(item.statement, out);
     if (!again.rows.empty()) {
         request.fetches->repeat(again.rows);
         wire::encode_flush(out);
@@ -91,7 +91,7 @@ inline void Sender::add_items(const Sent& sent,
     wire::Buffer lacking;
     bool ended = false;
     for (const auto& item : sent.batch.items) {
-        const bool has_others = add_lacking(to, item, !sent.continues && item.begin == 0, lacking);
+        const bool has_others = add_lacking(to, item, lacking);
         const bool is_whole = item.end <= sent.bytes.size();
         if (has_others && !is_whole) add_failing_bind(to.connection, lacking);  // else behind it
         if (!lacking.empty()) {
@@ -141,14 +141,6 @@ void Sender::look(std::span<const PreparedTextPtr> statements, Slot slot, bool c
     sides_.used(slot);
 }
 
-void Sender::add_settings(const Target& to, wire::Buffer& out) {
-    for (const auto sql : memory_.state.pending_settings(to.slot)) {
-        wire::encode_query(out, sql);
-        to.connection.replies.push({.what = Expect::query, .internal = true});
-    }
-    memory_.state.settings_applied(to.slot);
-}
-
 // What has to be said to this connection before the batch, because it was said to the other one, or
 // is due.
 void Sender::add_prelude(const Target& to, bool continues, wire::Buffer& out) {
@@ -158,7 +150,13 @@ void Sender::add_prelude(const Target& to, bool continues, wire::Buffer& out) {
         !owes_client(to.connection.replies);
     if (nothing_is_in_the_way) {
         if (to.connection.ledger.has_leftovers()) preparing(to).close_leftovers(out);
-        if (memory_.state.settings_pending(to.slot)) add_settings(to, out);
+        if (memory_.state.settings_pending(to.slot)) {
+            for (const auto sql : memory_.state.pending_settings(to.slot)) {
+                wire::encode_query(out, sql);
+                to.connection.replies.push({.what = Expect::query, .internal = true});
+            }
+            memory_.state.settings_applied(to.slot);
+        }
     }
     const bool shows = !owes_client(to.connection.replies);
     if (to.request.needed.timeline != 0 && !sides_[to.slot].verification.is_pending)
@@ -172,12 +170,21 @@ Preparing Sender::preparing(const Target& to) const {
             sides_.connection(to.slot), memory_.catalog.changes()};
 }
 
-// What `item` needs and this connection lacks. `is_first`: nothing of its request has been sent.
+// In front of a request: a Sync of ours would end what the client has begun, and without one a
+// Query would be skipped with what fails.
+void Sender::add_names_of_query(const Target& to, const Batch& batch, wire::Buffer& out) const {
+    const auto& last = batch.items.back();
+    if (last.type != wire::frontend::kQuery) return;
+    const auto before = out.size();
+    preparing(to).names_in(last.statement, out);
+    if (out.size() == before) return;
+    wire::encode_sync(out);
+    to.connection.replies.push({.what = Expect::sync, .internal = true});
+}
+
+// What `item` needs and this connection lacks.
 // True: it has to fail, for its statement has other columns there than the client was told.
-bool Sender::add_lacking(const Target& to,
-                         const BatchItem& item,
-                         bool is_first,
-                         wire::Buffer& out) const {
+bool Sender::add_lacking(const Target& to, const BatchItem& item, wire::Buffer& out) const {
     switch (item.type) {
         case wire::frontend::kDescribe:
             if (item.target != 'S') break;
@@ -186,13 +193,6 @@ bool Sender::add_lacking(const Target& to,
             return add_statement(to, name_of(item, to.bytes), out);
         case wire::frontend::kParse:
             if (item.name_size > 0) preparing(to).name(name_of(item, to.bytes), out);
-            break;
-        case wire::frontend::kQuery:
-            if (!is_first) break;  // a Sync of ours would end what the client has begun
-            preparing(to).names_in(item.statement, out);
-            if (out.empty()) break;
-            wire::encode_sync(out);  // a Query must not be skipped with it
-            to.connection.replies.push({.what = Expect::sync, .internal = true});
             break;
         default:
             break;

@@ -77,10 +77,9 @@ private:
     };
     void add_prelude(const Target& to, bool continues, wire::Buffer& out);
     void add_items(const Sent& sent, Target& to, wire::Buffer& front, std::size_t& placed);
-    void add_settings(const Target& to, wire::Buffer& out);
+    void add_names_of_query(const Target& to, const Batch& batch, wire::Buffer& out) const;
     [[nodiscard]] bool add_lacking(const Target& to,
                                    const BatchItem& item,
-                                   bool is_first,
                                    wire::Buffer& out) const;
     [[nodiscard]] bool add_statement(const Target& to,
                                      std::string_view name,

@@ -103,6 +103,7 @@ MOVED = [
     Case("BEGIN without a level", f'P {ON_REPLICA} B E H | P "begin" B E S | Q {READ} | Q "commit"'),
     Case("BEGIN with a level behind a Parse", f'P "select 1" H | P "{RR}" B E S | Q "rollback"'),
     Case("what must be alone", f'P {ON_REPLICA} B E H | P "commit prepared \'x\'" B E S'),
+    Case("EXECUTE by Query behind a Parse", f'P s1 {ON_REPLICA} B s1 E S | P s3 "update {{t}} set v = 0" Q "execute s1" S'),
     Case("EXECUTE by Query", f'P s2 {ON_REPLICA} B s2 E S | P {ON_REPLICA} B E H | P "commit" B E Q "execute s2" S'),
     Case("a portal of SET", f'P "set local work_mem = \'1MB\'" B c - E c P {READ} B E H | {UPDATE} E c S'),
     Case("a portal of SET, bound", f'P "set local work_mem = \'1MB\'" B c - P {READ} B E H | {UPDATE} B c - S'),

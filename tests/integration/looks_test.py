@@ -137,6 +137,7 @@ def test_the_transaction_is_lost(cluster, proxy):
         assert raw.kinds(ask(session, raw.query("ROLLBACK"))) == "CZ"
 
 
+@pytest.mark.heavy
 def test_a_describe_that_is_skipped_is_forgotten(proxy):
     statement = f"SELECT nosuch FROM looked_at /* {'x' * 20_000} */"
     with log_in(proxy) as session:

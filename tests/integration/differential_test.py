@@ -69,7 +69,7 @@ def test_scripts_are_answered_the_same_way_twice(places):
 def test_a_relay_that_is_wrong_is_found_and_its_script_made_small(places, kind, what, most):
     places.kind = kind
     trial = Trial(places, 2 * SLOWDOWN)
-    for script in sorted(map(grammar.make, range(1, 200)), key=Script.messages):  # few messages are soon made fewer
+    for script in sorted(map(grammar.make, range(1, 800)), key=Script.messages):  # few messages are soon made fewer
         found = trial.difference(script) if script.sessions == 1 else None
         if found and found.what == what:
             break

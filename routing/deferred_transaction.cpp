@@ -23,9 +23,9 @@ bool sets_read_only(const Effect& effect) {
     constexpr std::string_view name = "default_transaction_read_only";
     if (effect.kind == Kind::set_on_primary && effect.form == Effect::Form::modes)
         return effect.modes.read_only.has_value();
-    return effect.name == name && (effect.kind == Kind::set_on_primary ||
-                                   effect.kind == Kind::set_transaction ||
-                                   effect.kind == Kind::set_local);
+    return effect.name == name &&
+           (effect.kind == Kind::set_on_primary || effect.kind == Kind::set_transaction ||
+            effect.kind == Kind::set_local);
 }
 
 }  // namespace

@@ -97,8 +97,8 @@ public:
 private:
     struct Entry {
         bool is_savepoint = false;
-        std::string name = {};  // of the savepoint
-        std::string sql = {};   // empty: not to be repeated
+        std::string name = {};                          // of the savepoint
+        std::string sql = {};                           // empty: not to be repeated
         std::optional<ReadOnlyDefault> read_only = {};  // it sets this
         bool for_primary = false;
         [[nodiscard]] std::size_t bytes() const;

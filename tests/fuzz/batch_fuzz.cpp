@@ -114,7 +114,8 @@ private:
             require(item.begin == at && item.end > at);
             at = item.end;
             require(item.name_at + item.name_size <= std::min<std::size_t>(bytes.size(), item.end));
-            require(item.portal_at + item.portal_size <= std::min<std::size_t>(bytes.size(), item.end));
+            require(item.portal_at + item.portal_size <=
+                    std::min<std::size_t>(bytes.size(), item.end));
             Seen one{item.type,
                      item.target,
                      sent.size() + item.begin,

@@ -730,7 +730,8 @@ private:
     bool change_transaction(const Effect& effect) {
         switch (effect.kind) {
             case Effect::Kind::begin:
-                if (state_.transaction_status() != TransactionStatus::idle || in_.byte() % 4 == 0) return false;
+                if (state_.transaction_status() != TransactionStatus::idle || in_.byte() % 4 == 0)
+                    return false;
                 deferred_.begin(effect, default_modes(), {});
                 state_.transaction_waits();
                 return true;
@@ -757,7 +758,8 @@ private:
         state_.transaction_waits();
     }
     void roll_back(Slot slot) {
-        if (connection(slot)->status() != TransactionStatus::idle) connection(slot)->run("ROLLBACK");
+        if (connection(slot)->status() != TransactionStatus::idle)
+            connection(slot)->run("ROLLBACK");
         connection(slot)->sync();
     }
 
@@ -841,7 +843,8 @@ private:
 
     Slot choose(const std::vector<Sent>& request, Slot wish) {
         if (const auto slot = state_.transaction_on()) {
-            const bool may_move = deferred_.may_move() && state_.transaction_status() == TransactionStatus::in_block;
+            const bool may_move =
+                deferred_.may_move() && state_.transaction_status() == TransactionStatus::in_block;
             const bool must = deferred_.is_full() || !may_follow(request);
             if (!may_move || (!must && wish == Slot::replica)) return *slot;
             leave_replica();
@@ -1110,7 +1113,8 @@ private:
     bool lose(Slot slot) {
         if (!connection(slot)) return true;
         history() += slot == Slot::primary ? "(the primary is lost)\n" : "(the replica is lost)\n";
-        if (slot == Slot::replica && deferred_.may_move() && state_.transaction_status() == TransactionStatus::in_block) {
+        if (slot == Slot::replica && deferred_.may_move() &&
+            state_.transaction_status() == TransactionStatus::in_block) {
             deferred_.wait();
             state_.transaction_waits();
         }

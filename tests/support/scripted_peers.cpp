@@ -31,8 +31,7 @@ std::string number(std::uint32_t value, int bytes) {
 
 std::uint32_t number_at(std::string_view bytes) {
     std::uint32_t value = 0;
-    for (std::size_t i = 0; i < 4; ++i)
-        value = (value << 8) | static_cast<unsigned char>(bytes[i]);
+    for (std::size_t i = 0; i < 4; ++i) value = (value << 8) | static_cast<unsigned char>(bytes[i]);
     return value;
 }
 

@@ -33,9 +33,14 @@ protected:
     BatchFacts facts(const Messages& messages) {
         messages_ = messages;
         batch_ = read_batch(wire::Bytes{messages_.bytes}, classified);
-        return facts_of(
-            batch_, wire::Bytes{messages_.bytes},
-            {statements_, portals_, {1, view_, shared_}, can_classify_, has_cursors_, kMaxRead, connections_});
+        return facts_of(batch_, wire::Bytes{messages_.bytes},
+                        {statements_,
+                         portals_,
+                         {1, view_, shared_},
+                         can_classify_,
+                         has_cursors_,
+                         kMaxRead,
+                         connections_});
     }
     Reason reason(const Messages& messages) { return facts(messages).statement->statement.reason; }
     // A statement that the client has prepared before.

@@ -60,7 +60,9 @@ protected:
     void savepoint(const std::string& name) {
         run(statement(Kind::savepoint, name), kInBlock, "SAVEPOINT");
     }
-    void release(const std::string& name) { run(statement(Kind::release, name), kInBlock, "RELEASE"); }
+    void release(const std::string& name) {
+        run(statement(Kind::release, name), kInBlock, "RELEASE");
+    }
     void roll_back_to(const std::string& name) {
         run(statement(Kind::rollback_to, name), kInBlock, "ROLLBACK");
     }

@@ -1,5 +1,7 @@
 #include "proxy/server/reply_queue.hpp"
 
+#include "proxy/wire/frontend.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -121,6 +123,11 @@ UnansweredEnds ReplyQueue::settle() {
         return !entry.doubtful && entry.what != Expect::copy_end;
     });
     return erase_from(queue_.begin(), end, [](const Expected&) { return true; });
+}
+
+void add_own_sync(ReplyQueue& replies, wire::Buffer& out) {
+    wire::encode_sync(out);
+    replies.push({.what = Expect::sync, .internal = true});
 }
 
 bool owes_only_questions(const ReplyQueue& replies) {

@@ -4,6 +4,7 @@
 #include "proxy/io/lending.hpp"
 #include "proxy/server/fifo.hpp"
 #include "proxy/server/ledger.hpp"
+#include "proxy/wire/bytes.hpp"
 #include "proxy/wire/message_types.hpp"
 #include "routing/statement_cache.hpp"
 
@@ -256,6 +257,8 @@ private:
     bool copy_open_ = false;  // and whose end has not been sent
 };
 
+// Appends a Sync of ours, and what it is answered with.
+void add_own_sync(ReplyQueue& replies, wire::Buffer& out);
 // Whether an answer that is the client's is still to come.
 [[nodiscard]] inline bool owes_client(const ReplyQueue& replies) {
     return !replies.empty() && std::any_of(replies.entries().begin(), replies.entries().end(),

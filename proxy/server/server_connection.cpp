@@ -339,8 +339,7 @@ awaitable<void> read_to_end(ServerConnection& connection) {
 
 void end_by_sync(ServerConnection& connection) {
     wire::Buffer out;
-    wire::encode_sync(out);
-    connection.replies.push({.what = Expect::sync, .internal = true});
+    add_own_sync(connection.replies, out);
     connection.stream.write(wire::Bytes{out});
 }
 

@@ -93,7 +93,7 @@ Verdict Answers::on_part(Slot slot, const Expected& owed, std::uint8_t type, wir
         case backend::kDataRow:
             if (owed.effects && owed.effects->statement.row_tells_settings)
                 effects_.note_set_values(slot, body);
-            note_fetched(slot, body);
+            if (owed.limited) note_fetched(slot, body);
             if (owed.internal && owed.purpose != Purpose::repeat)
                 questions_.note_position(slot, body);
             return verdict;
@@ -220,8 +220,8 @@ Verdict Answers::on_complete(Slot slot, wire::Bytes body, std::uint8_t type) {
     const auto index = owed.statement_index;
     const auto verdict = owed.internal ? Verdict::swallow : Verdict::forward;
     replies.statement_completed();
-    if (owed.limited && fetches(slot) != nullptr)
-        fetches(slot)->executed(type == backend::kPortalSuspended);
+    if (auto* const fetched = owed.limited ? fetches(slot) : nullptr)
+        fetched->executed(type == backend::kPortalSuspended);
     if (!owed.internal) {
         questions_.note_written(slot, sides_[slot].lease->transaction_status);
         completed(owed.of_client, index);

@@ -52,6 +52,12 @@ struct Batch {
     }
 };
 
+// A batch with its bytes. Both outlive it.
+struct WholeBatch {
+    const Batch& batch;
+    wire::Bytes bytes;
+};
+
 // Whether a message of the client completes a request.
 [[nodiscard]] constexpr bool ends_batch(std::uint8_t type) {
     return type == wire::frontend::kSync || type == wire::frontend::kQuery ||

@@ -20,19 +20,12 @@ bool is_of_copy(std::uint8_t type) {
            type == frontend::kCopyFail;
 }
 
-// A batch of more items gives its memory back for good.
-constexpr std::size_t kKeptItems = 64;
-
 }  // namespace
 
 void Batcher::rest() {
     auto& items = batch_.items;
-    if (!items.empty() || items.capacity() == 0) return;
-    if (items.capacity() > kKeptItems) {
-        std::vector<BatchItem>{}.swap(items);
-    } else {
-        Lending<std::vector<BatchItem>>::take_back(items);
-    }
+    if (items.empty() && items.capacity() > 0)
+        Lending<std::vector<BatchItem>>::take_back(items);  // few: see Batch::clear()
 }
 
 // The next message, and whether it is one for the batch. Called for each message of the client's.

@@ -4,12 +4,17 @@
 
 namespace pgsteer::proxy {
 
-void Client::send_error(std::string_view severity, ProxyErrc reason, std::string_view message) {
+wire::Buffer Client::error(std::string_view severity, ProxyErrc reason, std::string_view message) {
     const auto& error = info(reason);
     counters.errors[static_cast<std::size_t>(reason)].add();
     wire::Buffer out;
     wire::encode_error(
         out, {severity, error.sqlstate, message.empty() ? error.message : message, {}, error.hint});
+    return out;
+}
+
+void Client::send_error(std::string_view severity, ProxyErrc reason, std::string_view message) {
+    const auto out = error(severity, reason, message);
     stream.write(wire::Bytes{out});
 }
 

@@ -19,8 +19,11 @@ namespace pgsteer::proxy {
 struct Client {
     Client(Socket socket, health::WorkerCounters& all) : stream{std::move(socket)}, counters{all} {}
 
-    // An ErrorResponse of ours, counted; behind what was written before. `message`: "": as the
-    // table of errors says.
+    // An ErrorResponse of ours, counted, to be written. `message`: "": as the table of errors says.
+    [[nodiscard]] wire::Buffer error(std::string_view severity,
+                                     ProxyErrc reason,
+                                     std::string_view message = {});
+    // The same, behind what was written before.
     void send_error(std::string_view severity, ProxyErrc reason, std::string_view message = {});
     void send_ready(routing::TransactionStatus status);
     // Of a replication connection: the client is not in the middle of a message that the server

@@ -47,7 +47,7 @@ awaitable<void> Dispatch::dispatch() {
     const auto next = begin_search(search, facts);
     if (next != Next::chosen || Fitting::is_due(facts, search)) {
         course_.choosing = true;
-        const Fitting::Messages messages{batch, batcher.bytes()};
+        const WholeBatch messages{batch, batcher.bytes()};
         co_await fitting_.choose(search, next, messages);
         if (course_.moved && !client_.closing && !search.choice.failure)
             co_await go_on_elsewhere(search);
@@ -215,12 +215,12 @@ awaitable<void> Dispatch::go_on_elsewhere(Search& search) {
     start_request(choice);
     auto& request = course_.requests.back();
     const auto& next = client_.batcher.batch();
-    const auto sent = judge_.parse_batch(messages);
+    const auto batch = judge_.parse_batch(messages);
+    const WholeBatch sent{batch, messages};
     const auto fetched = request.fetches ? request.fetches->all() : std::vector<FetchedRows>{};
-    const auto again = repetition_of(sent, messages, fetched, memory_.portals,
-                                     uses_unnamed_portal(next, client_.batcher.bytes()));
-    const auto facts = judge_.facts_of(sent, messages);
-    sender_.repeat(again, {sent, messages, facts, false}, next, choice.slot, request);
+    const auto again = repetition_of(sent, fetched, memory_.portals,
+                                     uses_unnamed_portal({next, client_.batcher.bytes()}));
+    sender_.repeat(again, sent, next, choice.slot, request);
     if (again.rows.empty()) co_return;
     co_await progress_.answered();
     if (client_.closing || course_.requests.empty() || course_.requests.back().failed) co_return;

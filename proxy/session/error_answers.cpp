@@ -73,7 +73,7 @@ Verdict ErrorAnswers::on_error(Slot slot, wire::Bytes body) {
     if (!failed.again.retryable) memory_.statements.commit();
     if (requests.back().open && requests.back().failed) client_.batcher.skip(Skipping::for_server);
     if (has_others) {
-        say_other_columns();
+        own_error_ = client_.error("ERROR", ProxyErrc::other_columns);  // as PostgreSQL says it
         return answer_with_own_error();
     }
     return follows_from_own ? answer_with_own_error() : Verdict::forward;
@@ -171,14 +171,6 @@ Verdict ErrorAnswers::on_own_error(Slot slot,
         requests.front().own_error = true;
     }
     return Verdict::swallow;
-}
-
-// As PostgreSQL says it, where we have made it fail.
-void ErrorAnswers::say_other_columns() {
-    const auto& error = info(ProxyErrc::other_columns);
-    client_.counters.errors[static_cast<std::size_t>(ProxyErrc::other_columns)].add();
-    own_error_.clear();
-    wire::encode_error(own_error_, {"ERROR", error.sqlstate, error.message, {}, {}});
 }
 
 // The server speaks of what an error of ours has led to: the client hears of that one.

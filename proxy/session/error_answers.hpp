@@ -54,7 +54,6 @@ private:
                                        const Expected& owed,
                                        std::string_view sqlstate,
                                        wire::Bytes body);
-    void say_other_columns();
     [[nodiscard]] Verdict answer_with_own_error();
 
     // All of them outlive it.

@@ -21,7 +21,7 @@ bool has_columns_of_its_own(const PreparedText& text) {
 
 }  // namespace
 
-awaitable<void> Fitting::choose(Search& search, Next next, const Messages& messages) {
+awaitable<void> Fitting::choose(Search& search, Next next, const WholeBatch& messages) {
     std::uint32_t looked_at = 0;  // by its number: once is enough
     for (;;) {
         co_await seek_.choose(search, next);
@@ -48,7 +48,7 @@ awaitable<void> Fitting::choose(Search& search, Next next, const Messages& messa
 }
 
 // Those that the batch does not prepare itself.
-Fitting::Statements Fitting::doubtful(const Messages& messages, Slot slot) const {
+Fitting::Statements Fitting::doubtful(const WholeBatch& messages, Slot slot) const {
     Statements found;
     boost::container::small_vector<std::string_view, 4> parsed;
     const auto on = sides_.connection(slot);

@@ -41,12 +41,6 @@ public:
     Fitting(const Fitting&) = delete;
     Fitting& operator=(const Fitting&) = delete;
 
-    // What is to be sent. Both outlive the call.
-    struct Messages {
-        const Batch& batch;
-        wire::Bytes bytes;
-    };
-
     // As Seek::look(). What follows is choose() if it does not say Next::chosen, or if is_due().
     [[nodiscard]] Next look(Search& search) { return seek_.look(search); }
     [[nodiscard]] static bool is_due(const BatchFacts& facts, const Search& search) {
@@ -56,12 +50,12 @@ public:
     }
     // As Seek::choose(), to a connection of whose statements it is known whether they fit. Where
     // that could not be found out they are sent all the same: the server says why.
-    awaitable<void> choose(Search& search, Next next, const Messages& messages);
+    awaitable<void> choose(Search& search, Next next, const WholeBatch& messages);
 
 private:
     using Statements = boost::container::small_vector<PreparedTextPtr, 4>;
 
-    [[nodiscard]] Statements doubtful(const Messages& messages, routing::Slot slot) const;
+    [[nodiscard]] Statements doubtful(const WholeBatch& messages, routing::Slot slot) const;
     awaitable<void> look_at(const Statements& statements, routing::Slot slot, bool is_run_again);
 
     // All of them outlive it.

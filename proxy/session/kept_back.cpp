@@ -1,6 +1,5 @@
 #include "proxy/session/kept_back.hpp"
 
-#include "proxy/wire/backend.hpp"
 #include "proxy/wire/frontend.hpp"
 #include "proxy/wire/header.hpp"
 #include "proxy/wire/message_types.hpp"
@@ -19,13 +18,6 @@ bool has_commit(const routing::StatementPtr& statement) {
     return statement && std::ranges::any_of(statement->statement.effects, [](const auto& effect) {
                return effect.kind == Effect::Kind::commit;
            });
-}
-
-wire::Buffer error_of(ProxyErrc reason) {
-    const auto& said = info(reason);
-    wire::Buffer out;
-    wire::encode_error(out, {"ERROR", said.sqlstate, said.message, {}, said.hint});
-    return out;
 }
 
 }  // namespace
@@ -102,7 +94,7 @@ awaitable<wire::Buffer> KeptBack::do_on_primary(const BatchFacts& facts) {
     Search search{*facts.statement, {.primary_only = true}};
     co_await seek_.choose(search, Next::look_again);
     if (client_.closing) co_return wire::Buffer{};
-    if (search.choice.failure) co_return error_of(search.choice.failure->reason());
+    if (search.choice.failure) co_return client_.error("ERROR", search.choice.failure->reason());
     const auto number = sides_.connection(Slot::primary).number;
     const auto& lease = sides_[Slot::primary].lease;
     memory_.at_commit_error.clear();
@@ -117,7 +109,8 @@ awaitable<wire::Buffer> KeptBack::do_on_primary(const BatchFacts& facts) {
         co_await course_.changed.wait();
     const bool is_late = std::exchange(course_.question_timed_out, false);
     if (!client_.closing && !is_there())
-        co_return error_of(is_late ? ProxyErrc::server_timeout : ProxyErrc::server_lost);
+        co_return client_.error("ERROR",
+                                is_late ? ProxyErrc::server_timeout : ProxyErrc::server_lost);
     co_return std::exchange(memory_.at_commit_error, {});
 }
 

@@ -9,6 +9,8 @@ namespace {
 
 // Names a statement and a portal of ours for the length of five messages.
 constexpr std::string_view kOurs = "pgsteer.prepare";
+// Can be executed in any transaction, changes nothing that anybody reads, and returns no rows.
+constexpr std::string_view kNothing = "SET LOCAL pgsteer.portal TO ''";
 
 // The text of a Query.
 std::string_view sql_of(wire::Bytes query) {
@@ -93,15 +95,16 @@ void Preparing::command(std::string_view sql, const PreparedText* prepares, wire
 }
 
 void Preparing::portal_at_end(std::string_view name, wire::Buffer& out) {
-    expect(Expect::execute, execute_ours("SET LOCAL pgsteer.portal TO ''", name, out));
+    expect(Expect::execute, execute_ours(kNothing, name, out));
     close('S', kOurs, out);
     is_to_end_ = true;
 }
 
+void Preparing::executed(wire::Buffer& out) { command(kNothing, out); }
+
 void Preparing::sync(wire::Buffer& out) {
     if (!std::exchange(is_to_end_, false)) return;
-    wire::encode_sync(out);
-    replies_.push({.what = Expect::sync, .internal = true});
+    add_own_sync(replies_, out);
 }
 
 // An empty text can be prepared in a failed transaction as well.
@@ -152,8 +155,7 @@ void Preparing::close_leftovers(wire::Buffer& out) {
     }
     if (leftovers.names.empty()) return;
     for (const auto& name : leftovers.names) close('S', name, out);
-    wire::encode_sync(out);
-    replies_.push({.what = Expect::sync, .internal = true});
+    add_own_sync(replies_, out);
 }
 
 }  // namespace pgsteer::proxy

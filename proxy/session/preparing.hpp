@@ -44,6 +44,8 @@ public:
     void names_in(const routing::StatementPtr& said, wire::Buffer& out);
     // This portal, as it is when a statement without rows has been executed by it.
     void portal_at_end(std::string_view name, wire::Buffer& out);
+    // Something has been executed before what follows.
+    void executed(wire::Buffer& out);
     // Behind what was appended, if anything was: a Query must not be skipped with it.
     void sync(wire::Buffer& out);
     // What the client has closed on the other connection. Nothing is in flight on this one.

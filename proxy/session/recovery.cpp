@@ -207,7 +207,7 @@ awaitable<void> Recovery::choose(Search& search, const Flight::Requests& again) 
     for (const auto& request : again)
         bytes.insert(bytes.end(), request.again.messages.begin(), request.again.messages.end());
     const auto batch = judge_.parse_batch(bytes);
-    const Fitting::Messages messages{batch, bytes};
+    const WholeBatch messages{batch, bytes};
     co_await fitting_.choose(search, Next::look_again, messages);
 }
 

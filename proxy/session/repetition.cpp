@@ -17,15 +17,16 @@ struct Portal {
     std::size_t bind = 0;
     std::vector<std::size_t> executions;
     std::vector<FetchedRows> rows;
-    bool is_at_end = false;
+    bool is_read_out = false;
 };
 
 // Those that are there behind all messages.
 class LivePortals {
 public:
-    LivePortals(const Batch& sent, wire::Bytes bytes, std::span<const FetchedRows> fetched)
-        : bytes_{bytes}, fetched_{fetched} {
-        for (std::size_t at = 0; at < sent.items.size(); ++at) read(sent.items[at], at);
+    LivePortals(const WholeBatch& sent, std::span<const FetchedRows> fetched)
+        : bytes_{sent.bytes}, fetched_{fetched} {
+        const auto& items = sent.batch.items;
+        for (std::size_t at = 0; at < items.size(); ++at) read(items[at], at);
     }
     [[nodiscard]] const std::vector<Portal>& portals() const { return portals_; }
 
@@ -50,7 +51,7 @@ private:
         const auto portal = std::ranges::find(portals_, name_of(item, bytes_), &Portal::name);
         if (portal == portals_.end()) return;
         portal->executions.push_back(at);
-        portal->is_at_end = !rows.suspended;
+        portal->is_read_out = !rows.suspended;
         if (item.limited) portal->rows.push_back(rows);
     }
 
@@ -65,12 +66,13 @@ private:
 
 // How a statement comes to be there for a Bind. nullopt: it was closed, and what it was is not
 // known.
-std::optional<RepeatedStep> source_of(const Batch& sent, wire::Bytes bytes, std::size_t bind) {
-    const auto name = name_of(sent.items[bind], bytes);
+std::optional<RepeatedStep> source_of(const WholeBatch& sent, std::size_t bind) {
+    const auto& [batch, bytes] = sent;
+    const auto name = name_of(batch.items[bind], bytes);
     std::optional<std::size_t> parsed;
     bool changes_later = false;
-    for (std::size_t at = 0; at < sent.items.size(); ++at) {
-        const auto& item = sent.items[at];
+    for (std::size_t at = 0; at < batch.items.size(); ++at) {
+        const auto& item = batch.items[at];
         const bool is_close = item.type == frontend::kClose && item.target == 'S';
         if ((item.type != frontend::kParse && !is_close) || name_of(item, bytes) != name) continue;
         if (at > bind)
@@ -85,12 +87,11 @@ std::optional<RepeatedStep> source_of(const Batch& sent, wire::Bytes bytes, std:
 
 }  // namespace
 
-Repetition repetition_of(const Batch& sent,
-                         wire::Bytes bytes,
+Repetition repetition_of(const WholeBatch& sent,
                          std::span<const FetchedRows> fetched,
                          const Portals& portals,
                          bool uses_unnamed) {
-    const LivePortals live{sent, bytes, fetched};
+    const LivePortals live{sent, fetched};
     Repetition repetition;
     auto& steps = repetition.steps;
     bool executes = false;
@@ -103,11 +104,11 @@ Repetition repetition_of(const Batch& sent,
             continue;
         }
         const bool reads = known->statement->statement.may_read();
-        const auto source = source_of(sent, bytes, portal.bind);
+        const auto source = source_of(sent, portal.bind);
         if (!source || (!reads && !portal.executions.empty())) continue;
         steps.push_back(*source);
         steps.push_back({What::message, portal.bind});
-        if (portal.name.empty() && portal.is_at_end && !uses_unnamed) {
+        if (portal.name.empty() && portal.is_read_out && !uses_unnamed) {
             steps.push_back({What::close, portal.bind});
             continue;
         }
@@ -115,23 +116,27 @@ Repetition repetition_of(const Batch& sent,
         executes = executes || !portal.executions.empty();
         repetition.rows.insert(repetition.rows.end(), portal.rows.begin(), portal.rows.end());
     }
-    // It has taken a snapshot: for SET TRANSACTION it is too late.
-    const auto reads = [](const BatchItem& item) {
-        return item.type == frontend::kParse && item.statement &&
-               item.statement->statement.may_read();
+    const auto& items = sent.batch.items;
+    const auto add_first = [&](What what, auto&& is_one) {
+        const auto first = std::ranges::find_if(items, is_one);
+        if (first != items.end())
+            steps.push_back({what, static_cast<std::size_t>(first - items.begin())});
     };
-    const auto parsed = std::ranges::find_if(sent.items, reads);
-    if (steps.empty() && parsed != sent.items.end())
-        steps.push_back({What::parse, static_cast<std::size_t>(parsed - sent.items.begin())});
-    const auto is_execute = [](const BatchItem& item) { return item.type == frontend::kExecute; };
-    const auto last = std::ranges::find_if(sent.items, is_execute);
-    if (!executes && last != sent.items.end())
-        steps.push_back({What::executed, static_cast<std::size_t>(last - sent.items.begin())});
+    // It has taken a snapshot: for SET TRANSACTION it is too late.
+    if (steps.empty())
+        add_first(What::parse, [](const BatchItem& item) {
+            return item.type == frontend::kParse && item.statement &&
+                   item.statement->statement.may_read();
+        });
+    if (!executes)
+        add_first(What::executed,
+                  [](const BatchItem& item) { return item.type == frontend::kExecute; });
     return repetition;
 }
 
-bool uses_unnamed_portal(const Batch& batch, wire::Bytes bytes) {
-    for (const auto& item : batch.items) {
+bool uses_unnamed_portal(const WholeBatch& messages) {
+    const auto bytes = messages.bytes;
+    for (const auto& item : messages.batch.items) {
         const bool is_query = item.type == frontend::kQuery;
         if (is_query || (item.type == frontend::kBind && portal_of(item, bytes).empty()))
             return false;
@@ -143,12 +148,12 @@ bool uses_unnamed_portal(const Batch& batch, wire::Bytes bytes) {
 }
 
 bool repeat(const Repetition& repetition,
-            const Batch& sent,
-            wire::Bytes bytes,
+            const WholeBatch& sent,
             Preparing preparing,
             wire::Buffer& out) {
+    const auto bytes = sent.bytes;
     for (const auto& step : repetition.steps) {
-        const auto& item = sent.items[step.item];
+        const auto& item = sent.batch.items[step.item];
         const auto message = bytes.subspan(item.begin, item.end - item.begin);
         switch (step.what) {
             case What::statement:
@@ -167,7 +172,7 @@ bool repeat(const Repetition& repetition,
                 preparing.portal_at_end(portal_of(item, bytes), out);
                 break;
             case What::executed:
-                preparing.command("SET LOCAL pgsteer.portal TO ''", out);
+                preparing.executed(out);
                 break;
         }
     }

@@ -38,21 +38,19 @@ struct Repetition {
 // a limit. Only reads are executed again: `portals` tells what is. `uses_unnamed`: what goes on
 // needs the unnamed portal also if it has been executed to its end, which else nobody wants again:
 // it is closed then.
-[[nodiscard]] Repetition repetition_of(const Batch& sent,
-                                       wire::Bytes bytes,
+[[nodiscard]] Repetition repetition_of(const WholeBatch& sent,
                                        std::span<const FetchedRows> fetched,
                                        const Portals& portals,
                                        bool uses_unnamed);
 
-// Whether the batch executes or describes the unnamed portal as it is.
-[[nodiscard]] bool uses_unnamed_portal(const Batch& batch, wire::Bytes bytes);
+// Whether they execute or describe the unnamed portal as it is.
+[[nodiscard]] bool uses_unnamed_portal(const WholeBatch& messages);
 
 // Appends the messages, and what they are answered with. Their answers are nobody's; an error is
-// the client's. `sent`, `bytes`: as above. False: it ends in front of a Bind of a statement that
+// the client's. `sent`: as above. False: it ends in front of a Bind of a statement that
 // has other columns there than the client was told.
 [[nodiscard]] bool repeat(const Repetition& repetition,
-                          const Batch& sent,
-                          wire::Bytes bytes,
+                          const WholeBatch& sent,
                           Preparing preparing,
                           wire::Buffer& out);
 

@@ -67,15 +67,17 @@ void Sender::send(const Sent& sent, Slot slot, Request& request) {
     sides_.used(slot);
 }
 
-void Sender::repeat(
-    const Repetition& again, const Sent& sent, const Batch& next, Slot slot, Request& request) {
+void Sender::repeat(const Repetition& again,
+                    const WholeBatch& sent,
+                    const Batch& next,
+                    Slot slot,
+                    Request& request) {
     const auto connection = sides_[slot].lease.connection();
     const Target to{sent.bytes, slot, *connection, request};
     wire::Buffer out;
     add_prelude(to, false, out);
     add_names_of_query(to, next, out);
-    if (!proxy::repeat(again, sent.batch, sent.bytes, preparing(to), out))
-        add_failing_bind(to.connection, out);
+    if (!proxy::repeat(again, sent, preparing(to), out)) add_failing_bind(to.connection, out);
     if (!again.rows.empty()) {
         request.fetches->repeat(again.rows);
         wire::encode_flush(out);
@@ -118,8 +120,7 @@ void Sender::look(std::span<const PreparedTextPtr> statements, Slot slot, bool c
     wire::Buffer out;
     const auto end = [&] {
         if (continues) return wire::encode_flush(out);
-        wire::encode_sync(out);
-        connection->replies.push({.what = Expect::sync, .internal = true});
+        add_own_sync(connection->replies, out);
     };
     const bool opens = memory_.transaction.is_waiting();
     add_prelude(to, continues, out);
@@ -178,8 +179,7 @@ void Sender::add_names_of_query(const Target& to, const Batch& batch, wire::Buff
     const auto before = out.size();
     preparing(to).names_in(last.statement, out);
     if (out.size() == before) return;
-    wire::encode_sync(out);
-    to.connection.replies.push({.what = Expect::sync, .internal = true});
+    add_own_sync(to.connection.replies, out);
 }
 
 // What `item` needs and this connection lacks.

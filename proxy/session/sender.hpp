@@ -49,7 +49,7 @@ public:
     // made here, by `again`, of the messages in `sent`. `next`: what goes on. Rows that are fetched
     // again are told to Request::fetches, and asked for.
     void repeat(const Repetition& again,
-                const Sent& sent,
+                const WholeBatch& sent,
                 const Batch& next,
                 routing::Slot slot,
                 Request& request);

@@ -31,8 +31,7 @@ protected:
                          bool uses_unnamed = false) {
         messages_ = messages;
         batch_ = read_batch(wire::Bytes{messages_.bytes}, classified);
-        repetition_ =
-            repetition_of(batch_, wire::Bytes{messages_.bytes}, fetched, portals_, uses_unnamed);
+        repetition_ = repetition_of(whole(), fetched, portals_, uses_unnamed);
         return repetition_;
     }
     // The letter of each step with the item that it is of: s: statement, p: parse, c: close, e: at
@@ -45,6 +44,8 @@ protected:
             text += "spmcex"[static_cast<int>(step.what)] + std::to_string(step.item) + ' ';
         return text;
     }
+
+    [[nodiscard]] WholeBatch whole() const { return {batch_, wire::Bytes{messages_.bytes}}; }
 
     Portals portals_;
     Messages messages_;
@@ -139,7 +140,8 @@ TEST_F(RepetitionTest, WhatWasExecutedCountsForWhatFollows) {
 TEST_F(RepetitionTest, WhoUsesTheUnnamedPortal) {
     const auto uses = [](const Messages& messages) {
         const wire::Bytes bytes{messages.bytes};
-        return uses_unnamed_portal(read_batch(bytes, classified), bytes);
+        const auto batch = read_batch(bytes, classified);
+        return uses_unnamed_portal({batch, bytes});
     };
     EXPECT_TRUE(uses(Messages{}.execute("").sync()));
     EXPECT_TRUE(uses(Messages{}.parse("", "SELECT 1").describe('P', "").flush()));
@@ -154,7 +156,7 @@ protected:
     std::string repeat_on(const Messages& messages, std::vector<FetchedRows> fetched = {}) {
         out_.clear();
         const auto& again = of(messages, std::move(fetched));
-        repeat(again, batch_, wire::Bytes{messages_.bytes}, {client_, ledger_, replies_}, out_);
+        EXPECT_TRUE(repeat(again, whole(), {client_, ledger_, replies_}, out_));
         std::string letters;
         for (std::size_t at = 0; at < out_.size();
              at += 1U + (std::size_t{out_[at + 3]} << 8 | out_[at + 4]))
